@@ -1,0 +1,95 @@
+# svdflow. `make help` lists the targets; each says which plain command it stands for.
+
+PYTHON ?= python3
+CONFIG ?=
+ARGS   ?=
+EXTRAS ?=
+BENCH  ?= pipeline
+
+VENV := .venv
+BIN  := $(VENV)/bin
+# ARGS stands before --configfile, which would take targets that follow it for files.
+SNAKEMAKE = $(BIN)/snakemake $(ARGS) $(if $(CONFIG),--configfile '$(CONFIG)')
+PLAN      = $(BIN)/python -m svdflow plan $(if $(CONFIG),--config '$(CONFIG)')
+COMPILE   = $(BIN)/uv pip compile pyproject.toml --group build --extra parquet --universal --python-version 3.11 \
+            --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links \
+            --custom-compile-command 'make lock' --quiet $(ARGS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run plan why clean test lint lock docs bench gpu-check
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  Options: CONFIG=study.yaml  ARGS="--cores 4"  PYTHON=python3.12  EXTRAS=cluster'
+
+setup: $(VENV)/run.stamp ## Build .venv, svdflow installed editable (EXTRAS=cuda12 for a GPU)
+	$(if $(EXTRAS),$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation --editable '.[$(EXTRAS)]',@true)
+
+run: $(VENV)/run.stamp ## Run the study: svdflow plan --write; snakemake
+	$(PLAN) --write
+	$(SNAKEMAKE)
+
+plan: $(VENV)/run.stamp ## Items, shards, jobs, bytes and time that a run would take: svdflow plan
+	@$(PLAN) $(ARGS)
+
+why: $(VENV)/run.stamp ## The reason of each job that a run would do: snakemake --dry-run
+	@$(SNAKEMAKE) --dry-run --quiet host
+
+# results may be a link to a larger disk: the slash empties what it points to and keeps the link.
+# Snakemake's records go with the results they describe.
+clean: ## Remove all results (inputs and .venv stay)
+	find results/ -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	rm -rf .snakemake
+
+test: $(VENV)/test.stamp ## Run the tests: pytest
+	$(BIN)/pytest $(ARGS)
+
+# Of Snakemake's own lint one finding is accepted, "Specify a conda environment or container for each
+# rule": all rules run in the one environment that requirements/run.txt pins with hashes, and an
+# environment per rule would only let two stages see different libraries.
+lint: $(VENV)/test.stamp ## ruff, mypy, snakefmt and snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/python tests/workflow/snakemake_lint.py --accept 'Specify a conda environment or container for each rule.'
+
+lock: | $(VENV)/test.stamp ## Compile requirements/*.txt from pyproject.toml (ARGS=--upgrade for newer versions)
+	$(COMPILE) --output-file requirements/run.txt
+	$(COMPILE) --extra test --extra dev --constraint requirements/run.txt --output-file requirements/test.txt
+
+docs: $(VENV)/run.stamp ## Write the pages that are generated from code: options, tables, audits
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/run.stamp ## Measure against the plain loop: python benchmarks/pipeline.py (BENCH=name)
+	$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
+
+gpu-check: $(VENV)/test.stamp ## Show the GPU that CuPy finds and run the tests that need one
+	@$(BIN)/python -c 'import cupy' 2>/dev/null || \
+	  { echo "No CuPy in $(VENV). For CUDA 12: make setup EXTRAS=cuda12 (or cuda13)." >&2; exit 1; }
+	$(BIN)/python -c 'import cupy; cupy.show_config()'
+	$(BIN)/pytest -m gpu $(ARGS)
+
+# One environment serves run and test: test.txt holds all of run.txt at the same versions.
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml $(BIN)/python
+	$(call install,$<)
+	@touch $@
+
+$(VENV)/test.stamp: requirements/test.txt pyproject.toml $(BIN)/python
+	$(call install,$<)
+	@touch $(VENV)/run.stamp $@
+
+# The requirements are complete (--no-deps) and hashed; the build backend is among them.
+define install
+	@echo 'Installing $(1) into $(VENV) (a minute or two the first time) ...'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $(1)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+endef
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "svdflow needs Python 3.11 or newer, and '$(PYTHON)' is not. Name one that is: make run PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "'$(PYTHON)' cannot build an environment. On Debian and Ubuntu: apt install $(notdir $(PYTHON))-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)

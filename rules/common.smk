@@ -1,0 +1,70 @@
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from snakemake.exceptions import WorkflowError
+from svdflow.plan.config import ConfigError
+from svdflow.plan.study import GATHER, Study
+
+try:
+    study = Study(config, Path(workflow.basedir), workflow.configfiles)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+# Adapters read runtime settings from here; Snakemake does not track it, since they never change a result.
+config["runtime"] = study.config["runtime"]
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+    shard=r"[0-9]{5}",
+    part=r"[0-9]{5}",
+    method=r"[a-z_]+",
+
+
+def any_of(names):
+    """A wildcard constraint that matches exactly these names, and nothing where there are none."""
+    return "|".join(map(re.escape, names)) or r"(?!)"
+
+
+def settings(stage):
+    """What shapes the result of a stage, as a function of the job's wildcards."""
+
+    def of_job(wildcards):
+        return study.settings(stage, wildcards.dataset, wildcards.shard, wildcards.get("method", ""))
+
+    return of_job
+
+
+def memory(wildcards):
+    """Megabytes that a job may take, from runtime.memory_limit."""
+    return study.memory_mb
+
+
+def shard_files(*stages):
+    """The files of these stages, for all shards, in the order of the sheet."""
+    return [f"<results>/{stage}/{name}/{shard}.h5" for stage, name, shard in study.parts() if stage in stages]
+
+
+def stage_files():
+    """Every file with measurements or errors in it."""
+    catalogue = (
+        ["<results>/audit/gradients.h5", "<results>/audit/stability.h5"] if study.named(task="audit") else []
+    )
+    return shard_files("matrices", "factors", "compress", "denoise", "audit") + catalogue
+
+
+def part_files(wildcards):
+    """The stage files that one gathering job reads."""
+    start = int(wildcards.part) * GATHER
+    return stage_files()[start : start + GATHER]
+
+
+def metrics_files(wildcards):
+    """What the metrics are gathered from: the stage files, or their parts where there are many."""
+    count = len(stage_files())
+    if count <= GATHER:
+        return stage_files()
+    return [f"<results>/parts/{part:05d}.h5" for part in range(-(-count // GATHER))]

@@ -1,0 +1,20 @@
+rule factorize:
+    """Factorize every plane of a shard once, at the largest rank that any stage asks for."""
+    input:
+        "<results>/matrices/{dataset}/{shard}.h5",
+    output:
+        "<results>/factors/{dataset}/{shard}.h5",
+    log:
+        "<logs>/factorize/{dataset}/{shard}.log",
+    benchmark:
+        "<benchmarks>/factorize/{dataset}/{shard}.jsonl"
+    threads: 2
+    resources:
+        mem_mb=memory,
+    params:
+        settings=settings("factorize"),
+        code=study.code("factorize"),
+    message:
+        "factorizing {wildcards.dataset}/{wildcards.shard}"
+    script:
+        "../scripts/factorize.py"

@@ -1,0 +1,115 @@
+rule gather:
+    """Gather up to 500 stage files, where there are more than that."""
+    input:
+        part_files,
+    output:
+        "<results>/parts/{part}.h5",
+    log:
+        "<logs>/gather/{part}.log",
+    benchmark:
+        "<benchmarks>/gather/{part}.jsonl"
+    resources:
+        mem_mb=memory,
+    params:
+        settings=study.settings("metrics"),
+        code=study.code("aggregate"),
+    message:
+        "gathering part {wildcards.part}"
+    script:
+        "../scripts/aggregate.py"
+
+
+rule aggregate:
+    """Gather every measurement in one file."""
+    input:
+        metrics_files,
+    output:
+        "<results>/metrics.h5",
+    log:
+        "<logs>/aggregate.log",
+    benchmark:
+        "<benchmarks>/aggregate.jsonl"
+    resources:
+        mem_mb=memory,
+    params:
+        settings=study.settings("metrics"),
+        code=study.code("aggregate"),
+    message:
+        "gathering all measurements"
+    script:
+        "../scripts/aggregate.py"
+
+
+rule tables:
+    """Summarize the measurements per dataset, rank and method."""
+    input:
+        "<results>/metrics.h5",
+    output:
+        report(
+            directory("<results>/tables"),
+            patterns=["{name}.csv"],
+            caption="../docs/captions/tables.rst",
+            category="Tables",
+        ),
+    log:
+        "<logs>/tables.log",
+    benchmark:
+        "<benchmarks>/tables.jsonl"
+    resources:
+        mem_mb=memory,
+    params:
+        code=study.code("tables"),
+    message:
+        "writing tables"
+    script:
+        "../scripts/tables.py"
+
+
+rule report:
+    """Write the report, one page that opens offline."""
+    input:
+        metrics="<results>/metrics.h5",
+        matrices=shard_files("matrices"),
+        factors=shard_files("factors"),
+    output:
+        report(
+            "<results>/report.html",
+            caption="../docs/captions/report.rst",
+            category="Report",
+        ),
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.jsonl"
+    resources:
+        mem_mb=memory,
+    params:
+        settings=study.settings("report"),
+        code=study.code("report"),
+    message:
+        "writing the report"
+    script:
+        "../scripts/report.py"
+
+
+rule verdict:
+    """Print what was done, what failed and where to look; fail when errors exceed what is allowed."""
+    input:
+        metrics="<results>/metrics.h5",
+        tables="<results>/tables",
+        report="<results>/report.html",
+    output:
+        "<results>/summary.txt",
+    log:
+        "<logs>/verdict.log",
+    benchmark:
+        "<benchmarks>/verdict.jsonl"
+    resources:
+        mem_mb=memory,
+    params:
+        settings=study.settings("verdict"),
+        code=study.code("verdict"),
+    message:
+        "summing up"
+    script:
+        "../scripts/verdict.py"

@@ -1,0 +1,21 @@
+"""Rule compress: reconstruct a shard at every rank and measure it."""
+
+from svdflow.images.compress import compress_shard
+from svdflow.rule import running
+
+
+def main(job):
+    compress_shard(
+        job.input.matrices,
+        job.input.factors,
+        job.output.table,
+        job.output.pictures,
+        threads=job.threads,
+        provenance=job.provenance,
+        **job.settings,
+    )
+
+
+if __name__ == "__main__":
+    with running(snakemake) as job:
+        main(job)

@@ -1,0 +1,22 @@
+"""Rule factorize: one truncated SVD per plane, at the largest rank that any stage asks for."""
+
+from svdflow.linalg.stage import factorize_shard
+
+from svdflow.rule import running
+
+
+def main(job):
+    factorize_shard(
+        job.input[0],
+        job.output[0],
+        backend=job.runtime["backend"],
+        threads=job.threads,
+        memory_limit=job.memory_limit,
+        provenance=job.provenance,
+        **job.settings,
+    )
+
+
+if __name__ == "__main__":
+    with running(snakemake) as job:
+        main(job)

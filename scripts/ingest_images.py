@@ -1,0 +1,25 @@
+"""Rule ingest_images: read the images of a shard into planes of their own type."""
+
+from svdflow.images.ingest import ingest_images
+from svdflow.plan.files import shard_files
+from svdflow.rule import running
+
+
+def main(job):
+    s = job.settings
+    ingest_images(
+        shard_files(s),
+        job.output[0],
+        dataset=s["dataset"],
+        shard=s["shard"],
+        colour=s["colour"],
+        noise_sigma=s["noise_sigma"],
+        seed=s["seed"],
+        pixel_limit=s["pixel_limit"],
+        provenance=job.provenance,
+    )
+
+
+if __name__ == "__main__":
+    with running(snakemake) as job:
+        main(job)

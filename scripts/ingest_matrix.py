@@ -1,0 +1,16 @@
+"""Rule ingest_matrix: check and link the matrix files of a shard; they are never copied."""
+
+from svdflow.matrix.ingest import ingest_matrix
+from svdflow.plan.files import shard_files
+from svdflow.rule import running
+
+
+def main(job):
+    s = job.settings
+    files = [{**file, "dataset": s["inner"]} for file in shard_files(s)]
+    ingest_matrix(files, job.output[0], dataset=s["dataset"], shard=s["shard"], provenance=job.provenance)
+
+
+if __name__ == "__main__":
+    with running(snakemake) as job:
+        main(job)

@@ -1,0 +1,19 @@
+"""Rule report: write the report, one page that opens offline."""
+
+from svdflow.rule import running
+from svdflow.summary.report import write_report
+
+
+def main(job):
+    write_report(
+        job.input.metrics,
+        list(job.input.matrices),
+        list(job.input.factors),
+        job.output[0],
+        study=job.settings,
+    )
+
+
+if __name__ == "__main__":
+    with running(snakemake) as job:
+        main(job)

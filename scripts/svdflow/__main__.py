@@ -1,0 +1,190 @@
+"""The command line: plan, check and resume a study; compress or denoise one file; repeat an audit."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from svdflow.plan.config import ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0 where it did what was asked."""
+    args = _parser().parse_args(arguments)
+    try:
+        return args.run(args)
+    except (ConfigError, FileNotFoundError, ValueError) as error:
+        print(f"svdflow: {error}", file=sys.stderr)
+        return 1
+
+
+def plan(args: argparse.Namespace) -> int:
+    """Print what a run will do; with --write, fix the order of the files in the manifests."""
+    from svdflow.plan import manifest
+    from svdflow.plan.estimate import check_disk, estimate, table
+
+    study = _study(args)
+    estimates = estimate(study)
+    if not args.quiet:
+        print(table(study, estimates))
+    check_disk(study, estimates)
+    if args.write:
+        for name in study.named("images") + study.named("matrix"):
+            manifest.write(study.manifest(name), study.manifest_path(name))
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Verify that every result file is complete and matches its checksums."""
+    from svdflow.store import StoreError, verify
+
+    study = _study(args)
+    files = sorted(p for p in study.results.rglob("*.h5") if not p.name.startswith("."))
+    damaged = 0
+    for file in files:
+        try:
+            verify(file)
+        except StoreError as error:
+            damaged += 1
+            print(error, file=sys.stderr)
+    print(f"{len(files)} files checked, {damaged} damaged")
+    return int(damaged > 0 or not files)
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Go on after a kill: release the lock that the killed run left, and run."""
+    extra = ["--configfile", args.config] if args.config else []
+    snakemake = [sys.executable, "-m", "snakemake", *extra]
+    if alive := _running_here():
+        print(
+            f"svdflow: a run is going on here (process {alive}); wait for it or stop it first",
+            file=sys.stderr,
+        )
+        return 1
+    subprocess.run([*snakemake, "--unlock"], check=True)
+    return subprocess.run(snakemake, check=False).returncode
+
+
+def compress(args: argparse.Namespace) -> int:
+    """Compress one image at several ranks: pictures and a table."""
+    from svdflow.images.compress import compress_shard
+    from svdflow.store import read_table
+
+    with tempfile.TemporaryDirectory() as scratch:
+        matrices, factors = _one_file(args, Path(scratch), [], max(args.ranks))
+        out = Path(scratch) / "compress.h5"
+        compress_shard(
+            matrices, factors, out, args.out, dataset="file", shard=0, ranks=args.ranks, energies=[],
+            powers_of_two=False, metrics=["psnr", "ssim"], images="all",
+        )  # fmt: skip
+        columns = ["plane", "rank", "value_ratio", "relative_error", "psnr", "ssim", "explained_energy"]
+        return _show(read_table(out, "compress")[columns], read_table(out, "errors"), args.out)
+
+
+def denoise(args: argparse.Namespace) -> int:
+    """Denoise one image, its noise level estimated: the picture and a table."""
+    from svdflow.images.denoise import denoise_shard
+    from svdflow.store import read_table
+
+    with tempfile.TemporaryDirectory() as scratch:
+        matrices, factors = _one_file(args, Path(scratch), [], 2**31 - 1)
+        out = Path(scratch) / "denoise.h5"
+        denoise_shard(
+            matrices, factors, out, args.out, dataset="file", shard=0, method=args.method, ranks=[1],
+            rank_rules=["gavish_donoho"],
+        )  # fmt: skip
+        table = read_table(out, "denoise")
+        columns = ["plane", "rule", "rank", "sigma_used", "sigma_source", "error_observed"]
+        return _show(table[table["chosen"]][columns], read_table(out, "errors"), args.out)
+
+
+def audit(args: argparse.Namespace) -> int:
+    """Repeat audits by name, or audit stored arrays: FILE.h5:/path/to/plane."""
+    from svdflow.audit import run_catalogue
+
+    records = run_catalogue(args.names or None, seed=args.seed)
+    for record in records:
+        print(record)
+    return int(any(record.verdict in ("FAIL", "ERROR") for record in records))
+
+
+def _running_here() -> int | None:
+    """The process number of a snakemake that works in this folder."""
+    import psutil
+
+    for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
+        words = process.info["cmdline"] or []
+        named = any(Path(word).name == "snakemake" or word == "snakemake" for word in words[:3])
+        if named and process.info["cwd"] == str(Path.cwd()):
+            return process.info["pid"]
+    return None
+
+
+def _one_file(args: argparse.Namespace, scratch: Path, noise: list[float], rank: int) -> tuple[Path, Path]:
+    from svdflow.images.ingest import ingest_images
+    from svdflow.linalg.stage import factorize_shard
+
+    matrices, factors = scratch / "matrices.h5", scratch / "factors.h5"
+    file = {"index": 0, "path": args.file, "name": Path(args.file).name}
+    ingest_images([file], matrices, dataset="file", shard=0, colour=args.colour, noise_sigma=noise, seed=0)
+    factorize_shard(matrices, factors, dataset="file", shard=0, item_rank=rank, noisy_rank=0, seed=0)
+    return matrices, factors
+
+
+def _show(table, errors, out: str) -> int:
+    for row in errors.itertuples():
+        print(f"svdflow: {row.name}: {row.message}", file=sys.stderr)
+    if len(table):
+        print(table.to_string(index=False))
+        print(f"pictures in {out}")
+    return int(len(errors) > 0)
+
+
+def _study(args: argparse.Namespace):
+    from svdflow.plan.study import Study
+
+    root = Path.cwd()
+    if not (root / "Snakefile").is_file() or not (root / "config" / "schemas").is_dir():
+        raise ConfigError(f"{root} is not a svdflow workflow; change to the folder of its Snakefile")
+    return Study.load(root, args.config)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="svdflow", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(run, *, study: bool = False) -> argparse.ArgumentParser:
+        sub = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        sub.set_defaults(run=run)
+        if study:
+            sub.add_argument("--config", help="file of a study, laid over config/config.yaml")
+        return sub
+
+    planning = command(plan, study=True)
+    planning.add_argument("--write", action="store_true", help="write the manifests")
+    planning.add_argument("--quiet", action="store_true", help="print only what is wrong")
+    command(check, study=True)
+    command(resume, study=True)
+    for run in (compress, denoise):
+        one = command(run)
+        one.add_argument("file", help="an image")
+        one.add_argument("out", help="folder for the pictures")
+        one.add_argument("--colour", choices=["gray", "rgb", "ycbcr"], default="rgb")
+        if run is compress:
+            one.add_argument("--ranks", type=int, nargs="+", default=[1, 5, 20, 50])
+        else:
+            one.add_argument("--method", choices=["truncate", "shrink"], default="shrink")
+    auditing = command(audit)
+    auditing.add_argument(
+        "names",
+        nargs="*",
+        help="audits, families or stored arrays; all that need no data where none is named",
+    )
+    auditing.add_argument("--seed", type=int, default=42)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

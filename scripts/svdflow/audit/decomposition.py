@@ -1,0 +1,292 @@
+"""Checks of one decomposition: of a full one by itself, of stored factors, and of one against the other."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import inf, nan, sqrt
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy.linalg
+
+from svdflow.audit.records import Record, judged
+from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.store import read_array, read_rows
+
+EPS = float(np.finfo(np.float64).eps)
+FAMILY = "conditioning"
+GRAM_WORK = 2e9  # multiplications above which the orthogonality of stored vectors is skipped: about a second
+GRAM_VALUES = 2**24  # and values: 128 MB
+BAND = 8 * 2**20  # bytes of stored vectors read at a time
+
+Limits = Mapping[str, Threshold]
+
+
+@dataclass(frozen=True)
+class Full:
+    """A matrix and its full (economy) decomposition in double precision; `unit` is eps of its own type."""
+
+    A: np.ndarray
+    U: np.ndarray
+    s: np.ndarray
+    Vt: np.ndarray
+    unit: float
+
+    @classmethod
+    def of(cls, A: Any) -> "Full":
+        """Decompose a matrix; ValueError names what is wrong with one that cannot be."""
+        A = np.asarray(A)
+        wide = checked_matrix(A)
+        U, s, Vt = scipy.linalg.svd(wide, full_matrices=False, lapack_driver="gesdd")
+        return cls(wide, U, s, Vt, max(EPS, _eps(A.dtype)))
+
+
+def full_records(
+    full: Full, limits: Limits, subject: str, truth: np.ndarray | None = None
+) -> Iterator[Record]:
+    """What a full decomposition says: its own quality first, then extremes, rank and condition number."""
+    yield from _decomposition(full, limits, subject)
+    yield from _spectrum(full.s, full.A.shape, limits, subject)
+    if truth is not None:
+        yield _against_truth(full, truth, limits, subject)
+
+
+def checked_matrix(A: Any) -> np.ndarray:
+    """A matrix in float64 or complex128.
+
+    Raises
+    ------
+    ValueError
+        Not two-dimensional, empty, not numeric, or not finite; the message names the first bad entry.
+    """
+    A = np.asarray(A)
+    if A.dtype.kind not in "fiubc":
+        raise ValueError(f"dtype {A.dtype} is not numeric")
+    if A.ndim != 2:
+        raise ValueError(f"shape {A.shape} is not that of a matrix")
+    if A.size == 0:
+        raise ValueError(f"shape {A.shape} is empty")
+    bad = np.argwhere(~np.isfinite(A))
+    if len(bad):
+        row, column = (int(i) for i in bad[0])
+        raise ValueError(f"{A[row, column]} at row {row}, column {column}; {len(bad)} of {A.size} not finite")
+    return A.astype(np.complex128 if A.dtype.kind == "c" else np.float64)
+
+
+def _decomposition(full: Full, limits: Limits, subject: str) -> Iterator[Record]:
+    """The ratios of LAPACK's own acceptance tests (TESTING/EIG/ddrvbd.f, 1 to 4 and 7), in the 1-norm."""
+    A, U, s, Vt = full.A, full.U, full.s, full.Vt
+    m, n = A.shape
+    ratios = {
+        "svd_residual": _ratio(_norm(A - (U * s) @ Vt), _norm(A) * max(m, n)),
+        "svd_orthogonality_u": _ratio(_departure(_gram(U)), m),
+        "svd_orthogonality_v": _ratio(_departure(_gram(Vt.conj().T)), n),
+        "svd_order": 0.0 if np.all(s >= 0) and np.all(np.diff(s) <= 0) else 1 / EPS,
+        "svd_values_only": _ratio(float(np.abs(s - scipy.linalg.svdvals(A)).max()), min(m, n) * s[0]),
+    }
+    for audit, ratio in ratios.items():
+        # Forming the residual rounds too, by about one unit of these ratios.
+        yield judged(FAMILY, audit, subject, ratio, limits[audit], 1.0)
+
+
+def _spectrum(s: np.ndarray, shape: tuple[int, ...], limits: Limits, subject: str) -> Iterator[Record]:
+    """Extremes, rank and condition number from all min(m, n) singular values."""
+    largest, smallest = float(s[0]), float(s[-1])
+    unit = max(shape) * EPS
+    known = unit * largest  # backward stability: every singular value is known to this (Weyl)
+    yield _extreme("largest_singular_value", largest, known, limits, subject)
+    yield _extreme("smallest_singular_value", smallest, known, limits, subject)
+    yield _rank(s, known, limits, subject)
+    yield _condition(largest, smallest, unit, limits, subject)
+
+
+def _extreme(audit: str, value: float, known: float, limits: Limits, subject: str) -> Record:
+    """A singular value stands where it exceeds what is known of it."""
+    if value > limits[audit].fail * known or known == 0:
+        return Record(FAMILY, audit, subject, value, resolution=known)
+    reason = f"float limit: below {known:.3g}, where rounding of the largest begins"
+    return Record(
+        FAMILY, audit, subject, value, resolution=known, verdict=Verdict.INCONCLUSIVE, reason=reason
+    )
+
+
+def _rank(s: np.ndarray, cut: float, limits: Limits, subject: str) -> Record:
+    """Number of singular values above max(m, n) eps s_1, and whether another cut-off would say otherwise."""
+    rank = int(np.count_nonzero(s > cut))
+    kept, dropped = (float(s[rank - 1]) if rank else inf), (float(s[rank]) if rank < len(s) else 0.0)
+    near = kept < 10 * cut or dropped > cut / 2
+    interval = f"; cut-offs from {dropped:.2g} to {kept:.2g} give it" if rank < len(s) else ": full"
+    verdict, reason = Verdict.PASS, f"of {len(s)}{interval}"
+    if near and cut > 0:
+        verdict, reason = Verdict.WARN, f"a singular value lies near the cut-off {cut:.2g}; {reason}"
+    limit = limits["rank"]
+    return Record(FAMILY, "rank", subject, float(rank), limit.warn, limit.fail, 0.0, verdict, reason)
+
+
+def _condition(largest: float, smallest: float, unit: float, limits: Limits, subject: str) -> Record:
+    """kappa = s_1 / s_n; above 1 / (max(m, n) eps) it is no number, and the limit is its lower bound."""
+    bound = limits["condition_number"].fail / unit
+    if largest == 0:
+        reason = "the matrix is zero"
+        return Record(FAMILY, "condition_number", subject, nan, nan, bound, nan, Verdict.INCONCLUSIVE, reason)
+    if smallest * bound <= largest:
+        reason = f"float limit: > 1/(n eps) = {bound:.3g}"
+        return Record(
+            FAMILY, "condition_number", subject, bound, nan, bound, inf, Verdict.INCONCLUSIVE, reason
+        )
+    kappa = largest / smallest
+    reason = f"known to {kappa * unit:.1e} relative"
+    # s_n is known to n eps s_1, hence kappa to n eps kappa of itself.
+    resolution = kappa * kappa * unit
+    return Record(FAMILY, "condition_number", subject, kappa, nan, bound, resolution, Verdict.PASS, reason)
+
+
+def _against_truth(full: Full, truth: np.ndarray, limits: Limits, subject: str) -> Record:
+    """Full decomposition against the spectrum the matrix was built from, in units of rounding."""
+    count = min(len(truth), len(full.s))
+    apart = max(float(np.abs(full.s[:count] - truth[:count]).max()), float(full.s[count:].max(initial=0.0)))
+    # A matrix stored in float32 was rounded to it after it was built.
+    ratio = _ratio(apart, max(full.A.shape) * float(truth[0])) * EPS / full.unit
+    return judged(
+        FAMILY, "truth_full", subject, ratio, limits["truth_full"], 1.0, reason="against the exact spectrum"
+    )
+
+
+def stored_records(
+    group: h5py.Group, limits: Limits, subject: str, truth: np.ndarray | None = None, *, alone: bool = True
+) -> Iterator[Record]:
+    """What stored factors prove by themselves; `alone` where there is no full decomposition beside them."""
+    s = read_array(group["s"]).astype(np.float64)
+    shape = (group["U"].shape[0], group["Vt"].shape[1])
+    if len(s) == 0:
+        yield Record(FAMILY, "stored_factors", subject, verdict=Verdict.SKIP, reason="the stored rank is 0")
+        return
+    yield _orthogonality("stored_orthogonality_u", group["U"], limits, subject)
+    yield _orthogonality("stored_orthogonality_v", group["Vt"], limits, subject)
+    if truth is not None:
+        count = min(len(s), len(truth))
+        apart = float(np.abs(s[:count] - truth[:count]).max() / truth[0]) if truth[0] else nan
+        unit, reason = _rounding(shape, group["s"].dtype), "against the exact spectrum, relative to s_1"
+        yield judged(FAMILY, "stored_truth", subject, apart, limits["stored_truth"], unit, reason=reason)
+    if alone:
+        unit = max(shape) * _eps(group["s"].dtype)
+        yield _condition_from_factors(s, shape, unit, limits, subject)
+
+
+def _condition_from_factors(
+    s: np.ndarray, shape: tuple[int, ...], unit: float, limits: Limits, subject: str
+) -> Record:
+    """s_1 / s_k bounds kappa from below; it is kappa only where all singular values are stored."""
+    if len(s) == min(shape) or s[-1] * limits["condition_number"].fail <= unit * s[0]:
+        return _condition(float(s[0]), float(s[-1]), unit, limits, subject)
+    bound = limits["condition_number"].fail / unit
+    reason = f"truncated: at least s_1/s_{len(s)}"
+    value = float(s[0] / s[-1])
+    return Record(FAMILY, "condition_number", subject, value, nan, bound, inf, Verdict.INCONCLUSIVE, reason)
+
+
+def _orthogonality(audit: str, vectors: h5py.Dataset, limits: Limits, subject: str) -> Record:
+    """|I - X^H X| / (length eps), 1-norm, eps of the type of the factors (LAPACK DORT01)."""
+    length, count = vectors.shape if vectors.name.endswith("U") else vectors.shape[::-1]
+    if length * count**2 > GRAM_WORK or length * count > GRAM_VALUES:
+        reason = f"{length} x {count} vectors: too large to check here"
+        return Record(FAMILY, audit, subject, verdict=Verdict.SKIP, reason=reason)
+    departure = _departure(_stored_gram(vectors))
+    unit = _eps(vectors.dtype)
+    return judged(FAMILY, audit, subject, departure / (length * unit), limits[audit], EPS / unit)
+
+
+def _stored_gram(vectors: h5py.Dataset) -> np.ndarray:
+    """X^H X of stored singular vectors in float64: columns of U, rows of Vt."""
+    if not vectors.name.endswith("U"):
+        return _gram(_wide(read_array(vectors)).conj().T)
+    rows = max(1, BAND // (vectors.shape[1] * vectors.dtype.itemsize))
+    total = np.zeros(2 * vectors.shape[1:])
+    for start in range(0, vectors.shape[0], rows):
+        total = total + _gram(_wide(read_rows(vectors, start, min(start + rows, vectors.shape[0]))))
+    return total
+
+
+def compared_records(full: Full, group: h5py.Group, limits: Limits, subject: str) -> Iterator[Record]:
+    """Stored factors against the full decomposition: values, optimality and the recorded error."""
+    U, s, Vt = (_wide(read_array(group[name])) for name in ("U", "s", "Vt"))
+    if not len(s) or not full.s[0]:
+        return
+    if group.attrs.get("center", False) or "mean" in group:
+        reason = "the factors are of the centred matrix"
+        yield Record(FAMILY, "stored_values", subject, verdict=Verdict.SKIP, reason=reason)
+        return
+    unit = _rounding(full.A.shape, group["s"].dtype)
+    apart = float(np.abs(s - full.s[: len(s)]).max() / full.s[0])
+    reason = f"{len(s)} stored values, relative to s_1"
+    yield judged(FAMILY, "stored_values", subject, apart, limits["stored_values"], unit, reason=reason)
+    norm = float(np.linalg.norm(full.A))
+    error = float(np.linalg.norm(full.A - (U * s) @ Vt)) / norm
+    optimum = float(np.linalg.norm(full.s[len(s) :])) / norm
+    yield _eckart_young(error, optimum, unit, full.A.shape, limits, subject)
+    if "frobenius_error" in group.attrs:
+        coarse = _eps(group["s"].dtype)
+        yield _recorded(
+            float(group.attrs["frobenius_error"]) / norm, error, coarse, group.attrs, limits, subject
+        )
+
+
+def _eckart_young(
+    error: float, optimum: float, unit: float, shape: tuple[int, ...], limits: Limits, subject: str
+) -> Record:
+    """No matrix of rank k is nearer than the tail of the spectrum; how much farther the stored one is."""
+    limit = limits["eckart_young"]
+    # Rounded factors still have rank k, so only the rounding of both norms, taken in float64, may show here.
+    slack = 10 * max(shape) * EPS
+    reason = f"relative error {error:.4g}, optimum {optimum:.4g}"
+    if error < optimum - slack:
+        reason = f"below the optimum, which is impossible; {reason}"
+        figures = (optimum - error, nan, slack, slack)
+        return Record(FAMILY, "eckart_young", subject, *figures, Verdict.FAIL, reason)
+    return judged(FAMILY, "eckart_young", subject, max(error - optimum, 0.0), limit, unit, reason=reason)
+
+
+def _recorded(
+    said: float, error: float, eps: float, attrs: Mapping[str, Any], limits: Limits, subject: str
+) -> Record:
+    """The error that the factors claim against the one they have; a floor claims an upper bound."""
+    kind = attrs.get("frobenius_kind", "exact")
+    apart = max(error - said, 0.0) if kind == "floor" else abs(error - said)
+    reason = f"recorded {said:.6g} ({kind}), true {error:.6g}"
+    limit = limits["recorded_error"]
+    # The error was recorded before the factors were rounded to the type that they are stored in.
+    limit = replace(limit, warn=max(limit.warn, 4 * eps), fail=max(limit.fail, 40 * eps))
+    return judged(FAMILY, "recorded_error", subject, apart, limit, 10 * EPS, reason=reason)
+
+
+def _rounding(shape: tuple[int, ...], dtype: np.dtype) -> float:
+    """What rounding does to a singular value, relative to s_1: sqrt(n) eps (Higham and Mary 2019)."""
+    return sqrt(max(shape)) * _eps(dtype)
+
+
+def _gram(X: np.ndarray) -> np.ndarray:
+    return X.conj().T @ X
+
+
+def _departure(gram: np.ndarray) -> float:
+    return _norm(np.eye(len(gram)) - gram)
+
+
+def _norm(A: np.ndarray) -> float:
+    return float(np.linalg.norm(A, 1))
+
+
+def _ratio(error: float, scale: float) -> float:
+    """error / (scale eps); a zero matrix with an error has ratio 1 / eps (LAPACK DBDT01)."""
+    if scale == 0:
+        return 0.0 if error == 0 else 1 / EPS
+    return error / (scale * EPS)
+
+
+def _wide(A: np.ndarray) -> np.ndarray:
+    return A.astype(np.complex128 if A.dtype.kind == "c" else np.float64, copy=False)
+
+
+def _eps(dtype: np.dtype) -> float:
+    """Unit of a floating-point type; integers are exact, and computed on in float64."""
+    return float(np.finfo(dtype).eps) if dtype.kind in "fc" else EPS

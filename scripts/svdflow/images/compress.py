@@ -1,0 +1,270 @@
+"""Compression at many ranks from one factorization: what each rank costs and what it keeps."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import nan
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from svdflow.images.batch import PlaneFactors, Rows, column_means, each_item, factors_by_observation
+from svdflow.images.metrics import Loss, bits_per_pixel, losses, psnr_of_error, ratio
+from svdflow.images.pictures import write_panel, write_ranks
+from svdflow.linalg.ranks import rank_for_energy
+from svdflow.store import (
+    Factors,
+    Item,
+    items,
+    open_published,
+    publish,
+    publish_directory,
+    read_array,
+    write_table,
+)
+
+# Matrices above this many values are judged by their spectrum and never made dense; images go by strips.
+DENSE_LIMIT = 2**22
+IMAGES = ("none", "panels", "ranks", "all")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to measure and at which ranks; see `compress_shard`."""
+
+    ranks: Sequence[int]
+    energies: Sequence[float]
+    powers_of_two: bool
+    metrics: Sequence[str]
+    images: str
+
+
+class Asked(NamedTuple):
+    """One request, and the rank that answers it."""
+
+    rule: str
+    target: float
+    rank: int
+    reached: bool
+
+
+def compress_shard(
+    matrices: str | Path,
+    factors: str | Path,
+    out: str | Path,
+    pictures: str | Path,
+    *,
+    dataset: str,
+    shard: int,
+    ranks: Sequence[int],
+    energies: Sequence[float],
+    powers_of_two: bool,
+    metrics: Sequence[str],
+    images: str,
+    threads: int | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Measure the items of a shard at every rank, and write the pictures that were asked for.
+
+    Parameters
+    ----------
+    matrices, factors : path
+        Published shard files.
+    out : path
+        The file to publish, kind ``compress``, with the tables ``compress`` and ``errors``.
+    pictures : path
+        The folder to publish; empty where `images` is ``none``.
+    ranks : list of int
+        A rank above min(m, n) is measured there; one above the stored factors is measured at the last stored
+        component and marked as not reached.
+    energies : list of float
+        Shares of the squared Frobenius norm, not centred, for which the least rank is taken.
+    powers_of_two : bool
+        Also 1, 2, 4, ... and full rank.
+    metrics : list
+        Which of ``psnr`` and ``ssim`` to compute; the others are NaN.
+    images : {"none", "panels", "ranks", "all"}
+        ``panels``: one picture an item, the original beside the listed ranks. ``ranks``: one picture an item
+        and listed rank, ``{index}_{slug}/rank{k}.png``, at the bit depth of the source, alpha restored.
+    threads : int, optional
+        Items side by side; never changes a result.
+
+    Notes
+    -----
+    Errors, PSNR and SSIM judge the floating-point reconstruction, neither clipped nor rounded, so that PSNR
+    is the relative error on another scale and never falls with the rank (Eckart and Young, 1936). Pictures
+    are clipped and rounded. Matrices that are linked, sparse or larger than DENSE_LIMIT values are never made
+    dense: ||A - A_k||^2 is the squared error of the stored factors plus the squares of the stored singular
+    values beyond k, and SSIM is NaN. The error figures of images come from the residual itself. Where columns
+    were centred, errors and energies are relative to the centred matrix, and its means are not counted as
+    stored.
+    """
+    if images not in IMAGES:
+        raise ValueError(f"images is {images!r}; one of {', '.join(IMAGES)}")
+    wanted = Wanted(ranks, energies, powers_of_two, metrics, images)
+    with (
+        open_published(matrices, "matrices") as source,
+        open_published(factors, "factors") as store,
+        publish_directory(pictures) as folder,
+        publish(out, "compress", provenance) as file,
+    ):
+        stored = factors_by_observation(store)
+
+        def work(item: Item) -> Rows:
+            planes = stored.get((item.index, 0), {})
+            key = {"dataset": dataset, "shard": shard, "item": item.index, "name": item.name}
+            return compress_item(item, planes, wanted, folder, key)
+
+        rows, errors = each_item(work, items(source), stage="compress", dataset=dataset, threads=threads)
+        write_table(file, "compress", rows)
+        write_table(file, "errors", errors)
+
+
+def compress_item(
+    item: Item, factors: PlaneFactors, wanted: Wanted, folder: Path, key: dict[str, Any]
+) -> Rows:
+    """Rows of one item, and its pictures. Planes without factors were reported by the stage before."""
+    observation = item.observations[0]
+    data_range = float(item.attrs.get("data_range", nan))
+    rows: Rows = []
+    for plane, stored in factors.items():
+        place = {**key, "plane": plane, "sigma_added": observation.sigma_added}
+        measured = plane_rows(observation.planes.get(plane), stored, wanted, data_range, item.kind)
+        rows += [{**place, **row} for row in measured]
+    if item.kind == "image" and factors and wanted.images != "none":
+        listed = sorted({row["rank"] for row in rows if row["rule"] == "rank"})
+        if wanted.images in ("panels", "all"):
+            write_panel(folder, item, factors, listed)
+        if wanted.images in ("ranks", "all"):
+            write_ranks(folder, item, factors, listed)
+    return rows
+
+
+def plane_rows(
+    observed: h5py.Dataset | h5py.Group | None, stored: Factors, wanted: Wanted, data_range: float, kind: str
+) -> Rows:
+    """Rows of the table ``compress`` for one plane, without the columns of the key."""
+    attrs = stored.attrs
+    s, m, n = stored.s[...].astype(np.float64), int(attrs["m"]), int(attrs["n"])
+    total = attrs["frobenius_norm"] ** 2
+    asked = asked_ranks(s, total, min(m, n), wanted)
+    distinct = sorted({a.rank for a in asked})
+    dense = isinstance(observed, h5py.Dataset) and (kind == "image" or m * n <= DENSE_LIMIT)
+    if dense:
+        plane, U, Vt = read_array(observed), read_array(stored.U), read_array(stored.Vt)
+        with_ssim, mean = "ssim" in wanted.metrics, column_means(stored)
+        qualities = measure(plane, U, s, Vt, distinct, data_range=data_range, mean=mean, with_ssim=with_ssim)
+    else:
+        qualities = judge_by_spectrum(s, attrs["frobenius_norm"], attrs["frobenius_error"], distinct)
+    with_psnr = "psnr" in wanted.metrics and data_range > 0
+    energy = np.concatenate([[0.0], np.cumsum(s**2)])
+    itemsize = stored.U.dtype.itemsize
+    rows: Rows = []
+    for request in asked:
+        k, quality = request.rank, qualities[request.rank]
+        n_bytes = k * (m + n + 1) * itemsize
+        rows.append(
+            {
+                "m": m,
+                "n": n,
+                **request._asdict(),
+                "value_ratio": k * (m + n + 1) / (m * n),
+                "bytes": n_bytes,
+                "bits_per_pixel": bits_per_pixel(n_bytes, (m, n)),
+                "relative_error": ratio(quality.squared_error, total) ** 0.5,
+                "psnr": psnr_of_error(quality.squared_error, m * n, data_range) if with_psnr else nan,
+                "data_range": data_range,
+                "ssim": quality.ssim,
+                "explained_energy": min(1.0, energy[k] / total) if total else 1.0,
+            }
+        )
+    return rows
+
+
+def asked_ranks(s: np.ndarray, total_energy: float, full: int, wanted: Wanted) -> list[Asked]:
+    """Every request with the rank that answers it, as far as the stored singular values `s` go.
+
+    Parameters
+    ----------
+    s : array (r,)
+        Stored singular values, descending.
+    total_energy : float
+        Squared Frobenius norm of the matrix.
+    full : int
+        min(m, n).
+    """
+    stored = len(s)
+
+    def at(rule: str, target: int) -> Asked:
+        rank = min(target, full)
+        return Asked(rule, float(target), min(rank, stored), rank <= stored)
+
+    asked = [at("rank", rank) for rank in wanted.ranks]
+    for energy in wanted.energies:
+        rank = rank_for_energy(s, energy, total_energy)
+        asked.append(Asked("energy", float(energy), stored if rank is None else rank, rank is not None))
+    if wanted.powers_of_two:
+        asked += [at("power_of_two", 2**p) for p in range(full.bit_length()) if 2**p < full]
+        asked.append(at("full", full))
+    return asked
+
+
+def measure(
+    plane: np.ndarray,
+    U: np.ndarray,
+    s: np.ndarray,
+    Vt: np.ndarray,
+    ranks: Sequence[int],
+    *,
+    data_range: float,
+    mean: np.ndarray | float = 0.0,
+    with_ssim: bool = True,
+) -> dict[int, Loss]:
+    """Loss of mean + U_k s_k Vt_k against a plane, for ascending ranks k.
+
+    Each rank adds its new components to the reconstruction of the one before.
+
+    Parameters
+    ----------
+    plane : array (m, n)
+        Integer, float or complex.
+    U, s, Vt : arrays (m, r), (r,), (r, n)
+    ranks : ascending ints, at most r
+    data_range : float
+        For SSIM; see `svdflow.images.metrics.losses`.
+    mean : array (n,) or 0
+        Column means of a centred factorization.
+
+    Returns
+    -------
+    losses : dict of rank to Loss
+    """
+
+    def reconstructions(start: int, stop: int) -> Iterator[np.ndarray]:
+        # Products in the precision of the factors, sums of components in double.
+        left = (U[start:stop] * s).astype(U.dtype, copy=False)
+        image = np.full((stop - start, Vt.shape[1]), mean, np.result_type(U.dtype, np.float64))
+        for low, high in pairwise([0, *ranks]):
+            image += left[:, low:high] @ Vt[low:high]
+            yield image
+
+    found = losses(plane, reconstructions, len(ranks), data_range=data_range, with_ssim=with_ssim)
+    return dict(zip(ranks, found, strict=True))
+
+
+def judge_by_spectrum(
+    s: np.ndarray, norm: float, stored_error: float, ranks: Sequence[int]
+) -> dict[int, Loss]:
+    """Loss at each rank by Pythagoras: the error of all stored factors plus the stored components left out.
+
+    Parameters
+    ----------
+    s : array (r,)
+        Stored singular values.
+    norm, stored_error : float
+        Frobenius norms of A and of A - U s Vt.
+    """
+    beyond = np.concatenate([np.cumsum(s[::-1] ** 2)[::-1], [0.0]])  # sum over i > k of s_i^2
+    return {k: Loss(float(stored_error**2 + beyond[k]), norm**2, nan) for k in ranks}

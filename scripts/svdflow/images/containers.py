@@ -1,0 +1,202 @@
+"""What an image file says of itself before it is decoded: format, declared size, and whether it is all there.
+
+Decoders trust their input: some return grey rows for a cut file, some allocate whatever a header asks for.
+So the byte stream is walked first, and a bomb or a cut file is refused without being decoded.
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from svdflow.store import ItemError
+
+PIXEL_LIMIT = 89_478_485  # Pillow's limit: a quarter of a gibibyte at three bytes a pixel
+
+
+class Page(NamedTuple):
+    """One decoded page: `array` (H, W) or (H, W, 3), `alpha` (H, W) of the same dtype or None."""
+
+    array: np.ndarray
+    alpha: np.ndarray | None = None
+
+
+Decoded = tuple[list[Page], dict[str, Any]]  # pages, not yet upright, and the attributes of the file
+
+
+class Container(NamedTuple):
+    """Format by content (never by extension) and the size that the header declares, in pixels."""
+
+    format: str
+    width: int
+    height: int
+
+
+def check_size(width: int, height: int, pages: int, pixel_limit: int) -> None:
+    """Refuse an image that is empty or would decode to more than `pixel_limit` pixels over all its pages.
+
+    Raises
+    ------
+    ItemError
+        ``zero_size`` or ``decompression_bomb``.
+    """
+    if width < 1 or height < 1 or pages < 1:
+        raise ItemError(
+            "zero_size", f"declares {width} x {height} pixels, {pages} page(s): nothing to process"
+        )
+    if width * height * pages > pixel_limit:
+        raise ItemError(
+            "decompression_bomb",
+            f"declares {width} x {height} pixels, {pages} page(s): {width * height * pages} in all, above "
+            f"the limit of {pixel_limit}; if the file is trusted, raise ingest.pixel_limit",
+        )
+
+
+def split_alpha(array: np.ndarray) -> Page:
+    """(H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) as colour and alpha."""
+    if array.ndim == 2:
+        return Page(array)
+    channels = array.shape[2]
+    if channels not in (1, 2, 3, 4):
+        raise ItemError("unsupported", f"{channels} channels; an image has at most RGB and alpha")
+    colour = array[..., 0] if channels < 3 else array[..., :3]
+    return Page(colour, array[..., -1] if channels in (2, 4) else None)
+
+
+def format_of(head: bytes) -> str | None:
+    """Name of the format whose signature the first 16 bytes bear, or None."""
+    for name, signature in _SIGNATURES.items():
+        if signature.match(head):
+            return name
+    return None
+
+
+def examine(data: bytes) -> Container:
+    """Walk the byte stream of a PNG, JPEG, GIF, WebP or BMP file.
+
+    Raises
+    ------
+    ItemError
+        ``truncated`` when the stream ends before its end mark, ``corrupt`` when its structure is broken.
+    """
+    name = format_of(data[:16])
+    if name is None or name not in _WALKERS:
+        raise ItemError("unsupported", f"{name} is not a byte stream that can be walked")
+    try:
+        width, height = _WALKERS[name](data)
+    except (struct.error, IndexError) as error:
+        raise ItemError("truncated", f"{name} data end within a header, after {len(data)} bytes") from error
+    return Container(name, width, height)
+
+
+def _png(data: bytes) -> tuple[int, int]:
+    """Chunks up to IEND, with the checksums of the critical ones (PNG specification, 5.3)."""
+    width, height = struct.unpack_from(">II", data, 16)
+    position = 8
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise ItemError("truncated", f"PNG chunk {kind!r} ends at byte {end} of {len(data)}")
+        checksum = struct.unpack_from(">I", data, end - 4)[0]
+        if kind[:1].isupper() and zlib.crc32(data[position + 4 : end - 4]) != checksum:
+            raise ItemError("corrupt", f"PNG chunk {kind!r} at byte {position} does not match its checksum")
+        if kind == b"IEND":
+            return width, height
+        position = end
+
+
+_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+_BARE_MARKERS = {0x01, 0xD8, *range(0xD0, 0xD8)}
+_FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _jpeg(data: bytes) -> tuple[int, int]:
+    """Markers up to EOI (ITU T.81, B.1). In coded data FF is always followed by 00 or a restart marker."""
+    size = None
+    position = 2
+    while marker := _MARKER.search(data, position):
+        kind, position = marker[1][0], marker.end()
+        if kind == 0xD9 and size:
+            return size
+        if kind in _BARE_MARKERS:
+            continue
+        if kind in _FRAME_MARKERS:
+            height, width = struct.unpack_from(">HH", data, position + 3)
+            size = width, height
+        position += struct.unpack_from(">H", data, position)[0]
+    raise ItemError("truncated", f"JPEG data end without an end-of-image marker, after {len(data)} bytes")
+
+
+def _gif(data: bytes) -> tuple[int, int]:
+    """Blocks up to the trailer (GIF89a, appendix A)."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    position = 13 + _colour_table(flags)
+    while data[position] != 0x3B:
+        if data[position] == 0x21:
+            position = _skip_blocks(data, position + 2)
+        elif data[position] == 0x2C:
+            position = _skip_blocks(data, position + 11 + _colour_table(data[position + 9]))
+        elif data[position] == 0x00:
+            position += 1  # some writers pad
+        else:
+            raise ItemError("corrupt", f"GIF block of unknown kind {data[position]:#x} at byte {position}")
+    return width, height
+
+
+def _colour_table(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _skip_blocks(data: bytes, position: int) -> int:
+    while data[position]:
+        position += 1 + data[position]
+    return position + 1
+
+
+def _webp(data: bytes) -> tuple[int, int]:
+    """RIFF length and the size in the first chunk (RFC 9649, 2.4 to 2.7)."""
+    declared = struct.unpack_from("<I", data, 4)[0] + 8
+    if declared > len(data):
+        raise ItemError("truncated", f"WebP declares {declared} bytes and has {len(data)}")
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise ItemError("corrupt", f"WebP begins with an unknown chunk {kind!r}")
+
+
+def _bmp(data: bytes) -> tuple[int, int]:
+    """Size in the information header; rows may be stored downwards (negative height)."""
+    header = struct.unpack_from("<I", data, 14)[0]
+    if header == 12:
+        return struct.unpack_from("<HH", data, 18)
+    width, height = struct.unpack_from("<ii", data, 18)
+    return width, abs(height)
+
+
+_SIGNATURES = {
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM"),
+    "NPY": re.compile(rb"\x93NUMPY"),
+    "HDF5": re.compile(rb"\x89HDF\r\n\x1a\n"),
+}
+_WALKERS: dict[str, Callable[[bytes], tuple[int, int]]] = {
+    "PNG": _png,
+    "JPEG": _jpeg,
+    "GIF": _gif,
+    "WEBP": _webp,
+    "BMP": _bmp,
+}

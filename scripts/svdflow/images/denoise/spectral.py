@@ -1,0 +1,88 @@
+"""Denoisers that change the singular values of the whole plane and nothing else.
+
+A denoiser takes what was observed, a noise level and, if it is given one, a rank; it returns an `Estimate`,
+whose rows can be had band by band, so that the plane is never needed whole.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from svdflow.linalg import ranks as rank_rules
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Stored factors of a noisy plane, U s Vt + mean: (m, r), (r,) descending, (r, n), (n,)."""
+
+    U: np.ndarray
+    s: np.ndarray
+    Vt: np.ndarray
+    mean: np.ndarray | float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.U.shape[0], self.Vt.shape[1]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A denoised plane as factors; `weights` (k,) are its singular values."""
+
+    U: np.ndarray
+    weights: np.ndarray
+    Vt: np.ndarray
+    mean: np.ndarray | float = 0.0
+
+    @property
+    def rank(self) -> int:
+        return int(np.count_nonzero(self.weights))
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start to stop of the estimate, float64 or complex128."""
+        k = self.rank
+        return (self.U[start:stop, :k] * self.weights[:k]) @ self.Vt[:k] + self.mean
+
+
+class Method(Protocol):
+    """One denoiser: `rank` keeps at most that many components; None leaves the number to the method."""
+
+    def __call__(self, observed: Observed, *, sigma: float, rank: int | None = None) -> Estimate: ...
+
+
+class Denoiser(NamedTuple):
+    """A method and the name of the rule by which it chooses its own rank; None where it needs a rank rule."""
+
+    apply: Method
+    own_rule: str | None
+
+
+def truncate(observed: Observed, *, sigma: float, rank: int | None = None) -> Estimate:
+    """Keep the first `rank` components as they are; without one, those above Gavish-Donoho's threshold."""
+    if rank is None:
+        rank = rank_rules.gavish_donoho(observed.s, observed.shape, sigma)
+    return Estimate(observed.U, observed.s[:rank], observed.Vt, observed.mean)
+
+
+def shrink(observed: Observed, *, sigma: float, rank: int | None = None) -> Estimate:
+    """Shrink every singular value towards the clean one, optimal in Frobenius loss; the first `rank` at most.
+
+    Noise lengthens singular values and turns singular vectors; the best weight for a component of observed
+    length y (in units of sigma times the root of the larger side) is sqrt((y^2 - beta - 1)^2 - 4 beta) / y,
+    and zero below the edge 1 + sqrt(beta): Gavish and Donoho (2017), Optimal shrinkage of singular values,
+    section III.
+    """
+    weights = rank_rules.shrink(observed.s, observed.shape, sigma)[:rank]
+    return Estimate(observed.U, weights, observed.Vt, observed.mean)
+
+
+DENOISERS: dict[str, Denoiser] = {
+    "truncate": Denoiser(truncate, None),
+    "shrink": Denoiser(shrink, "optimal_shrinkage"),
+}
+
+RANK_RULES: dict[str, Callable[[np.ndarray, tuple[int, int], float], int]] = {
+    "gavish_donoho": rank_rules.gavish_donoho,
+}

@@ -1,0 +1,157 @@
+"""Ingest: image files become the items of one shard, in their own dtype, noisy observations beside them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from svdflow.images.colour import COLOURS, to_planes
+from svdflow.images.containers import PIXEL_LIMIT
+from svdflow.images.io import ImageRecord, read_image, split_dataset, value_range
+from svdflow.store import ItemError, add_item, add_observation, error_row, publish, write_array, write_table
+
+
+def ingest_images(
+    files: Sequence[Mapping[str, Any]],
+    out: str | Path,
+    *,
+    dataset: str,
+    shard: int,
+    colour: str,
+    noise_sigma: Sequence[float],
+    seed: int,
+    provenance: dict[str, Any] | None = None,
+    pixel_limit: int = PIXEL_LIMIT,
+) -> None:
+    """Read a slice of a manifest into a matrices file.
+
+    Parameters
+    ----------
+    files : sequence of dict
+        ``index`` (in the manifest), ``path``, ``name``; optional ``page`` (keep that page only) and
+        ``sha256`` (refuse a file that has changed).
+    out : path
+        The file to publish, kind ``matrices``.
+    dataset, shard : str, int
+        What the items belong to.
+    colour : {"gray", "rgb", "ycbcr"}
+        Planes of a colour image; a grey image keeps its one plane ``grey``.
+    noise_sigma : sequence of float
+        Standard deviations of the white Gaussian noise of observations 1, 2, ..., on the scale on which the
+        peak (`data_range`) is 255, as the literature quotes them; stored in pixel values as `sigma_added`.
+    seed : int
+        Of the noise. Bits depend on (seed, dataset, name, level, plane) and on nothing else, so neighbours
+        and the place in the manifest change none.
+    pixel_limit : int
+        Largest number of pixels of one file.
+
+    Notes
+    -----
+    A file is one item. The planes of a multi-page file are ``{plane}_p000``, ``{plane}_p001``, ...; its alpha
+    is (pages, H, W), opaque where a page has none. Observation 0 is the item in its own dtype and the clean
+    reference of the noisy ones, which are float32 and not clipped. A bad file becomes a row of the table
+    ``errors`` and leaves no other trace.
+    """
+    if colour not in COLOURS:
+        raise ValueError(f"dataset {dataset!r}: unknown colour {colour!r}; one of {', '.join(COLOURS)}")
+    errors = []
+    root = {"dataset": dataset, "shard": shard, "seed": seed, **(provenance or {})}
+    with publish(out, "matrices", root) as file:
+        for entry in files:
+            try:
+                record, planes, alpha = _read_item(entry, colour, pixel_limit)
+            except MemoryError:
+                raise
+            except Exception as error:
+                errors.append(error_row(dataset, entry["index"], entry["name"], "ingest", error))
+                continue
+            attrs = _attributes(record, planes, colour, entry)
+            item = add_item(file, entry["index"], entry["name"], "image", attrs)
+            _write_extras(item, record, alpha)
+            for level, quoted in enumerate([0.0, *noise_sigma]):
+                sigma = quoted * attrs["data_range"] / 255
+                observation = add_observation(item, level, sigma)
+                for plane, pixels in planes.items():
+                    key = (seed, dataset, entry["name"], level, plane)
+                    write_array(observation, plane, with_noise(pixels, sigma, key) if level else pixels)
+        write_table(file, "errors", errors)
+
+
+def with_noise(plane: np.ndarray, sigma: float, key: Sequence[Any]) -> np.ndarray:
+    """A plane plus white Gaussian noise of standard deviation `sigma`, float32, not clipped.
+
+    `key` names the draw: its text is hashed into the 128-bit key of a Philox generator (Salmon et al., 2011).
+    """
+    digest = hashlib.sha256(repr(tuple(key)).encode()).digest()
+    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+    return (plane + sigma * generator.standard_normal(plane.shape)).astype(np.float32)
+
+
+def _read_item(
+    entry: Mapping[str, Any], colour: str, pixel_limit: int
+) -> tuple[ImageRecord, dict[str, np.ndarray], np.ndarray | None]:
+    if entry.get("sha256"):
+        _check_digest(entry)
+    record = read_image(entry["path"], page=entry.get("page"), pixel_limit=pixel_limit)
+    many = len(record.pages) > 1
+    planes = {
+        f"{name}_p{number:03d}" if many else name: plane
+        for number, page in enumerate(record.pages)
+        for name, plane in to_planes(page.array, colour).items()
+    }
+    return record, planes, _alpha(record)
+
+
+def _check_digest(entry: Mapping[str, Any]) -> None:
+    file, _ = split_dataset(entry["path"])
+    try:
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ItemError("unreadable", f"{file.name}: {error.strerror}") from error
+    if found != entry["sha256"].lower():
+        raise ItemError(
+            "checksum",
+            f"{file.name}: its sha256 is {found[:12]}..., the manifest says {entry['sha256'][:12]}...; "
+            "restore the file or update the manifest",
+        )
+
+
+def _alpha(record: ImageRecord) -> np.ndarray | None:
+    if not record.attrs["has_alpha"]:
+        return None
+    layers = [page.alpha if page.alpha is not None else _opaque(page.array) for page in record.pages]
+    if len({layer.shape for layer in layers}) > 1:
+        raise ItemError("unsupported", "pages of different sizes with alpha; save them as single images")
+    return layers[0] if len(layers) == 1 else np.stack(layers)
+
+
+def _opaque(array: np.ndarray) -> np.ndarray:
+    peak = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else 1
+    return np.full(array.shape[:2], peak, array.dtype)
+
+
+def _attributes(
+    record: ImageRecord, planes: Mapping[str, np.ndarray], colour: str, entry: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Attributes of the item. The range is that of the planes as stored; grey images are of colour gray."""
+    low, high, peak = value_range(planes.values(), record.attrs["significant_bits"])
+    kept = ("format", "mode", "dtype", "bits", "significant_bits", "exif_orientation", "has_alpha", "pages")
+    return {
+        **{key: record.attrs[key] for key in kept},
+        "data_min": low,
+        "data_max": high,
+        "data_range": peak,
+        "page": int(entry.get("page") or 0),
+        "colour": colour if record.pages[0].array.ndim == 3 else "gray",
+    }
+
+
+def _write_extras(item: h5py.Group, record: ImageRecord, alpha: np.ndarray | None) -> None:
+    if alpha is not None:
+        write_array(item, "alpha", alpha)
+    if record.attrs["icc_profile"]:  # an array, since a profile may exceed what an HDF5 attribute holds
+        write_array(item, "icc_profile", np.frombuffer(record.attrs["icc_profile"], np.uint8))

@@ -1,0 +1,415 @@
+"""Read image files safely into records of native arrays, and write pictures at their bit depth.
+
+Nothing is decoded before its declared size is checked, nothing cut or broken is returned as if whole, and
+16-bit colour stays 16-bit. Every refusal is an `ItemError` with a code:
+
+``empty_file`` ``unreadable`` ``not_an_image`` ``unsupported`` ``zero_size`` ``decompression_bomb``
+``truncated`` ``corrupt`` ``non_finite``
+"""
+
+import io
+import stat
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image
+
+from svdflow.images.arrays import read_hdf5, read_npy
+from svdflow.images.colour import cmyk_to_rgb, to_dtype
+from svdflow.images.containers import (
+    PIXEL_LIMIT,
+    Container,
+    Decoded,
+    Page,
+    check_size,
+    examine,
+    format_of,
+    split_alpha,
+)
+from svdflow.images.tiff import read_tiff
+from svdflow.store import ItemError, slug_of
+
+_ORIENTATION = 0x0112
+_PNG_COLOUR_TYPES = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}  # at 16 bits; PNG specification, 11.2.2
+_PILLOW = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """A decoded image file.
+
+    Attributes
+    ----------
+    pages : list of Page
+        At least one; all of one dtype. `array` is (H, W) or (H, W, 3), upright, native byte order; `alpha`
+        is (H, W) or None.
+    attrs : dict
+        format, mode (as the file has it), dtype, bits (8, 16, 32 or 64, stored), exif_orientation (already
+        applied; 1 is upright), icc_profile (bytes, may be empty), pages (count), has_alpha, and data_min,
+        data_max, data_range as `value_range` gives them, and significant_bits.
+    """
+
+    pages: list[Page]
+    attrs: dict[str, Any]
+
+
+def read_image(path: str | Path, *, page: int | None = None, pixel_limit: int = PIXEL_LIMIT) -> ImageRecord:
+    """Read a PNG, JPEG, TIFF, WebP, BMP, GIF, npy or HDF5 image.
+
+    Parameters
+    ----------
+    path : path
+        The format is told by content. HDF5: ``file.h5:dataset``, or ``file.h5`` where it holds one array.
+    page : int, optional
+        Keep this page of a multi-page TIFF or animation only; pages count from 0.
+    pixel_limit : int
+        Largest number of pixels over all pages; checked against the header, before decoding.
+
+    Returns
+    -------
+    record : ImageRecord
+        Palettes are expanded (their transparency becomes alpha), inks converted to RGB, one-bit images are
+        0 and 255, and the orientation tag is applied. Frames of an animation are pages.
+
+    Raises
+    ------
+    ItemError
+        With one of the codes above; the message names the file and says what to do.
+    """
+    file, dataset = split_dataset(path)
+    with _named_refusals(file.name):
+        decoded = _decode(file, dataset, pixel_limit)
+        return _record(*decoded, page)
+
+
+def split_dataset(path: str | Path) -> tuple[Path, str | None]:
+    """``scans.h5:/run/7`` as (file, dataset); the name of an existing file is left whole."""
+    whole = Path(path)
+    left, colon, right = str(path).rpartition(":")
+    if colon and not whole.exists() and Path(left).is_file():
+        return Path(left), right
+    return whole, None
+
+
+def value_range(
+    arrays: Iterable[np.ndarray], significant_bits: int | None = None
+) -> tuple[float, float, float]:
+    """Smallest and largest value, and the peak-to-peak range that PSNR and SSIM refer to.
+
+    Returns
+    -------
+    data_min, data_max, data_range : float
+        The range is 2**bits - 1 for unsigned samples of up to 16 bits (255, 65535; 4095 for 12-bit ones),
+        max - min for floats, signed and wider integers, and 1 for a constant image of those.
+    """
+    arrays = list(arrays)
+    low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
+    dtype = arrays[0].dtype
+    if dtype.kind == "u" and dtype.itemsize <= 2:
+        peak = float(np.iinfo(dtype).max)
+        declared = 2.0**significant_bits - 1 if significant_bits and 8 < significant_bits < 16 else peak
+        return low, high, declared if high <= declared else peak
+    return low, high, (high - low) or 1.0
+
+
+def _decode(file: Path, dataset: str | None, pixel_limit: int) -> Decoded:
+    with _opened(file) as stream:
+        head = stream.read(16)
+        kind = format_of(head)
+        if not head:
+            raise ItemError("empty_file", "the file is empty (0 bytes)")
+        if kind is None and h5py.is_hdf5(file):  # a user block may stand before the signature
+            kind = "HDF5"
+        if kind is None:
+            raise ItemError(
+                "not_an_image",
+                f"begins with {head!r}: not a PNG, JPEG, TIFF, WebP, BMP, GIF, npy or HDF5 file",
+            )
+        if dataset is not None and kind != "HDF5":
+            raise ItemError("unsupported", f"a {kind} file has no dataset {dataset!r}; only HDF5 files do")
+        if kind == "TIFF":
+            return read_tiff(file, pixel_limit)
+        if kind == "NPY":
+            return read_npy(stream, file.stat().st_size, pixel_limit)
+        if kind == "HDF5":
+            return read_hdf5(file, dataset, pixel_limit)
+        data = head + stream.read()
+    container = examine(data)
+    check_size(container.width, container.height, 1, pixel_limit)
+    return _read_stream(data, container, pixel_limit)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would wait for ever
+            raise ItemError("unreadable", "not a regular file")
+        stream = file.open("rb")
+    except OSError as error:
+        raise ItemError("unreadable", f"{error.strerror}; check its name and permissions") from error
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _named_refusals(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into an `ItemError` that begins with the name of the file."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        code, message = _refusal(error)
+        raise ItemError(code, f"{name}: {message}") from error
+
+
+def _refusal(error: Exception) -> tuple[str, str]:
+    message = str(error) or type(error).__name__
+    if isinstance(error, ItemError):
+        return error.code, message
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return "decompression_bomb", f"{message}; if the file is trusted, raise ingest.pixel_limit"
+    if isinstance(error, NotImplementedError):
+        return "unsupported", message
+    if "truncated" in message.lower():
+        return "truncated", f"{message}; copy the file again from its source"
+    return "corrupt", f"cannot be decoded ({type(error).__name__}: {message}); copy it again from its source"
+
+
+# PNG, JPEG, WebP, BMP, GIF
+
+
+def _read_stream(data: bytes, container: Container, pixel_limit: int) -> Decoded:
+    with _pillow_limited_to(pixel_limit), Image.open(io.BytesIO(data), formats=[container.format]) as image:
+        mode = image.mode
+        frames = 1 if container.format == "JPEG" else getattr(image, "n_frames", 1)  # MPO adds previews
+        check_size(*image.size, frames, pixel_limit)
+        if container.format == "PNG" and data[24] == 16:
+            array = imagecodecs.png_decode(data)  # Pillow would halve colour to 8 bits
+            pages = [split_alpha(array)]
+            mode = _PNG_COLOUR_TYPES[data[25]] + ";16"
+        else:
+            pages = []
+            for frame in range(frames):
+                image.seek(frame)
+                pages.append(_pillow_page(image))
+        icc = image.info.get("icc_profile") or b"" if image.mode != "CMYK" else b""
+        attrs = {
+            "format": container.format,
+            "mode": mode,
+            "exif_orientation": _exif_orientation(image),
+            "icc_profile": icc,
+            "significant_bits": 8 * pages[0].array.itemsize,
+        }
+    return pages, attrs
+
+
+@contextmanager
+def _pillow_limited_to(pixel_limit: int) -> Iterator[None]:
+    """Pillow's own guard at our limit and as an error; its settings are global, so they are put back."""
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata is not the user's worry
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixel_limit
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _pillow_page(image: Image.Image) -> Page:
+    if image.mode == "CMYK":
+        return Page(cmyk_to_rgb(np.asarray(image)))
+    target = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if image.has_transparency_data:
+        target += "A"
+    return split_alpha(np.asarray(image.convert(target)))
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken metadata do not make the pixels unusable
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+# Pages into a record
+
+
+def oriented(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn rows and columns upright as the EXIF orientation 1..8 asks (EXIF 2.32, tag 0x0112)."""
+    if orientation >= 5:
+        array = np.swapaxes(array, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return array
+
+
+def _record(pages: list[Page], attrs: dict[str, Any], page: int | None) -> ImageRecord:
+    if page is not None and not 0 <= page < len(pages):
+        raise ItemError("unreadable", f"no page {page}: the file has {len(pages)}, counted from 0")
+    chosen = pages if page is None else [pages[page]]
+    turn = attrs["exif_orientation"]
+    upright = [
+        Page(_plain(p.array, turn), None if p.alpha is None else _plain(p.alpha, turn)) for p in chosen
+    ]
+    for number, p in enumerate(upright):
+        _check_finite(p, number)
+    upright = _alike(upright)
+    arrays = [p.array for p in upright]
+    significant = attrs.get("significant_bits")
+    low, high, peak = value_range(arrays, significant)
+    dtype = arrays[0].dtype
+    return ImageRecord(
+        upright,
+        {
+            **attrs,
+            "significant_bits": significant or 8 * dtype.itemsize,
+            "dtype": str(dtype),
+            "bits": 8 * dtype.itemsize,
+            "pages": len(upright),
+            "has_alpha": any(p.alpha is not None for p in upright),
+            "data_min": low,
+            "data_max": high,
+            "data_range": peak,
+        },
+    )
+
+
+def _plain(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Upright, contiguous, native byte order; booleans become 0 and 255."""
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * np.uint8(255)
+    return np.ascontiguousarray(oriented(array, orientation), dtype=array.dtype.newbyteorder("="))
+
+
+def _check_finite(page: Page, number: int) -> None:
+    for part, array in (("pixels", page.array), ("alpha", page.alpha)):
+        if array is None or array.dtype.kind != "f":
+            continue
+        bad = ~np.isfinite(array)
+        if bad.any():
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ItemError(
+                "non_finite",
+                f"{int(bad.sum())} of {bad.size} values of the {part} on page {number} are NaN or infinite, "
+                f"the first at index {first}; fill or mask them before processing",
+            )
+
+
+def _alike(pages: list[Page]) -> list[Page]:
+    """One dtype over all pages, and colour on all where any has it: animations mix the two."""
+    dtypes = {str(p.array.dtype) for p in pages}
+    if len(dtypes) > 1:
+        raise ItemError("unsupported", f"pages of types {', '.join(sorted(dtypes))}; save them apart")
+    if len({p.array.ndim for p in pages}) == 1:
+        return pages
+    return [p if p.array.ndim == 3 else Page(np.dstack([p.array] * 3), p.alpha) for p in pages]
+
+
+# Writing
+
+
+def picture_name(index: int, name: str, suffix: str) -> str:
+    """File name of a picture: item index, safe slug of the source's stem, and `suffix` as it is given."""
+    return f"{index:06d}_{slug_of(name)}{suffix}"
+
+
+def picture_suffix(dtype: np.typing.DTypeLike) -> str:
+    """``.png`` for 8- and 16-bit unsigned images, ``.tif`` for all others."""
+    return ".png" if np.dtype(dtype) in (np.uint8, np.uint16) else ".tif"
+
+
+def write_image(
+    path: str | Path,
+    array: np.ndarray,
+    *,
+    dtype: np.typing.DTypeLike | None = None,
+    alpha: np.ndarray | None = None,
+    icc_profile: bytes = b"",
+) -> Path:
+    """Write a picture: PNG for uint8 and uint16, TIFF for everything else.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.png`` or ``.tif``; see `picture_suffix`. Not published atomically: write into a folder
+        that is published as a whole.
+    array : ndarray, shape (H, W) or (H, W, 3)
+    dtype : dtype, optional
+        Of the picture; default that of `array`. Values are rounded, halves upwards, and clipped to it.
+    alpha : ndarray, shape (H, W), optional
+        Restored as the last channel; values as they are, so of the picture's dtype.
+    icc_profile : bytes
+        Embedded where it describes as many channels as the picture has.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        A suffix that cannot hold the dtype, non-finite values for an integer dtype, or mismatched shapes.
+    """
+    path, dtype = Path(path), np.dtype(dtype if dtype is not None else array.dtype)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+        raise ValueError(f"{path.name}: a picture has shape (H, W) or (H, W, 3), not {array.shape}")
+    if dtype.kind != "f" and array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{path.name}: NaN or infinite values cannot be written as {dtype}")
+    if alpha is not None and (alpha.shape != array.shape[:2] or alpha.dtype != dtype):
+        raise ValueError(
+            f"{path.name}: alpha is {alpha.shape} {alpha.dtype}, the picture {array.shape[:2]} {dtype}"
+        )
+    pixels = to_dtype(array, dtype)
+    if alpha is not None:
+        pixels = np.dstack([pixels, alpha])
+    profile = icc_profile if _describes(icc_profile, array) else b""
+    match path.suffix:
+        case ".png" if picture_suffix(dtype) == ".png":
+            path.write_bytes(
+                _with_profile(bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels))), profile)
+            )
+        case ".tif" | ".tiff":
+            tifffile.imwrite(
+                path,
+                np.ascontiguousarray(pixels),
+                photometric="rgb" if array.ndim == 3 else "minisblack",
+                planarconfig="contig" if pixels.ndim == 3 else None,
+                extrasamples=["unassalpha"] if alpha is not None else None,
+                compression="zlib",
+                iccprofile=profile or None,
+                metadata=None,
+                software=False,
+            )
+        case _:
+            raise ValueError(f"{path.name}: {dtype} pixels need the suffix {picture_suffix(dtype)}")
+    return path
+
+
+def _describes(profile: bytes, array: np.ndarray) -> bool:
+    """Whether the colour space of an ICC profile (ICC.1, header bytes 16 to 19) fits the picture."""
+    return profile[16:20] == (b"RGB " if array.ndim == 3 else b"GRAY")
+
+
+def _with_profile(png: bytes, profile: bytes) -> bytes:
+    """Insert the chunk iCCP behind IHDR, which ends at byte 33 (PNG specification, 11.3.2.3)."""
+    if not profile:
+        return png
+    body = b"iCCP" + b"icc\0\0" + zlib.compress(profile)
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:33] + chunk + png[33:]

@@ -1,0 +1,145 @@
+"""Pictures for people: reconstructions at their bit depth, and an original beside its ranks.
+
+A panel is made from thumbnails. Averaging pixels commutes with a linear reconstruction, so the rows of U and
+the columns of Vt are averaged and a thumbnail costs next to nothing, whatever the size of the image.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from svdflow.images.batch import column_means
+from svdflow.images.colour import from_planes, page_planes
+from svdflow.images.io import picture_name, picture_suffix, write_image
+from svdflow.store import Factors, Item, read_array
+
+TILE = 384  # longest side of a picture in a panel, pixels
+COLUMNS = 4
+GAP = 8
+CAPTION = 22  # height of the line under a picture
+
+Planes = dict[str, np.ndarray]
+
+
+def write_ranks(folder: Path, item: Item, factors: Mapping[str, Factors], ranks: Sequence[int]) -> None:
+    """Write ``{index}_{slug}/rank{k}.png`` (or ``.tif``) for every rank, at the source's bit depth."""
+    place = folder / picture_name(item.index, item.name, "")
+    place.mkdir()
+    for rank, planes in zip(ranks, _reconstructions(factors, ranks), strict=True):
+        write_pictures(place, f"rank{rank}", item, planes)
+
+
+def write_panel(folder: Path, item: Item, factors: Mapping[str, Factors], ranks: Sequence[int]) -> Path:
+    """Write ``{index}_{slug}.png``: the original beside its reconstructions, first page, 8 bits, opaque."""
+    page = min(_page_of(name) for name in factors)
+    first = {name.partition("_p")[0]: stored for name, stored in factors.items() if _page_of(name) == page}
+    planes = item.observations[0].planes
+    original = {name: read_array(planes[stored.plane]) for name, stored in first.items()}
+    step = max(1, ceil(max(next(iter(original.values())).shape) / TILE))
+    tiles = [
+        ("original", _eight_bits(item, {k: _pooled(_pooled(p, step).T, step).T for k, p in original.items()}))
+    ]
+    for rank, thumbnail in zip(
+        ranks, _reconstructions(first, ranks, lambda a: _pooled(a, step)), strict=True
+    ):
+        tiles.append((f"rank {rank}", _eight_bits(item, thumbnail)))
+    return write_image(folder / picture_name(item.index, item.name, ".png"), panel(tiles))
+
+
+def write_pictures(folder: Path, stem: str, item: Item, planes: Mapping[str, np.ndarray]) -> list[Path]:
+    """Write the planes of an item as pictures: one, or ``{stem}_p000``, ... where the item has pages.
+
+    Parameters
+    ----------
+    planes : dict of name to array (m, n), float
+        All planes of the item. Rounded and clipped to the dtype of the source.
+
+    Returns
+    -------
+    paths : list of Path
+        ``.png`` for 8 and 16 bits, ``.tif`` otherwise.
+    """
+    dtype = np.dtype(item.attrs["dtype"])
+    alpha = None if item.alpha is None else read_array(item.alpha)
+    profile = item.group.get("icc_profile")
+    icc = b"" if profile is None else read_array(profile).tobytes()
+    pages = page_planes(planes)
+    written = []
+    for number, page in enumerate(pages):
+        suffix = (f"_p{number:03d}" if len(pages) > 1 else "") + picture_suffix(dtype)
+        layer = alpha[number] if alpha is not None and alpha.ndim == 3 else alpha
+        pixels = from_planes(page, item.attrs["colour"], dtype)
+        written.append(
+            write_image(folder / (stem + suffix), pixels, dtype=dtype, alpha=layer, icc_profile=icc)
+        )
+    return written
+
+
+def panel(tiles: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Captioned pictures in rows of four on white.
+
+    Parameters
+    ----------
+    tiles : list of (caption, uint8 array (h, w) or (h, w, 3))
+        All of one size.
+
+    Returns
+    -------
+    canvas : uint8 array (H, W) or (H, W, 3)
+    """
+    height, width = tiles[0][1].shape[:2]
+    cell_width = max(width, 80)
+    columns = min(COLUMNS, len(tiles))
+    rows = ceil(len(tiles) / columns)
+    colour = tiles[0][1].ndim == 3
+    size = (GAP + columns * (cell_width + GAP), GAP + rows * (height + CAPTION + GAP))
+    canvas = Image.new("RGB" if colour else "L", size, "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    for place, (caption, pixels) in enumerate(tiles):
+        row, column = divmod(place, columns)
+        x, y = GAP + column * (cell_width + GAP), GAP + row * (height + CAPTION + GAP)
+        canvas.paste(Image.fromarray(pixels), (x, y))
+        draw.text((x, y + height + 3), caption, fill="black", font=font)
+    return np.asarray(canvas)
+
+
+def _reconstructions(
+    factors: Mapping[str, Factors],
+    ranks: Sequence[int],
+    reduce: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> Iterator[Planes]:
+    """The planes at each of the ascending ranks, adding components as it goes."""
+    loaded, planes = {}, {}
+    for name, stored in factors.items():
+        U, s, Vt = read_array(stored.U), read_array(stored.s), read_array(stored.Vt)
+        left, right, mean = reduce(U) * s, reduce(Vt.T).T, reduce(column_means(stored)[:, None]).T
+        loaded[name] = left, right
+        planes[name] = np.repeat(mean, len(left), axis=0)
+    low = 0
+    for rank in ranks:
+        for name, (left, right) in loaded.items():
+            planes[name] = planes[name] + left[:, low:rank] @ right[low:rank]
+        yield planes
+        low = rank
+
+
+def _pooled(array: np.ndarray, step: int) -> np.ndarray:
+    """Means of `step` consecutive rows; the last mean may be of fewer."""
+    starts = np.arange(0, len(array), step)
+    counts = np.diff([*starts, len(array)])
+    return np.add.reduceat(array, starts, axis=0, dtype=np.float64) / counts[:, None]
+
+
+def _eight_bits(item: Item, planes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A picture for the screen: integers by their full range, other types by the range of the item."""
+    dtype = np.dtype(item.attrs["dtype"])
+    low = 0.0 if dtype.kind == "u" else item.attrs["data_min"]
+    pixels = from_planes(planes, item.attrs["colour"], dtype).astype(np.float64)
+    return np.clip(np.round((pixels - low) * (255 / item.attrs["data_range"])), 0, 255).astype(np.uint8)
+
+
+def _page_of(plane: str) -> str:
+    return plane.partition("_p")[2]

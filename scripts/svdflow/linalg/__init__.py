@@ -1,0 +1,19 @@
+"""Truncated singular value decompositions, rank rules, certificates and least squares."""
+
+from svdflow.linalg.certificates import FrobeniusCertificate, frobenius_certificate
+from svdflow.linalg.leastsquares import lstsq_svd, pinv
+from svdflow.linalg.plan import MemoryLimitError
+from svdflow.linalg.result import SVDInfo, SVDResult
+from svdflow.linalg.svd import factorize, truncated_svd
+
+__all__ = [
+    "FrobeniusCertificate",
+    "MemoryLimitError",
+    "SVDInfo",
+    "SVDResult",
+    "factorize",
+    "frobenius_certificate",
+    "lstsq_svd",
+    "pinv",
+    "truncated_svd",
+]

@@ -1,0 +1,25 @@
+"""``A^H A`` in one read, and its eigenvectors: exact, for a short side of up to a few thousand."""
+
+import numpy as np
+
+from svdflow.linalg.orthonormal import adjoint
+from svdflow.linalg.plan import FINAL_EXTRA, Plan
+from svdflow.linalg.subspace import Reader, Subspace, hermitian
+
+GRAM_FLOOR = 1e-6  # s_k / s_1 below which squaring costs too many digits (error eps (s_1 / s_i)^2)
+
+
+def gram_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
+    """All of ``A^H A`` in one read; by QR instead where squaring would cost the wanted singular values their digits."""
+    values, vectors = np.linalg.eigh(hermitian(reader.gram_times(None)))
+    s = np.sqrt(np.maximum(values[::-1], 0))
+    side = min(plan.tall.shape)
+    k = plan.target.choose(s[:side], reader.norm_squared) or side
+    method = "gram"
+    if s[k - 1] < GRAM_FLOOR * s[0]:
+        _, s, Vt = np.linalg.svd(reader.triangle())
+        vectors, method = adjoint(Vt)[:, ::-1], "tsqr"
+        k = plan.target.choose(s[:side], reader.norm_squared) or side
+    width = min(k + FINAL_EXTRA, side)
+    V = np.ascontiguousarray(vectors[:, ::-1][:, :width])
+    return reader.found(V, method, "converged", exact=True, spectrum=s[:side] / reader.panels.scale)

@@ -1,0 +1,131 @@
+"""Orthonormal blocks: twice-repeated block Gram-Schmidt with CholeskyQR2, Householder where it breaks down.
+
+Written against the array API, so the same lines run on NumPy and CuPy. CholeskyQR2 keeps orthogonality at rounding
+while the condition number stays below about 1e8 (Yamamoto et al. 2015, "Roundoff error analysis of the CholeskyQR2
+algorithm"); every block is checked, and one that fails goes through Householder reflections.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from svdflow.backend import array_namespace
+
+SAFE_DIAGONAL = 1e-6  # least over largest diagonal entry of R for which CholeskyQR2 is trusted
+DEPENDENT = 1e-10  # what is left of a unit column that depends on the others, to rounding
+
+
+def adjoint(X: Any) -> Any:
+    """Conjugate transpose of a matrix."""
+    xp = array_namespace(X)
+    return xp.conj(X).T if xp.isdtype(X.dtype, "complex floating") else X.T
+
+
+def orthonormalize(X: Any) -> Any:
+    """An orthonormal basis of the columns of X, shape (n, b), of full column rank.
+
+    Raises
+    ------
+    BreakdownError
+        The columns are linearly dependent to rounding.
+    """
+    Q = _cholesky_qr2(X)
+    if Q is not None:
+        return Q
+    xp = array_namespace(X)
+    Q, R = xp.linalg.qr(X)
+    diagonal = xp.abs(xp.linalg.diagonal(R))
+    if not bool(xp.min(diagonal) > DEPENDENT * xp.max(diagonal)):
+        raise BreakdownError
+    return Q
+
+
+class BreakdownError(ArithmeticError):
+    """Columns are linearly dependent to rounding."""
+
+
+def extend_basis(K: Any, X: Any, fresh: Callable[[int], Any]) -> Any:
+    """Orthonormal columns that extend the basis K by the new directions of X.
+
+    Parameters
+    ----------
+    K : array, shape (n, p), orthonormal columns; p may be 0
+    X : array, shape (n, b), p + b <= n
+    fresh : callable
+        ``fresh(c)`` gives c random columns; they take the place of columns of X that K and the others contain
+        already, as after an invariant subspace was found (rank-deficient or repeated singular values).
+
+    Returns
+    -------
+    array, shape (n, b)
+        Orthonormal, and orthogonal to K.
+    """
+    xp = array_namespace(X)
+    new = _unit_columns(X)
+    new = _unit_columns(new, project=K)
+    try:
+        return _settled(K, new)
+    except BreakdownError:
+        pass
+    kept = _independent(xp, new, K)
+    return _settled(K, xp.concat([kept, _project(fresh(X.shape[1] - kept.shape[1]), K)], axis=1))
+
+
+def _settled(K: Any, X: Any) -> Any:
+    """Orthonormalize, project once more (the second Gram-Schmidt), orthonormalize again."""
+    return orthonormalize(_project(orthonormalize(X), K))
+
+
+def _project(X: Any, K: Any) -> Any:
+    return X - K @ (adjoint(K) @ X) if K.shape[1] else X
+
+
+def _unit_columns(X: Any, project: Any = None) -> Any:
+    """Columns scaled to length one; projected first, and dropped to zero where next to nothing is left."""
+    xp = array_namespace(X)
+    if project is not None:
+        X = _project(X, project)
+    length = (
+        xp.sqrt(xp.sum(xp.real(X * xp.conj(X)), axis=0))
+        if xp.isdtype(X.dtype, "complex floating")
+        else (xp.sqrt(xp.sum(X * X, axis=0)))
+    )
+    floor = DEPENDENT if project is not None else 0.0
+    alive = length > floor
+    return X * xp.astype(
+        xp.where(alive, 1 / xp.where(alive, length, xp.ones_like(length)), 0 * length), X.dtype
+    )
+
+
+def _independent(xp: Any, X: Any, K: Any) -> Any:
+    """Those columns of X, one after the other, that add a direction. Slow, and rarely needed."""
+    kept = X[:, :0]
+    for j in range(X.shape[1]):
+        column = X[:, j : j + 1]
+        for _ in range(2):
+            column = _project(_project(column, K), kept)
+        length = float(xp.linalg.vector_norm(column))
+        if length > 1e4 * DEPENDENT:
+            kept = xp.concat([kept, column / length], axis=1)
+    return kept
+
+
+def _cholesky_qr2(X: Any) -> Any:
+    """CholeskyQR2, or None where it cannot be trusted."""
+    xp = array_namespace(X)
+    for _ in range(2):
+        gram = adjoint(X) @ X
+        try:
+            L = xp.linalg.cholesky(gram)
+        except Exception as error:  # each array library has its own LinAlgError
+            if "LinAlgError" not in type(error).__name__:
+                raise
+            return None
+        diagonal = (
+            xp.real(xp.linalg.diagonal(L))
+            if xp.isdtype(L.dtype, "complex floating")
+            else xp.linalg.diagonal(L)
+        )
+        if not bool(xp.min(diagonal) > SAFE_DIAGONAL * xp.max(diagonal)):
+            return None
+        X = adjoint(xp.linalg.solve(L, adjoint(X)))
+    return X

@@ -1,0 +1,225 @@
+"""How a factorization is done: a pure function of shape, dtype, sparsity, layout, rank, accuracy and the table below.
+
+Free memory and measured speed have no say in it, so they cannot change bits. A plan that does not fit the memory
+limit runs fewer tasks at a time, or is refused with the limit it needs.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from svdflow.linalg.ranks import rank_for_energy, rank_for_error
+from svdflow.matrix.panels import panel_bounds
+from svdflow.matrix.sources import MatrixSource, TransposedSource
+
+METHODS = ("auto", "full", "gram", "krylov", "rsvd")
+
+CONSTANTS_VERSION = 1
+FULL_SIDE = 192  # LAPACK is as fast as anything below this
+FULL_ENTRIES = 2**23  # and needs the matrix in memory
+FULL_SHARE, FULL_LARGEST = 0.4, 2**25  # of the smaller side, above which nothing is saved by truncation
+GRAM_SIDE, GRAM_LARGEST = 256, 4096
+GRAM_OPEN = 1536  # where the rank is not known beforehand, one read that tells everything is worth more
+GRAM_WORK = 4e9  # m n^2; about 0.2 s on one core
+GRAM_BLOCKS = 2.5  # Krylov spaces of this many blocks fill the side anyway
+OVERSAMPLING, WIDENING = 10, 0.5  # block width k + max(10, k / 2): Feng, Yu, Xie 2024 (dashSVD) take k / 2
+FIRST_BLOCK, LARGEST_BLOCK = 32, 256  # where the rank is not known beforehand
+MAX_READS, RSVD_READS = 12, 6
+GROUPS, GROUP_BYTES = 32, 256 * 2**20
+FINAL_EXTRA = 8  # Ritz vectors beyond k that the last read carries along
+
+
+class MemoryLimitError(MemoryError):
+    """The factorization needs more memory than it may take; the message says how much."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What decides the rank: a number, a relative Frobenius error or a share of energy."""
+
+    rank: int | None = None
+    error: float | None = None
+    energy: float | None = None
+
+    def choose(self, s: np.ndarray, total: float) -> int | None:
+        """Rank by singular values `s` of a matrix of energy `total`; None where they do not reach the target.
+
+        At least 1, also for the zero matrix.
+        """
+        if self.rank is not None:
+            return self.rank if self.rank <= len(s) else None
+        if self.error is not None:
+            chosen = rank_for_error(s, self.error, total)
+        else:
+            assert self.energy is not None
+            chosen = rank_for_energy(s, self.energy, total)
+        return None if chosen is None else max(1, chosen)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one matrix is factorized. `tall` is the matrix or, where that is wide, its conjugate transpose."""
+
+    method: str
+    target: Target
+    tall: MatrixSource
+    transposed: bool
+    work: np.dtype  # of products in the iteration
+    wide: np.dtype  # of sums, of the small side and of the last read
+    output: np.dtype  # of U and Vt
+    bounds: tuple[tuple[int, int], ...]
+    groups: tuple[tuple[tuple[int, int], ...], ...]
+    widths: tuple[int, ...]  # of the Krylov blocks, one a read
+    tol: float
+    center: str | None  # None, "columns" or "rows" of `tall`
+
+    @property
+    def panel_height(self) -> int:
+        return max(stop - start for start, stop in self.bounds)
+
+    def memory(self, threads: int, *, keep_factor: bool = True) -> int:
+        """Bytes at the peak, roughly: panels and partial sums in flight, the basis, the long factor."""
+        m, n = self.tall.shape
+        wide, output = self.wide.itemsize, self.output.itemsize
+        if self.method == "full":
+            return m * n * (self.tall.dtype.itemsize + 3 * wide)
+        width = n if self.method == "gram" else max(self.widths)
+        basis = n * (n if self.method == "gram" else min(n, sum(self.widths))) * wide * 2
+        entry = self.tall.itemsize if self.tall.sparse else wide
+        panel = self.panel_height * (n * (entry + self.tall.itemsize) + 3 * width * wide)
+        sums = n * width * wide * (2 * min(threads, len(self.groups)) + 6)
+        k = self.target.rank or min(n, sum(self.widths))
+        factor = 2 * m * (k + FINAL_EXTRA) * output if keep_factor else 0
+        return int(basis + sums + min(threads, len(self.groups)) * panel + factor + 3 * k * n * wide)
+
+
+def make_plan(
+    source: MatrixSource,
+    target: Target,
+    *,
+    method: str,
+    tol: float,
+    block_size: int | None,
+    max_reads: int | None,
+    center: bool,
+) -> Plan:
+    """Choose method, orientation, block widths, panels and their groups."""
+    transposed = source.shape[0] < source.shape[1] and source.column_access
+    tall = TransposedSource(source) if transposed else source
+    method = choose_method(source, target, block_size) if method == "auto" else method
+    wide = np.dtype(np.complex128 if source.dtype.kind == "c" else np.float64)
+    narrow = np.dtype(np.complex64 if source.dtype.kind == "c" else np.float32)
+    output = narrow if _single(source.dtype) else wide
+    work = narrow if _single(source.dtype) and method in ("krylov", "rsvd") else wide
+    itemsize = (work.itemsize + 4) * tall.density if tall.sparse else work.itemsize
+    bounds = tuple(panel_bounds(tall.shape, itemsize, tall.row_bands))
+    if method == "rsvd":
+        width = min(min(source.shape), block_size or _first_width(target.rank or FIRST_BLOCK))
+        widths = (width,) * ((max_reads or RSVD_READS) - 1)
+    else:
+        widths = _block_widths(min(source.shape), target, block_size, max_reads or MAX_READS)
+    width = tall.shape[1] if method == "gram" else max(widths)
+    return Plan(
+        method,
+        target,
+        tall,
+        transposed,
+        work,
+        wide,
+        output,
+        bounds,
+        _groups(bounds, tall.shape[1] * width * wide.itemsize),
+        widths,
+        tol,
+        None if not center else "rows" if transposed else "columns",
+    )
+
+
+def choose_method(source: MatrixSource, target: Target, block_size: int | None = None) -> str:
+    """``full``, ``gram`` or ``krylov`` by what each costs."""
+    m, n = max(source.shape), min(source.shape)
+    if block_size is not None:
+        return "krylov"
+    if n <= FULL_SIDE and m * n <= FULL_ENTRIES:
+        return "full"
+    if target.rank is not None and target.rank > FULL_SHARE * n and m * n <= FULL_LARGEST:
+        return "full"
+    if source.sparse:
+        return "gram" if n <= GRAM_SIDE else "krylov"
+    few_blocks = target.rank is not None and n <= GRAM_BLOCKS * _first_width(target.rank)
+    cheap = m * n * n <= GRAM_WORK or (target.rank is None and n <= GRAM_OPEN)
+    if n <= GRAM_SIDE or (n <= GRAM_LARGEST and (few_blocks or cheap)):
+        return "gram"
+    return "krylov"
+
+
+def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: bool) -> int:
+    """Tasks at a time that the memory limit allows; raises `MemoryLimitError` where not even one fits."""
+    if limit is None:
+        return threads
+    while threads > 1 and plan.memory(threads, keep_factor=keep_factor) > limit:
+        threads -= 1
+    needed = plan.memory(threads, keep_factor=keep_factor)
+    if needed > limit:
+        raise MemoryLimitError(
+            f"{plan.tall.name}: method {plan.method!r} needs about {_size(needed)}, the memory limit is "
+            f"{_size(limit)}; set memory_limit to {_size(needed)} or more, or ask for a smaller rank"
+        )
+    return threads
+
+
+def parse_size(limit: Any) -> int | None:
+    """Bytes from an int, or from text such as ``"1GiB"`` or ``"800 MB"``; None and ``"auto"`` mean no limit."""
+    if limit is None or limit == "auto":
+        return None
+    if isinstance(limit, str):
+        number = limit.strip().rstrip("iIbBkKmMgGtT ")
+        unit = limit.strip()[len(number) :].strip().lower()
+        powers = {"": 1, "b": 1}
+        for power, letter in enumerate("kmgt", start=1):
+            powers |= {letter: 1024**power, f"{letter}ib": 1024**power, f"{letter}b": 1000**power}
+        try:
+            limit = float(number) * powers[unit]
+        except (KeyError, ValueError):
+            raise ValueError(
+                f"memory_limit {limit!r}: expected a number of bytes or text such as '1GiB'"
+            ) from None
+    if limit <= 0:
+        raise ValueError(f"memory_limit must be positive, not {limit}")
+    return int(limit)
+
+
+def _single(dtype: np.dtype) -> bool:
+    """Whether float32 holds every entry exactly."""
+    return dtype in (np.float32, np.float16, np.complex64) or (dtype.kind in "iub" and dtype.itemsize <= 2)
+
+
+def _first_width(rank: int) -> int:
+    return rank + max(OVERSAMPLING, int(WIDENING * rank))
+
+
+def _block_widths(side: int, target: Target, block_size: int | None, max_reads: int) -> tuple[int, ...]:
+    """Width of the block of each read but the last, together at most `side`."""
+    if target.rank is not None or block_size is not None:
+        asked = [block_size or _first_width(target.rank or 1)] * (max_reads - 1)
+    else:
+        asked = [min(LARGEST_BLOCK, FIRST_BLOCK * 2**step) for step in range(max_reads - 1)]
+    widths: list[int] = []
+    for width in asked:
+        left = side - sum(widths)
+        if left:
+            widths.append(min(width, left))
+    return tuple(widths)
+
+
+def _groups(bounds: tuple, sum_bytes: int) -> tuple:
+    """Panels in contiguous groups, one a task; their number never depends on the workers."""
+    number = min(len(bounds), GROUPS, max(4, GROUP_BYTES // max(1, sum_bytes)))
+    cuts = [len(bounds) * i // number for i in range(number + 1)]
+    return tuple(bounds[a:b] for a, b in pairwise(cuts))
+
+
+def _size(number: float) -> str:
+    return f"{number / 2**30:.2f}GiB" if number >= 2**29 else f"{number / 2**20:.0f}MiB"

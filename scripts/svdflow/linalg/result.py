@@ -1,0 +1,104 @@
+"""What a factorization gives back: the factors, and what is known of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SVDInfo:
+    """How factors were computed and how good they are.
+
+    Attributes
+    ----------
+    method : str
+        ``full``, ``gram``, ``tsqr``, ``krylov`` or ``rsvd``.
+    rank : int
+        Number of triplets, k.
+    numerical_rank : int
+        How many of the k singular values stand above rounding, ``s_i > max(m, n) eps s_1``.
+    reads : int
+        Complete passes over the matrix.
+    reason : str
+        Why it ended: ``converged``, ``max_reads`` (the tolerance or the error target was not met),
+        ``rank_deficient`` (the matrix has lower rank than asked) or ``saturated`` (the subspace is the whole
+        space, so the result is exact).
+    frobenius_norm, frobenius_error : float
+        Of the matrix (centred, where asked) and of what the factors leave of it.
+    frobenius_kind : str
+        ``exact``, or ``floor``: the error is below this figure, which rounding cannot resolve.
+    residuals : ndarray or None, shape (k,)
+        ``||A^H u_i - s_i v_i||``, exact. Where `polished`, of the triplets before the last half step, which
+        made it zero to rounding.
+    polished : bool
+    estimate : float
+        Estimated ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` at the end of the iteration; 0 for exact methods.
+    spectrum : ndarray or None, shape (min(m, n),)
+        All singular values, where the method computed them (`full`, `gram`, `tsqr`).
+    mean : ndarray or None, shape (n,)
+        Column means, where ``center=True``.
+    shape, dtype : of the matrix.
+    backend : str
+    block_size, panel_height : int
+    seed : int
+    """
+
+    method: str
+    rank: int
+    numerical_rank: int
+    reads: int
+    reason: str
+    frobenius_norm: float
+    frobenius_error: float
+    frobenius_kind: str
+    shape: tuple[int, int]
+    dtype: str
+    backend: str = "numpy"
+    block_size: int = 0
+    panel_height: int = 0
+    seed: int = 0
+    polished: bool = False
+    estimate: float = 0.0
+    residuals: np.ndarray | None = field(default=None, repr=False)
+    spectrum: np.ndarray | None = field(default=None, repr=False)
+    mean: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def relative_error(self) -> float:
+        """Frobenius error over norm; 0 for the zero matrix."""
+        return self.frobenius_error / self.frobenius_norm if self.frobenius_norm else 0.0
+
+
+@dataclass(frozen=True)
+class SVDResult:
+    """Factors of a matrix; unpacks as ``U, s, Vt``.
+
+    Attributes
+    ----------
+    U : ndarray, shape (m, k), orthonormal columns; None where it was written to a sink
+    s : ndarray, shape (k,), float64, descending
+    Vt : ndarray, shape (k, n), orthonormal rows
+    info : SVDInfo
+
+    Notes
+    -----
+    ``U`` and ``Vt`` have the precision of the matrix: float32 for float32, float16 and integers up to 16 bits,
+    else float64, or the complex type of that precision. ``s`` is always float64, because errors are differences of
+    its squares.
+    """
+
+    U: Any
+    s: np.ndarray
+    Vt: np.ndarray
+    info: SVDInfo
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.U, self.s, self.Vt))
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Any:
+        return (self.U, self.s, self.Vt)[index]

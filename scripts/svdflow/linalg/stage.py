@@ -1,0 +1,235 @@
+"""Stage factorize: one truncated SVD for every plane of every observation of a shard."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from svdflow.linalg.result import SVDResult
+from svdflow.linalg.svd import factorize
+from svdflow.matrix import MatrixSource, as_source, open_matrix
+from svdflow.store import (
+    Item,
+    Observation,
+    create_array,
+    error_row,
+    items,
+    open_published,
+    publish,
+    read_array,
+    write_array,
+    write_table,
+)
+
+log = logging.getLogger(__name__)
+
+# Planes of at most so many values are factorized side by side, one thread each; larger ones in turn, with all.
+SIDE_BY_SIDE = 2**22
+
+
+@dataclass(frozen=True)
+class Task:
+    """One plane of one observation, and the rank that its stages need."""
+
+    item: Item
+    observation: Observation
+    plane: str
+    rank: int
+
+    @property
+    def path(self) -> str:
+        return f"items/{self.item.index:06d}/{self.observation.level}/{self.plane}"
+
+    def source(self) -> MatrixSource:
+        """The matrix; linked files are opened where they are."""
+        link = self.observation.link
+        return (
+            open_matrix(link[0], link[1] or None) if link else as_source(self.observation.planes[self.plane])
+        )
+
+
+def factorize_shard(
+    matrices: str | Path,
+    out: str | Path,
+    *,
+    dataset: str,
+    shard: int,
+    item_rank: int,
+    noisy_rank: int,
+    seed: int,
+    method: str = "auto",
+    tol: float = 1e-2,
+    center: bool = False,
+    backend: str = "auto",
+    threads: int = 1,
+    memory_limit: int | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Factorize the planes of a shard.
+
+    Parameters
+    ----------
+    matrices, out : path
+        Published matrices file; factors file to publish, with the tables ``factorize`` and ``errors``.
+    item_rank, noisy_rank : int
+        Rank for the items themselves and for observations with added noise, at most min(m, n) is taken;
+        0 leaves them out.
+    threads : int
+        Planes, or panels of a large plane, side by side; never changes a result.
+    memory_limit : int, optional
+        Bytes; see `truncated_svd`, whose parameters the others are.
+    """
+    options: dict[str, Any] = {
+        "method": method,
+        "tol": tol,
+        "center": center,
+        "seed": seed,
+        "backend": backend,
+    }
+    rows: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    with open_published(matrices, "matrices") as source, publish(out, "factors", provenance) as file:
+        tasks = list(_tasks(source, item_rank, noisy_rank))
+        solve = partial(
+            _solve, file=file, scratch=Path(out).parent, threads=threads, limit=memory_limit, **options
+        )
+        for task, outcome in _in_order(solve, tasks, threads):
+            try:
+                result = outcome()
+                store_factors(file, task.path, result)
+                key = {"dataset": dataset, "shard": shard, "item": task.item.index, "name": task.item.name}
+                place = {"plane": task.plane, "sigma_added": task.observation.sigma_added}
+                rows.append({**key, **place, **_row(result, _truth(task, center))})
+            except MemoryError:
+                raise
+            except Exception as error:
+                log.exception("%s", task.path)
+                if task.path in file:
+                    del file[task.path]
+                errors.append(error_row(dataset, task.item.index, task.item.name, "factorize", error))
+        write_table(file, "factorize", rows)
+        write_table(file, "errors", errors)
+
+
+def store_factors(file: h5py.File, path: str, result: SVDResult) -> None:
+    """Write factors to a group; U may be there already, where it was streamed."""
+    info = result.info
+    group = file.require_group(path)
+    if result.U is not None:
+        write_array(group, "U", result.U)
+    write_array(group, "s", result.s)
+    write_array(group, "Vt", result.Vt)
+    if info.spectrum is not None and len(info.spectrum) > len(result.s):
+        write_array(group, "spectrum", np.asarray(info.spectrum))
+    if info.mean is not None:
+        write_array(group, "mean", np.asarray(info.mean))
+    group.attrs.update({"m": info.shape[0], "n": info.shape[1], "center": info.mean is not None})
+    for name in ("method", "rank", "reads", "reason", "backend", "dtype"):
+        group.attrs[name] = getattr(info, name)
+    for name in ("frobenius_norm", "frobenius_error", "frobenius_kind"):
+        group.attrs[name] = getattr(info, name)
+
+
+def _tasks(file: h5py.File, item_rank: int, noisy_rank: int) -> Iterator[Task]:
+    for item in items(file):
+        for observation in item.observations:
+            rank = noisy_rank if observation.level else item_rank
+            for plane in observation.planes or (["matrix"] if observation.link else []):
+                if rank:
+                    yield Task(item, observation, plane, rank)
+
+
+def _in_order(
+    solve: Callable[..., SVDResult], tasks: Iterable[Task], threads: int
+) -> Iterator[tuple[Task, Callable[[], SVDResult]]]:
+    """Every task with a call that gives its result, in order; small ones run ahead side by side."""
+    waiting = iter(tasks)
+    with ThreadPoolExecutor(threads) as pool:
+        while wave := list(islice(waiting, 2 * threads)):
+            futures: dict[int, Future[SVDResult]] = {
+                i: pool.submit(solve, task, side_by_side=True) for i, task in enumerate(wave) if _small(task)
+            }
+            for i, task in enumerate(wave):
+                yield task, futures[i].result if i in futures else partial(solve, task, side_by_side=False)
+
+
+def _small(task: Task) -> bool:
+    node = None if task.observation.link else task.observation.planes[task.plane]
+    return isinstance(node, h5py.Dataset) and node.size <= SIDE_BY_SIDE
+
+
+def _solve(
+    task: Task,
+    *,
+    file: h5py.File,
+    scratch: Path,
+    threads: int,
+    limit: int | None,
+    side_by_side: bool,
+    **options: Any,
+) -> SVDResult:
+    if side_by_side:
+        A = read_array(task.observation.planes[task.plane])
+        return factorize(A, min(task.rank, *A.shape), engine=1, **options)
+    source = task.source()
+    writers = []
+
+    def sink(shape: tuple[int, int], dtype: np.dtype) -> Any:
+        writers.append(create_array(file.require_group(task.path), "U", shape, dtype))
+        return writers[-1]
+
+    result = factorize(
+        source,
+        min(task.rank, *source.shape),
+        engine=threads,
+        memory_limit=limit,
+        sink=sink,
+        scratch=scratch,
+        **options,
+    )
+    for writer in writers:
+        writer.close()
+    return result
+
+
+def _truth(task: Task, center: bool) -> tuple[np.ndarray, str] | None:
+    """Known singular values and how they are known; none of them speaks of a centred or noisier matrix."""
+    known = task.item.truth
+    if known is None or center or task.observation.level:
+        return None
+    return read_array(known), str(known.attrs["label"])
+
+
+def _row(result: SVDResult, truth: tuple[np.ndarray, str] | None) -> dict[str, Any]:
+    info, s = result.info, result.s
+    error, label = nan, ""
+    if truth is not None:
+        values, label = truth
+        k = min(len(s), len(values))
+        error = float(np.abs(s[:k] - values[:k]).max() / values[0]) if k and values[0] else nan
+    return {
+        "m": info.shape[0],
+        "n": info.shape[1],
+        "dtype": info.dtype,
+        "method": info.method,
+        "rank": info.rank,
+        "reads": info.reads,
+        "frobenius_norm": info.frobenius_norm,
+        "frobenius_error": info.frobenius_error,
+        "relative_error": info.relative_error,
+        "error_kind": info.frobenius_kind,
+        "s_first": float(s[0]) if len(s) else nan,
+        "s_last": float(s[-1]) if len(s) else nan,
+        "truth_error": error,
+        "truth_label": label,
+        "reason": info.reason,
+        "backend": info.backend,
+    }

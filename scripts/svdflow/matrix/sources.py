@@ -1,0 +1,237 @@
+"""What is factorized: matrices that are read in bands of rows, wherever they live.
+
+A source says its shape, dtype and layout, and reads rows. It is small to pickle where it stands for a
+file, because it holds the path and opens the file where it is read.
+"""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from svdflow.matrix.panels import Bands, panel_bounds, panel_height
+
+NUMERIC = "biufc"
+
+
+class MatrixSource:
+    """A matrix that is read in bands of consecutive rows.
+
+    Attributes
+    ----------
+    shape : (m, n)
+    dtype : numpy.dtype
+        As stored; panels are converted one at a time, the whole matrix never.
+    name : str
+        For messages.
+    sparse : bool
+        `read` returns CSR matrices.
+    in_memory : bool
+        Reading costs a memory copy at most.
+    density : float
+        Stored entries over m n.
+    row_bands, column_bands : int, sequence of int or None
+        Stored bands along each side; a read of a part of one may cost the whole.
+    column_access : bool
+        `read_columns` costs about what the columns weigh, not the whole matrix.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+    name: str = "matrix"
+    sparse: bool = False
+    in_memory: bool = False
+    density: float = 1.0
+    row_bands: Bands = None
+    column_bands: Bands = None
+    column_access: bool = False
+
+    def read(self, start: int, stop: int) -> Any:
+        """Rows ``start:stop`` as an ndarray (stop - start, n), or CSR. The caller must not write into it."""
+        raise NotImplementedError
+
+    def read_columns(self, start: int, stop: int) -> Any:
+        """Columns ``start:stop`` as an ndarray (m, stop - start), or sparse."""
+        raise NotImplementedError
+
+    @property
+    def panel_height(self) -> int:
+        """Rows to read at a time: about 8 MB, whole stored bands where there are any."""
+        band = self.row_bands if isinstance(self.row_bands, int) else None
+        return panel_height(self.shape, self.itemsize, band)
+
+    @property
+    def itemsize(self) -> float:
+        """Bytes of one entry of a panel, on average."""
+        stored = self.dtype.itemsize + (4 if self.sparse else 0)
+        return max(stored * self.density, 8 / max(1, self.shape[1])) if self.sparse else stored
+
+    def bounds(self, itemsize: float | None = None) -> list[tuple[int, int]]:
+        """First and last-plus-one row of every panel."""
+        return panel_bounds(self.shape, itemsize or self.itemsize, self.row_bands)
+
+    def __repr__(self) -> str:
+        m, n = self.shape
+        return f"{type(self).__name__}({self.name!r}, {m} x {n}, {self.dtype})"
+
+
+class ArraySource(MatrixSource):
+    """A dense NumPy or CuPy array."""
+
+    in_memory = True
+    column_access = True
+
+    def __init__(self, array: Any, name: str = "matrix") -> None:
+        _check_matrix(array.shape, array.dtype, name)
+        self._array = array
+        self.shape, self.dtype, self.name = array.shape, np.dtype(array.dtype), name
+
+    def read(self, start: int, stop: int) -> Any:
+        return self._array[start:stop]
+
+    def read_columns(self, start: int, stop: int) -> Any:
+        return self._array[:, start:stop]
+
+
+class SparseSource(MatrixSource):
+    """A SciPy sparse matrix of any format. Columns are read from a CSC copy, made once where needed."""
+
+    sparse = True
+    in_memory = True
+    column_access = True
+
+    def __init__(self, matrix: Any, name: str = "matrix") -> None:
+        _check_matrix(matrix.shape, matrix.dtype, name)
+        self._rows = sp.csr_array(matrix)
+        self._columns: Any = None
+        self.shape, self.dtype, self.name = matrix.shape, np.dtype(matrix.dtype), name
+        self.density = self._rows.nnz / max(1, self.shape[0] * self.shape[1])
+
+    def read(self, start: int, stop: int) -> Any:
+        return self._rows[start:stop]
+
+    def read_columns(self, start: int, stop: int) -> Any:
+        if self._columns is None:
+            self._columns = self._rows.tocsc()
+        return self._columns[:, start:stop]
+
+
+class DaskSource(MatrixSource):
+    """A dask array of two dimensions. Panels are whole row chunks, so that no chunk is computed twice."""
+
+    def __init__(self, array: Any, name: str = "dask array") -> None:
+        if any(np.isnan(side) for side in array.shape):
+            raise ValueError(f"{name}: chunk sizes are unknown; call compute_chunk_sizes() on it first")
+        _check_matrix(array.shape, array.dtype, name)
+        self._array = array
+        self.shape, self.dtype, self.name = array.shape, np.dtype(array.dtype), name
+        self.sparse = sp.issparse(array._meta)
+        self.row_bands, self.column_bands = array.chunks
+        # A column chunk that spans all rows is read once; several row chunks are simply joined.
+        self.column_access = len(array.chunks[1]) > 1 or self.shape[0] * self.shape[1] * 8 <= 64 * 2**20
+
+    def read(self, start: int, stop: int) -> Any:
+        return self._compute(self._array[start:stop])
+
+    def read_columns(self, start: int, stop: int) -> Any:
+        return self._compute(self._array[:, start:stop])
+
+    def _compute(self, part: Any) -> Any:
+        # Panels already run in parallel; a scheduler inside each would only add threads.
+        block = part.compute(scheduler="synchronous")
+        return sp.csr_array(block) if sp.issparse(block) else block
+
+
+class TransposedSource(MatrixSource):
+    """The conjugate transpose of a source: its rows are the columns there. Nothing is copied but panels."""
+
+    column_access = True
+
+    def __init__(self, source: MatrixSource) -> None:
+        self._source = source
+        self.shape, self.dtype, self.name = source.shape[::-1], source.dtype, source.name
+        self.sparse, self.in_memory, self.density = source.sparse, source.in_memory, source.density
+        self.row_bands, self.column_bands = source.column_bands, source.row_bands
+
+    def read(self, start: int, stop: int) -> Any:
+        rows = _adjoint(self._source.read_columns(start, stop))
+        return sp.csr_array(rows) if self.sparse else rows
+
+    def read_columns(self, start: int, stop: int) -> Any:
+        return _adjoint(self._source.read(start, stop))
+
+
+class _AdaptedSource(MatrixSource):
+    """Any object with shape, dtype and read(start, stop)."""
+
+    def __init__(self, matrix: Any) -> None:
+        name = getattr(matrix, "name", type(matrix).__name__)
+        _check_matrix(matrix.shape, matrix.dtype, name)
+        self.shape, self.dtype, self.name = tuple(matrix.shape), np.dtype(matrix.dtype), str(name)
+        self.sparse = bool(getattr(matrix, "sparse", False))
+        self.density = float(getattr(matrix, "density", 1.0))
+        band = getattr(matrix, "panel_height", None)
+        self.row_bands = int(band) if band else None
+        self._matrix = matrix
+
+    def read(self, start: int, stop: int) -> Any:
+        return self._matrix.read(start, stop)
+
+
+def as_source(A: Any, name: str | None = None) -> MatrixSource:
+    """A `MatrixSource` of whatever holds a matrix.
+
+    Parameters
+    ----------
+    A : ndarray, CuPy array, SciPy sparse matrix, dask array, h5py.Dataset or CSR h5py.Group, path, or MatrixSource
+        Two dimensions; integers, floats, complex or bool. A path may carry a dataset, ``data.h5:/group/name``.
+
+    Raises
+    ------
+    TypeError
+        It is none of these.
+    ValueError
+        It is not a matrix of numbers.
+    """
+    from svdflow.matrix import files
+
+    if isinstance(A, MatrixSource):
+        return A
+    if isinstance(A, str) or hasattr(A, "__fspath__"):
+        return files.open_matrix(A)
+    if sp.issparse(A):
+        return SparseSource(A, name or "sparse matrix")
+    kind = type(A).__module__.split(".")[0]
+    if kind == "dask" and hasattr(A, "chunks"):
+        return DaskSource(A, name or "dask array")
+    if kind == "h5py":
+        return files.source_of_h5(A)
+    if kind == "zarr":
+        return files.ZarrSource(A, name or "Zarr array")
+    if isinstance(A, np.ma.MaskedArray):
+        raise TypeError("a masked array has no singular values: fill it, e.g. with A.filled(0)")
+    if isinstance(A, np.ndarray) or kind == "cupy":
+        return ArraySource(np.asarray(A) if isinstance(A, np.ndarray) else A, name or "array")
+    if callable(getattr(A, "read", None)) and hasattr(A, "shape") and hasattr(A, "dtype"):
+        return _AdaptedSource(A)
+    if isinstance(A, (list, tuple)) or hasattr(A, "__array__"):
+        return ArraySource(np.asarray(A), name or "array")
+    raise TypeError(f"cannot read a matrix from {type(A).__module__}.{type(A).__qualname__}")
+
+
+def _check_matrix(shape: Any, dtype: Any, name: str) -> None:
+    if len(shape) != 2:
+        raise ValueError(f"{name}: a matrix has 2 dimensions, this has {len(shape)} (shape {tuple(shape)})")
+    if 0 in shape:
+        raise ValueError(f"{name}: the matrix is empty (shape {tuple(shape)})")
+    dtype = np.dtype(dtype)
+    if dtype.kind not in NUMERIC:
+        raise ValueError(f"{name}: entries of dtype {dtype} are not numbers; convert them first")
+    if dtype.itemsize // (2 if dtype.kind == "c" else 1) > 8:
+        raise ValueError(
+            f"{name}: {dtype} is wider than LAPACK computes in; convert to float64 or complex128"
+        )
+
+
+def _adjoint(block: Any) -> Any:
+    return block.conj().T if block.dtype.kind == "c" else block.T

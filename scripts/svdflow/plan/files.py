@@ -1,0 +1,33 @@
+"""Where the files of a manifest are; ingest jobs import this and nothing else of the plan."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "package:"
+SHA256_DIGITS = 64
+
+
+def locate(folder: str, name: str = "") -> Path:
+    """The path of a manifest's file; a package (``package:NAME/FOLDER``) is found without importing it."""
+    if not folder.startswith(PACKAGE):
+        return Path(folder, name)
+    package, _, inside = folder.removeprefix(PACKAGE).partition("/")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(
+            f"package '{package}', which holds these files, is not installed; run 'make setup'"
+        )
+    return Path(spec.submodule_search_locations[0], inside, name)
+
+
+def shard_files(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The files of an ingest job: index in the manifest, path, name and, where it is known, sha256."""
+    files = []
+    for place, (name, digest) in enumerate(zip(settings["names"], settings["files"], strict=True)):
+        if name is not None:
+            path = str(locate(settings["folder"], name))
+            file = {"index": settings["first"] + place, "path": path, "name": name}
+            files.append(file | ({"sha256": digest} if len(digest) == SHA256_DIGITS else {}))
+    return files

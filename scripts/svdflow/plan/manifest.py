@@ -1,0 +1,194 @@
+"""The files of a dataset in a fixed order, so that a shard is always the same slice.
+
+Known files keep their place, new ones are appended in sorted order, and one that is gone leaves its place
+empty. A file's digest is that of its content, computed once and believed as long as size and mtime stay.
+"""
+
+import csv
+import glob
+import os
+import posixpath
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from svdflow.plan.config import ConfigError
+from svdflow.plan.datasets import Dataset
+from svdflow.plan.digest import file_digest
+from svdflow.plan.files import PACKAGE, locate
+
+IMAGE_SUFFIXES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".npy",
+    ".h5",
+    ".hdf5",
+}
+COLUMNS = ["index", "name", "size", "mtime_ns", "digest"]
+GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file: its name below the manifest's folder, and what tells whether it changed."""
+
+    name: str
+    size: int
+    mtime_ns: int
+    digest: str
+
+    @property
+    def gone(self) -> bool:
+        return self.digest == GONE
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of a dataset: `folder` is a path, or ``package:NAME`` for files of an installed package."""
+
+    folder: str
+    entries: list[Entry]
+
+    def slice(self, start: int, stop: int) -> list[Entry]:
+        return self.entries[start:stop]
+
+
+def scan(dataset: Dataset, root: Path, written: Path) -> Manifest:
+    """The manifest of a dataset as its files are now; nothing is written.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the workflow, where the lists of packaged files stand; other paths are relative to the
+        working directory.
+    written : Path
+        Where an earlier `write` put it; it fixes the order and spares reading unchanged files.
+    """
+    if dataset.source.startswith("manifest:"):
+        return _packaged(dataset, root)
+    folder, names = _list(dataset)
+    known = _read(written)
+    fresh = set(names)
+    entries = []
+    for old in known:
+        entries.append(_current(dataset, folder, old) if old.name in fresh else replace(old, digest=GONE))
+    old_names = {old.name for old in known}
+    entries += [_current(dataset, folder, Entry(n, -1, -1, "")) for n in names if n not in old_names]
+    return Manifest(folder, entries)
+
+
+def write(manifest: Manifest, path: Path) -> None:
+    """Write a manifest, whole or not at all; an unchanged one is left alone."""
+    rows = [[str(i), e.name, str(e.size), str(e.mtime_ns), e.digest] for i, e in enumerate(manifest.entries)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows([COLUMNS, *rows])
+    if path.is_file() and path.read_bytes() == temporary.read_bytes():
+        temporary.unlink()
+    else:
+        os.replace(temporary, path)
+
+
+def _packaged(dataset: Dataset, root: Path) -> Manifest:
+    """A tracked list of files of one installed package, with the checksums that they must have."""
+    path = root / "config" / "manifests" / f"{dataset.source.removeprefix('manifest:')}.tsv"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.tsv"))) or "none"
+        raise ConfigError(
+            f"dataset '{dataset.name}': no manifest {path.name} in {path.parent} (there: {known})"
+        )
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+    files = [(f"{row['package']}/{row['path']}", row["sha256"]) for row in rows]
+    folder = posixpath.commonpath([posixpath.dirname(name) for name, _ in files])
+    return Manifest(
+        PACKAGE + folder, [Entry(name[len(folder) + 1 :], -1, -1, sha256) for name, sha256 in files]
+    )
+
+
+def _list(dataset: Dataset) -> tuple[str, list[str]]:
+    """The folder of a dataset's files and their names below it."""
+    source = matrix_source(dataset.source)[0] if dataset.kind == "matrix" else dataset.source
+    path = Path(source)
+    fixed = Path(*_before_wildcards(path.parts))
+    if path.is_dir() and dataset.kind == "images":
+        folder = path
+        found = [
+            p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
+        ]
+    else:
+        folder = fixed if fixed.is_dir() and fixed != path else fixed.parent
+        found = [
+            p for p in map(Path, glob.iglob(source, recursive=True)) if p.is_file() or p.suffix == ".zarr"
+        ]
+    names = sorted(p.relative_to(folder).as_posix() for p in found)
+    if not names:
+        word = "image" if dataset.kind == "images" else "file"
+        raise ConfigError(f"dataset '{dataset.name}': no {word} matches {dataset.source}{_near(fixed)}")
+    return folder.as_posix(), names
+
+
+def _current(dataset: Dataset, folder: str, old: Entry) -> Entry:
+    path = locate(folder, old.name)
+    try:
+        status = path.stat()
+    except OSError:
+        # A dangling link, say: the item exists and cannot be read, which ingest will report.
+        return Entry(old.name, -1, -1, "unreadable")
+    same = (status.st_size, status.st_mtime_ns) == (old.size, old.mtime_ns) and old.digest not in (GONE, "")
+    if same:
+        return old
+    return Entry(old.name, status.st_size, status.st_mtime_ns, _digest(dataset, path, status))
+
+
+def _digest(dataset: Dataset, path: Path, status: os.stat_result) -> str:
+    if dataset.kind == "matrix":
+        # Hashing a terabyte at every change of date would cost more than the factorization.
+        return f"{status.st_size}-{status.st_mtime_ns}"
+    try:
+        return file_digest(path)
+    except OSError:
+        return "unreadable"
+
+
+def matrix_source(source: str) -> tuple[str, str]:
+    """Split ``FILE:DATASET``; the dataset may be absent."""
+    file, _, dataset = source.partition(":")
+    return file, dataset
+
+
+def _read(path: Path) -> list[Entry]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+        rows = csv.DictReader(lines, delimiter="\t")
+        return [Entry(r["name"], int(r["size"]), int(r["mtime_ns"]), r["digest"]) for r in rows]
+
+
+def _before_wildcards(parts: tuple[str, ...]) -> list[str]:
+    kept: list[str] = []
+    for part in parts:
+        if glob.has_magic(part):
+            break
+        kept.append(part)
+    return kept
+
+
+def _near(path: Path) -> str:
+    """The end of a message: the existing folder or file whose name is nearest."""
+    if path.is_dir():
+        return f"; {path} holds none"
+    around = {p.name.lower(): p for p in path.parent.iterdir()} if path.parent.is_dir() else {}
+    close = get_close_matches(path.name.lower(), list(around), n=1)
+    if not close:
+        return f"; {path} does not exist"
+    nearest = around[close[0]]
+    return f" (nearest {'folder' if nearest.is_dir() else 'file'}: {nearest})"

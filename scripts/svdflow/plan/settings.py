@@ -1,0 +1,180 @@
+"""What shapes the result of each stage: the one place that turns configuration into parameters of a rule.
+
+Snakemake reruns a job when these change, so they hold plain builtins and nothing that does not shape the
+result. Runtime settings (threads, memory, engine, backend) are not here.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from svdflow.plan.digest import digest
+from svdflow.plan.manifest import matrix_source
+
+if TYPE_CHECKING:
+    from svdflow.plan.study import Study
+
+Settings = dict[str, Any]
+
+
+def ingest_images(study: "Study", dataset: str, shard: str, _: str) -> Settings:
+    row = study.datasets[dataset]
+    return {
+        **_place(dataset, shard),
+        **_files(study, dataset, shard),
+        "colour": row.colour,
+        "noise_sigma": row.noise_sigma,
+        "seed": study.config["seed"] if row.noise_sigma else 0,  # nothing else about an image is random
+        "pixel_limit": study.config["ingest"]["pixel_limit"],
+    }
+
+
+def ingest_matrix(study: "Study", dataset: str, shard: str, _: str) -> Settings:
+    inner = matrix_source(study.datasets[dataset].source)[1]
+    return {**_place(dataset, shard), **_files(study, dataset, shard), "inner": inner}
+
+
+def ingest_synthetic(study: "Study", dataset: str, shard: str, _: str) -> Settings:
+    row = study.datasets[dataset]
+    return {
+        **_place(dataset, shard),
+        "family": row.source,
+        "parameters": row.parameters,
+        "replicates": list(study.slice(dataset, shard)),
+        "seed": study.config["seed"],
+        "with_clean": "denoise" in row.tasks,
+    }
+
+
+def factorize(study: "Study", dataset: str, shard: str, _: str) -> Settings:
+    row, keys = study.datasets[dataset], study.config["factorize"]
+    return {
+        **_place(dataset, shard),
+        "item_rank": item_rank(study, dataset),
+        "noisy_rank": noisy_rank(study, dataset),
+        "seed": study.config["seed"],
+        **{key: row.overrides.get(key, keys[key]) for key in ("method", "tol", "center")},
+    }
+
+
+def compress(study: "Study", dataset: str, shard: str, _: str) -> Settings:
+    row, keys = study.datasets[dataset], study.config["compress"]
+    asked = {
+        key: row.overrides.get(key, keys[key]) for key in ("ranks", "energies", "powers_of_two", "images")
+    }
+    return {**_place(dataset, shard), **asked, "metrics": keys["metrics"]}
+
+
+def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
+    row, keys = study.datasets[dataset], study.config["denoise"]
+    ranks = row.overrides.get("ranks", keys["ranks"])
+    return {**_place(dataset, shard), "method": method, "ranks": ranks, "rank_rules": keys["rank_rules"]}
+
+
+def audit_conditioning(study: "Study", dataset: str, shard: str, _: str) -> Settings:
+    keys = study.config["audit"]
+    sampled = _spread(study.count(dataset), keys["sample"])
+    return {
+        **_place(dataset, shard),
+        "items": [i for i in study.slice(dataset, shard) if i in sampled],
+        "full_up_to": keys["full_up_to"],
+        "thresholds": thresholds(study),
+    }
+
+
+def audit_catalogue(study: "Study", *_: str) -> Settings:
+    """Gradients and stability, which need no data."""
+    return {"seed": study.config["seed"], "thresholds": thresholds(study)}
+
+
+def thresholds(study: "Study") -> Settings:
+    """The thresholds that differ from the catalogue's, as ``{"svd_residual.fail": 30}``."""
+    table = study.config["audit"]["thresholds"]
+    return {
+        f"{audit}.{key}": value
+        for audit, keys in sorted(table.items())
+        for key, value in sorted(keys.items())
+    }
+
+
+def metrics(study: "Study", *_: str) -> Settings:
+    return {"seed": study.config["seed"], "config_digest": digest(_results_config(study))}
+
+
+def report(study: "Study", *_: str) -> Settings:
+    """What the report says of the study."""
+    keys = ("name", "kind", "source", "colour", "noise_sigma", "tasks", "overrides", "parameters")
+    rows = [{key: getattr(row, key) for key in keys} for row in study.datasets.values()]
+    return {"title": study.config["title"], "config": _results_config(study), "datasets": rows}
+
+
+def verdict(study: "Study", *_: str) -> Settings:
+    return {
+        "allow_errors": study.config["allow_errors"],
+        "strict": study.config["audit"]["strict"],
+        "audited": bool(study.named(task="audit")),
+    }
+
+
+def item_rank(study: "Study", dataset: str) -> int:
+    """The largest rank that a stage asks of the item itself, at most max_rank; 0 where none reads it."""
+    row = study.datasets[dataset]
+    cap = row.overrides.get("max_rank", study.config["factorize"]["max_rank"])
+    wanted = [0]
+    if "compress" in row.tasks or "audit" in row.tasks:
+        settings = compress(study, dataset, "0", "")
+        wanted += settings["ranks"] + ([cap] if settings["powers_of_two"] else [])
+    if "denoise" in row.tasks and not row.noise_sigma:
+        wanted.append(cap)
+    return min(max(wanted), cap)
+
+
+def noisy_rank(study: "Study", dataset: str) -> int:
+    """The rank stored of observations with added noise; rank rules need all that may rise above the noise."""
+    row = study.datasets[dataset]
+    cap = row.overrides.get("max_rank", study.config["factorize"]["max_rank"])
+    return cap if "denoise" in row.tasks and row.noise_sigma else 0
+
+
+def _results_config(study: "Study") -> Settings:
+    """The configuration without what never changes a result."""
+    config = {
+        k: v for k, v in study.config.items() if k not in ("runtime", "allow_errors", "pathvars", "title")
+    }
+    return {**config, "audit": {k: v for k, v in config["audit"].items() if k != "strict"}}
+
+
+def _place(dataset: str, shard: str) -> Settings:
+    return {"dataset": dataset, "shard": int(shard)}
+
+
+def _files(study: "Study", dataset: str, shard: str) -> Settings:
+    """The slice of the manifest: names (None where one is gone) and the digests of the contents."""
+    manifest = study.manifest(dataset)
+    places = study.slice(dataset, shard)
+    entries = [manifest.entries[i] for i in places]
+    return {
+        "folder": manifest.folder,
+        "first": places.start,
+        "names": [None if e.gone else e.name for e in entries],
+        "files": [e.digest for e in entries],
+    }
+
+
+def _spread(count: int, sample: int) -> set[int]:
+    """Indices of `sample` items spread evenly over `count`; the first ones stay as items are added."""
+    return set(range(count)) if sample >= count else set(range(sample))
+
+
+STAGES: dict[str, Callable[["Study", str, str, str], Settings]] = {
+    "ingest_images": ingest_images,
+    "ingest_matrix": ingest_matrix,
+    "ingest_synthetic": ingest_synthetic,
+    "factorize": factorize,
+    "compress": compress,
+    "denoise": denoise,
+    "audit_conditioning": audit_conditioning,
+    "audit_catalogue": audit_catalogue,
+    "metrics": metrics,
+    "report": report,
+    "verdict": verdict,
+}

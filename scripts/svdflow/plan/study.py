@@ -1,0 +1,156 @@
+"""A study: what to run on what, in which shards; all that the rules ask for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from svdflow.plan import settings
+from svdflow.plan.config import ConfigError, complete_config, load_config, refuse
+from svdflow.plan.datasets import Dataset, read_datasets
+from svdflow.plan.digest import code_digest
+from svdflow.plan.manifest import Manifest, scan
+
+MAX_JOBS = 5000
+GATHER = 500
+STAGES = ("compress", "denoise", "audit")
+
+
+class Study:
+    """A checked configuration with its datasets, manifests and shards.
+
+    Parameters
+    ----------
+    config : mapping
+        As Snakemake merged it; defaults are filled in here.
+    root : Path
+        Folder of the Snakefile, with the schemas and the code; the paths that a study names are relative to
+        the working directory.
+    files : sequence of path
+        The configuration files, for messages.
+
+    Raises
+    ------
+    ConfigError
+        Before any job: unknown keys, wrong values, missing folders, more jobs than a DAG should hold.
+    """
+
+    def __init__(self, config: Mapping[str, Any], root: Path, files: Sequence[str | Path] = ()) -> None:
+        self.root = root
+        self.config = complete_config(config, root, files)
+        self.results = Path(self.config["pathvars"]["results"])
+        self.datasets: dict[str, Dataset] = read_datasets(Path(self.config["datasets"]), root)
+        self._manifests: dict[str, Manifest] = {}
+        self._codes: dict[str, str] = {}
+        self._check_sources()
+        self._check_jobs()
+
+    @classmethod
+    def load(cls, root: Path, study: str | Path | None = None) -> "Study":
+        """The study of ``config/config.yaml``, with the file `study` laid over it."""
+        files = [root / "config" / "config.yaml", *([Path(study)] if study else [])]
+        return cls(load_config(files), root, files)
+
+    # -- shards -------------------------------------------------------------------------------------------
+
+    def manifest(self, dataset: str) -> Manifest:
+        """The files of a dataset as they are now (images and matrices)."""
+        if dataset not in self._manifests:
+            self._manifests[dataset] = scan(self.datasets[dataset], self.root, self.manifest_path(dataset))
+        return self._manifests[dataset]
+
+    def manifest_path(self, dataset: str) -> Path:
+        return self.results / "manifests" / f"{dataset}.tsv"
+
+    def count(self, dataset: str) -> int:
+        """Number of items, gone ones included, for they keep their place."""
+        row = self.datasets[dataset]
+        return row.replicates if row.kind == "synthetic" else len(self.manifest(dataset).entries)
+
+    def shards(self, dataset: str) -> list[str]:
+        """The five-digit names of a dataset's shards."""
+        size = self.datasets[dataset].shard_size
+        return [f"{i:05d}" for i in range(-(-self.count(dataset) // size))]
+
+    def slice(self, dataset: str, shard: str) -> range:
+        """Indices of the items of a shard."""
+        size = self.datasets[dataset].shard_size
+        return range(int(shard) * size, min((int(shard) + 1) * size, self.count(dataset)))
+
+    def named(self, kind: str | None = None, task: str | None = None) -> list[str]:
+        """Names of the datasets of a kind, or with a task."""
+        rows = self.datasets.values()
+        return [r.name for r in rows if kind in (None, r.kind) and (task is None or task in r.tasks)]
+
+    # -- what a rule carries ------------------------------------------------------------------------------
+
+    def settings(self, stage: str, dataset: str = "", shard: str = "", method: str = "") -> dict[str, Any]:
+        """Everything that shapes the result of a job, as plain builtins that Snakemake tracks."""
+        return settings.STAGES[stage](self, dataset, shard, method)
+
+    def code(self, rule: str) -> str:
+        """Digest of the code that the rule's adapter reaches."""
+        if rule not in self._codes:
+            self._codes[rule] = code_digest(rule, self.root / "scripts")
+        return self._codes[rule]
+
+    @property
+    def memory_mb(self) -> int:
+        """Megabytes that a job is given: runtime.memory_limit, or 2000."""
+        text = str(self.config["runtime"]["memory_limit"])
+        return 2000 if text == "auto" else max(1, parse_bytes(text) // 2**20)
+
+    # -- files --------------------------------------------------------------------------------------------
+
+    def parts(self) -> Iterator[tuple[str, str, str]]:
+        """Every stage file that the metrics gather, as (stage, dataset, shard)."""
+        for name, row in self.datasets.items():
+            for shard in self.shards(name):
+                yield "matrices", name, shard
+                yield "factors", name, shard
+                if "compress" in row.tasks:
+                    yield "compress", name, shard
+                if "denoise" in row.tasks:
+                    yield from (("denoise", f"{name}/{m}", shard) for m in self.config["denoise"]["methods"])
+                if "audit" in row.tasks:
+                    yield "audit", name, shard
+
+    @property
+    def jobs(self) -> int:
+        """Number of jobs of a run from nothing, the gathering ones left out."""
+        return sum(1 for _ in self.parts())
+
+    def _check_sources(self) -> None:
+        messages = []
+        for name, row in self.datasets.items():
+            try:
+                if row.kind != "synthetic":
+                    self.manifest(name)
+                if row.noise_sigma and "denoise" not in row.tasks:
+                    messages.append(
+                        f"dataset '{name}': noise_sigma is given, but 'denoise' is not among its tasks"
+                    )
+            except ConfigError as error:
+                messages.append(str(error))
+        refuse(messages)
+
+    def _check_jobs(self) -> None:
+        if self.jobs > MAX_JOBS:
+            worst = max(self.datasets, key=lambda n: len(self.shards(n)))
+            row = self.datasets[worst]
+            stages = sum(
+                1 for _, name, shard in self.parts() if name.split("/")[0] == worst and shard == "00000"
+            )
+            others = self.jobs - stages * len(self.shards(worst))
+            room = max(1, (MAX_JOBS - others) // stages)
+            raise ConfigError(
+                f"{self.jobs} jobs are more than {MAX_JOBS}; "
+                f"dataset '{worst}' has shard_size {row.shard_size}, {-(-self.count(worst) // room)} would do"
+            )
+
+
+def parse_bytes(text: str) -> int:
+    """``1GiB``, ``500 MB`` or a plain number of bytes."""
+    number = text.rstrip("BKMGTi ")
+    unit = text[len(number) :].strip()
+    base = 1024 if "i" in unit else 1000
+    return int(float(number) * base ** "BKMGT".index(unit[:1] or "B"))

@@ -1,0 +1,41 @@
+"""HDF5 files that can be trusted: atomic publication, checksummed arrays, tables with a schema."""
+
+from svdflow.store.arrays import create_array, read_array, read_rows, write_array
+from svdflow.store.errors import ItemError, StoreError, error_row
+from svdflow.store.files import open_published, publish, publish_directory, publish_text, verify
+from svdflow.store.shards import (
+    Factors,
+    Item,
+    Observation,
+    add_item,
+    add_observation,
+    factors,
+    items,
+    slug_of,
+)
+from svdflow.store.tables import read_table, write_table
+
+__all__ = [
+    "Factors",
+    "Item",
+    "ItemError",
+    "Observation",
+    "StoreError",
+    "add_item",
+    "add_observation",
+    "create_array",
+    "error_row",
+    "factors",
+    "items",
+    "open_published",
+    "publish",
+    "publish_directory",
+    "publish_text",
+    "read_array",
+    "read_rows",
+    "read_table",
+    "slug_of",
+    "verify",
+    "write_array",
+    "write_table",
+]

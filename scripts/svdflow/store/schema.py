@@ -1,0 +1,129 @@
+"""The tables of svdflow: their columns, units and meaning. docs/schema.md is generated from here."""
+
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """One column: `kind` is text, int, float or bool."""
+
+    name: str
+    kind: str
+    unit: str
+    description: str
+
+
+_KEY = [
+    Column("dataset", "text", "", "row of the sheet of datasets"),
+    Column("shard", "int", "", "slice of the manifest"),
+    Column("item", "int", "", "index of the item in the manifest"),
+    Column("name", "text", "", "name of the item, a file name or a generator"),
+    Column("plane", "text", "", "grey; r, g, b; y, cb, cr; matrix"),
+    Column("sigma_added", "float", "value", "standard deviation of the noise added to the clean item"),
+]
+_SHAPE = [
+    Column("m", "int", "rows", "rows of the plane"),
+    Column("n", "int", "columns", "columns of the plane"),
+]
+_RANK = Column("rank", "int", "", "number of components kept")
+_RANGE = Column(
+    "data_range", "float", "value", "peak used by PSNR and SSIM: 255, 65535, or max - min of the reference"
+)
+
+TABLES: dict[str, list[Column]] = {
+    "factorize": [
+        *_KEY,
+        *_SHAPE,
+        Column("dtype", "text", "", "type of the observed values"),
+        Column("method", "text", "", "how the factors were computed"),
+        _RANK,
+        Column("reads", "int", "", "complete passes over the matrix"),
+        Column("frobenius_norm", "float", "value", "Frobenius norm of the observed matrix"),
+        Column("frobenius_error", "float", "value", "Frobenius norm of observed minus factors"),
+        Column("relative_error", "float", "1", "frobenius_error over frobenius_norm"),
+        Column(
+            "error_kind", "text", "", "certificate: exact, floor (below rounding of the norm) or estimate"
+        ),
+        Column("s_first", "float", "value", "largest singular value"),
+        Column("s_last", "float", "value", "smallest stored singular value"),
+        Column("truth_error", "float", "1", "largest |s_i - true s_i| / s_1 where the true ones are known"),
+        Column("truth_label", "text", "", "how they are known: exact, clean, computed or theory"),
+        Column("reason", "text", "", "why the computation ended"),
+        Column("backend", "text", "", "numpy or cupy"),
+    ],
+    "compress": [
+        *_KEY,
+        *_SHAPE,
+        Column("rule", "text", "", "rank, energy, power_of_two: who asked"),
+        Column("target", "float", "", "the rank or the share of energy that was asked for"),
+        _RANK,
+        Column("reached", "bool", "", "whether the stored factors reach the target"),
+        Column("value_ratio", "float", "1", "k (m + n + 1) / (m n): stored values over values, not bytes"),
+        Column("bytes", "int", "byte", "k (m + n + 1) values in the type of the stored factors"),
+        Column("bits_per_pixel", "float", "bit", "8 bytes / (m n)"),
+        Column(
+            "relative_error", "float", "1", "Frobenius norm of the difference over that of the observed plane"
+        ),
+        Column("psnr", "float", "dB", "peak signal-to-noise ratio with data_range"),
+        _RANGE,
+        Column(
+            "ssim", "float", "1", "structural similarity (Wang 2004: Gaussian 1.5, population covariance)"
+        ),
+        Column("explained_energy", "float", "1", "sum of kept s_i^2 over the squared norm, not centred"),
+    ],
+    "denoise": [
+        *_KEY,
+        *_SHAPE,
+        Column("method", "text", "", "the denoiser"),
+        Column("rule", "text", "", "rank (a listed rank) or the rank rule that chose it"),
+        _RANK,
+        Column("sigma_used", "float", "value", "noise standard deviation that the method was given"),
+        Column("sigma_source", "text", "", "given, mad (wavelets) or mp_median (Marchenko-Pastur)"),
+        Column("error_clean", "float", "1", "relative Frobenius error against the clean reference"),
+        Column("error_observed", "float", "1", "relative Frobenius distance to the observed plane"),
+        Column("snr", "float", "dB", "power of the clean reference over power of the error"),
+        Column("psnr", "float", "dB", "against the clean reference, with data_range"),
+        Column("ssim", "float", "1", "against the clean reference"),
+        _RANGE,
+        Column("best", "bool", "", "least error against clean among the listed ranks"),
+        Column("chosen", "bool", "", "chosen by the rank rule; this one is written as a picture"),
+    ],
+    "audit": [
+        Column("family", "text", "", "conditioning, gradients or stability"),
+        Column("audit", "text", "", "what was checked"),
+        Column("subject", "text", "", "on what"),
+        Column("dataset", "text", "", "row of the sheet of datasets, empty where no data are audited"),
+        Column("shard", "int", "", "slice of the manifest, or -1"),
+        Column("item", "int", "", "index in the manifest, or -1"),
+        Column("plane", "text", "", "plane, or empty"),
+        Column("value", "float", "", "the audited figure"),
+        Column("warn", "float", "", "WARN from here on"),
+        Column("fail", "float", "", "FAIL from here on"),
+        Column("margin", "float", "1", "value over fail"),
+        Column("resolution", "float", "", "smallest error that the audit could have seen"),
+        Column("verdict", "text", "", "PASS, WARN, FAIL, INCONCLUSIVE, SKIP or ERROR"),
+        Column("reason", "text", "", "why"),
+        Column("seed", "int", "", "seed of its random numbers"),
+        Column("reproduce", "text", "", "one line that repeats it"),
+    ],
+    "errors": [
+        Column("dataset", "text", "", "row of the sheet of datasets"),
+        Column("item", "int", "", "index of the item in the manifest"),
+        Column("name", "text", "", "name of the item"),
+        Column("stage", "text", "", "where it failed"),
+        Column("code", "text", "", "cause, for counting"),
+        Column("message", "text", "", "what was wrong and what to do"),
+    ],
+}
+
+
+def markdown() -> str:
+    """The page docs/schema.md."""
+    lines = ["# The tables of metrics.h5", "", "Generated from `scripts/svdflow/store/schema.py`.", ""]
+    for table, columns in TABLES.items():
+        lines += [f"## /{table}", "", "| column | type | unit | meaning |", "|---|---|---|---|"]
+        lines += [
+            f"| {c.name} | {c.kind} | {c.unit} | {c.description.replace('|', chr(92) + '|')} |"
+            for c in columns
+        ]
+        lines.append("")
+    return "\n".join(lines)

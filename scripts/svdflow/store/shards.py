@@ -1,0 +1,143 @@
+"""The two shard files: matrices (items, their observations, what is known of them) and factors.
+
+``/items/000007``               attributes name, slug, kind (image or matrix), data_range, ...
+``.../observations/0/{plane}``  the item itself; levels 1, 2, ... carry added noise (attribute sigma_added)
+``.../clean/{plane}``           the noise-free reference where it is not observation 0
+``.../alpha``, ``.../singular_values``
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+
+SLUG_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class Observation:
+    """An item at one noise level. `planes` maps a plane name to its dataset (or CSR group)."""
+
+    level: int
+    sigma_added: float
+    group: h5py.Group
+
+    @property
+    def planes(self) -> dict[str, h5py.Dataset | h5py.Group]:
+        return _arrays(self.group)
+
+    @property
+    def link(self) -> tuple[str, str] | None:
+        """Path and dataset of a matrix file that is linked, not copied."""
+        attrs = self.group.attrs
+        return (attrs["link_path"], attrs.get("link_dataset", "")) if "link_path" in attrs else None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image or matrix of a shard."""
+
+    index: int
+    name: str
+    slug: str
+    kind: str
+    attrs: dict[str, Any]
+    group: h5py.Group
+
+    @property
+    def observations(self) -> list[Observation]:
+        levels = self.group["observations"]
+        return [
+            Observation(int(k), float(levels[k].attrs["sigma_added"]), levels[k])
+            for k in sorted(levels, key=int)
+        ]
+
+    @property
+    def clean(self) -> dict[str, h5py.Dataset]:
+        """Noise-free reference per plane: stored, or observation 0 where noise was added to the item."""
+        if "clean" in self.group:
+            return _arrays(self.group["clean"])
+        observations = self.observations
+        return observations[0].planes if len(observations) > 1 else {}
+
+    @property
+    def alpha(self) -> h5py.Dataset | None:
+        return self.group.get("alpha")
+
+    @property
+    def truth(self) -> h5py.Dataset | None:
+        """Known singular values; the attribute ``label`` says how they are known."""
+        return self.group.get("singular_values")
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Stored factors of one plane of one observation; `U`, `s`, `Vt` are HDF5 datasets."""
+
+    index: int
+    level: int
+    plane: str
+    group: h5py.Group
+
+    @property
+    def U(self) -> h5py.Dataset:
+        return self.group["U"]
+
+    @property
+    def s(self) -> h5py.Dataset:
+        return self.group["s"]
+
+    @property
+    def Vt(self) -> h5py.Dataset:
+        return self.group["Vt"]
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return _attributes(self.group)
+
+
+def slug_of(name: str) -> str:
+    """First 40 safe characters of a file's stem: letters, digits, ``_`` and ``-``."""
+    stem = re.split(r"[\\/]", name)[-1]
+    stem = stem.rsplit(".", 1)[0] or stem
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:SLUG_LENGTH] or "item"
+
+
+def add_item(file: h5py.File, index: int, name: str, kind: str, attrs: dict[str, Any]) -> h5py.Group:
+    """Begin an item of a matrices file; returns its group."""
+    group = file.create_group(f"items/{index:06d}")
+    for key, value in {"name": name, "slug": slug_of(name), "kind": kind, **attrs}.items():
+        group.attrs[key] = value
+    return group
+
+
+def add_observation(item: h5py.Group, level: int, sigma_added: float) -> h5py.Group:
+    """Begin an observation of an item; write its planes into the group with `write_array`."""
+    group = item.create_group(f"observations/{level}")
+    group.attrs["sigma_added"] = float(sigma_added)
+    return group
+
+
+def items(file: h5py.File) -> Iterator[Item]:
+    """The items of a matrices file in the order of the manifest."""
+    for key, group in sorted(file.get("items", {}).items()):
+        attrs = _attributes(group)
+        yield Item(int(key), attrs["name"], attrs["slug"], attrs["kind"], attrs, group)
+
+
+def factors(file: h5py.File) -> Iterator[Factors]:
+    """The stored factors of a factors file, ordered by item, level and plane."""
+    for key, item in sorted(file.get("items", {}).items()):
+        for level in sorted(item, key=int):
+            for plane, group in item[level].items():
+                yield Factors(int(key), int(level), plane, group)
+
+
+def _arrays(group: h5py.Group) -> dict[str, h5py.Dataset | h5py.Group]:
+    return {name: node for name, node in group.items() if "." not in name}
+
+
+def _attributes(group: h5py.Group) -> dict[str, Any]:
+    return {key: value.item() if hasattr(value, "item") else value for key, value in group.attrs.items()}

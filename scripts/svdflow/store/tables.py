@@ -1,0 +1,93 @@
+"""Tables: one 1-D compound dataset each, fixed columns, text as fixed-width UTF-8."""
+
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from svdflow.store.errors import StoreError
+from svdflow.store.files import open_published
+from svdflow.store.schema import TABLES, Column
+
+if TYPE_CHECKING:
+    import pandas
+
+_TYPES = {"int": np.dtype("i8"), "float": np.dtype("f8"), "bool": np.dtype("?")}
+
+
+def write_table(file: h5py.File, stage: str, rows: Iterable[Mapping[str, Any]]) -> h5py.Dataset:
+    """Store `rows` as the table of `stage`.
+
+    Raises
+    ------
+    ValueError
+        A row lacks a column of the schema or has one too many; the message names it.
+    """
+    columns = TABLES[stage]
+    names = {c.name for c in columns}
+    rows = list(rows)
+    for row in rows:
+        if wrong := names ^ row.keys():
+            raise ValueError(f"table {stage!r}: columns missing or unknown: {', '.join(sorted(wrong))}")
+    encoded = [_encode(column, rows) for column in columns]
+    fields = [(c.name, _stored(values.dtype)) for c, values in zip(columns, encoded, strict=True)]
+    table = np.zeros(len(rows), fields)
+    for column, values in zip(columns, encoded, strict=True):
+        table[column.name] = values
+    dataset = file.create_dataset(stage, data=table, track_times=False)
+    dataset.attrs["crc32"] = zlib.crc32(table.tobytes())
+    for column in columns:
+        dataset.attrs[f"{column.name}.unit"] = column.unit
+        dataset.attrs[f"{column.name}.description"] = column.description
+    return dataset
+
+
+def read_table(path: str | Path, stage: str) -> "pandas.DataFrame":
+    """One table of a published file as a data frame.
+
+    Parameters
+    ----------
+    path : path
+        ``metrics.h5`` or the result of one stage.
+    stage : str
+        ``factorize``, ``compress``, ``denoise``, ``audit`` or ``errors``.
+
+    Returns
+    -------
+    frame : pandas.DataFrame
+        One row per measurement; text as str, integers int64, figures float64, flags bool.
+
+    Raises
+    ------
+    StoreError
+        The file is unfinished or holds no such table.
+    """
+    import pandas
+
+    with open_published(path) as file:
+        if stage not in file:
+            known = ", ".join(name for name in TABLES if name in file) or "none"
+            raise StoreError(f"{path}: no table {stage!r} (tables here: {known})")
+        data = file[stage][...]
+    frame = {}
+    for column in TABLES[stage]:
+        values = data[column.name]
+        text = column.kind == "text"
+        frame[column.name] = pandas.Series([v.decode() for v in values], dtype="str") if text else values
+    return pandas.DataFrame(frame, columns=[c.name for c in TABLES[stage]])
+
+
+def _encode(column: Column, rows: list[Mapping[str, Any]]) -> np.ndarray:
+    values = [row[column.name] for row in rows]
+    if column.kind != "text":
+        return np.array(values, _TYPES[column.kind])
+    encoded = [str(v).encode("utf-8", "replace").replace(b"\0", b"?") for v in values]
+    return np.array(encoded, f"S{max([1, *map(len, encoded)])}")
+
+
+def _stored(dtype: np.dtype) -> np.dtype:
+    """Byte strings are declared as UTF-8."""
+    return h5py.string_dtype("utf-8", dtype.itemsize) if dtype.kind == "S" else dtype

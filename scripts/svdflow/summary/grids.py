@@ -1,0 +1,237 @@
+"""The tables of a report page: plain rows of text, worked out from the measurements."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from svdflow.summary.findings import VERDICTS, denoise_summary, number
+from svdflow.summary.frames import Tables, groups, records
+from svdflow.summary.select import middle_rank
+from svdflow.summary.tables import verdict_counts
+
+AUDIT_ROWS = 40
+ERROR_ROWS = 100
+RANK_COLUMNS = 12
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for a page. `text` holds the columns that are words, not figures; `tones` a class per row."""
+
+    caption: str
+    head: list[str]
+    rows: list[list[str]]
+    text: frozenset[int] = frozenset({0})
+    tones: list[str] = field(default_factory=list)
+
+
+def datasets(tables: Tables, described: Sequence[Mapping[str, Any]]) -> Grid:
+    """One row a dataset, also of those of which nothing came out."""
+    factorize, errors = tables["factorize"], tables["errors"]
+    kinds = {d["name"]: str(d.get("kind", "")) for d in described}
+    names = sorted({*kinds, *factorize["dataset"], *errors["dataset"]})
+    rows = []
+    for name in names:
+        mine = factorize[factorize["dataset"] == name]
+        added = sorted(s for s in mine["sigma_added"].unique() if s)
+        rows.append(
+            [
+                name,
+                kinds.get(name, ""),
+                f"{mine['item'].nunique():,}",
+                f"{len(mine[['item', 'plane']].drop_duplicates()):,}",
+                _sizes(mine),
+                ", ".join(f"{s:g}" for s in added) or "–",
+                ", ".join(sorted(mine["method"].unique())) or "–",
+                f"{mine['rank'].max():,}" if len(mine) else "–",
+                number(mine["relative_error"].median(), 2),
+                f"{(errors['dataset'] == name).sum():,}",
+            ]
+        )
+    head = [
+        "dataset",
+        "kind",
+        "items",
+        "planes",
+        "rows × columns",
+        "noise added",
+        "method",
+        "rank",
+        "error left",
+        "failed",
+    ]
+    caption = (
+        "What was run. Rank: the largest one stored. Error left: the median relative error at that rank."
+    )
+    return Grid(caption, head, rows, frozenset({0, 1, 4, 5, 6}))
+
+
+def errors_at_ranks(listed: pd.DataFrame, value: str, caption: str) -> Grid | None:
+    """Medians of `value`, a row per dataset and a column per listed rank; None where nothing was measured."""
+    pivot = listed.pivot_table(index="dataset", columns="rank", values=value, aggfunc="median", observed=True)
+    if pivot.empty:
+        return None
+    ranks = _spaced(sorted(pivot.columns), RANK_COLUMNS)
+    rows = [[str(name), *(number(pivot.loc[name, rank]) for rank in ranks)] for name in pivot.index]
+    return Grid(caption, ["dataset", *(f"rank {rank}" for rank in ranks)], rows)
+
+
+def ranks_for_energy(compress: pd.DataFrame) -> Grid | None:
+    """The rank that each energy target takes, a row per dataset."""
+    energy = compress[compress["rule"] == "energy"]
+    if energy.empty:
+        return None
+    targets = sorted(energy["target"].unique())
+    rows = []
+    for name, mine in groups(energy, "dataset"):
+        rows.append([str(name), *(_energy_cell(mine[mine["target"] == target]) for target in targets)])
+    caption = (
+        "Median rank that keeps a share of the energy (the sum of squared singular values). Where stored "
+        "factors end before the target, the number of planes that reach it stands beside the rank."
+    )
+    return Grid(caption, ["dataset", *(f"{100 * target:g} %" for target in targets)], rows)
+
+
+def denoised(denoise: pd.DataFrame) -> Grid | None:
+    """Best listed and automatic rank per dataset, noise level and method."""
+    summary = denoise_summary(denoise)
+    if summary.empty:
+        return None
+    rows = []
+    for row in records(summary):
+        sigma = f"{row['sigma_added']:g}" if row["sigma_added"] else "its own"
+        best, automatic = (
+            [number(row[f"{figure}_{which}"]) for figure in ("rank", "psnr", "ssim")]
+            for which in ("best", "automatic")
+        )
+        rows.append(
+            [row["dataset"], sigma, row["method"], f"{row['n']:,}", *best, row["rule"] or "–", *automatic]
+        )
+    head = [
+        "dataset",
+        "noise",
+        "method",
+        "planes",
+        "best rank",
+        "PSNR",
+        "SSIM",
+        "rule",
+        "its rank",
+        "PSNR",
+        "SSIM",
+    ]
+    caption = (
+        "Medians of the best listed rank, which needs the clean reference to be known, and of the rank that "
+        "a rule chose without it."
+    )
+    return Grid(caption, head, rows, frozenset({0, 1, 2, 7}))
+
+
+def verdicts(audit: pd.DataFrame) -> Grid | None:
+    """Number of each verdict per audit."""
+    counts = verdict_counts(audit, ["family", "audit"])
+    if counts.empty:
+        return None
+    used = [name for name in VERDICTS if counts[name].sum()]
+    rows = [
+        [
+            row["family"],
+            row["audit"],
+            f"{row['n']:,}",
+            *(f"{row[name]:,}" if row[name] else "" for name in used),
+        ]
+        for row in records(counts)
+    ]
+    return Grid("Verdicts of each audit.", ["family", "audit", "checks", *used], rows, frozenset({0, 1}))
+
+
+def worst_audits(audit: pd.DataFrame) -> Grid | None:
+    """The audits closest to failing, or past it: by verdict, then by margin, worst first."""
+    if audit.empty:
+        return None
+    severity = {name: place for place, name in enumerate(VERDICTS)}
+    ordered = audit.assign(severity=audit["verdict"].map(severity).fillna(-1)).sort_values(
+        ["severity", "margin"], ascending=[True, False], kind="stable", na_position="last"
+    )
+    rows, tones = [], []
+    for row in records(ordered.head(AUDIT_ROWS)):
+        where = f"{row['dataset']} {row['item']} {row['plane']}".strip() if row["dataset"] else ""
+        subject = " · ".join(filter(None, [row["subject"], where if where not in row["subject"] else ""]))
+        figures = [
+            number(v) for v in (row["value"], row["warn"], row["fail"], row["margin"], row["resolution"])
+        ]
+        rows.append([row["verdict"], row["audit"], subject, *figures, row["reason"]])
+        tones.append(row["verdict"].lower())
+    rest = len(ordered) - len(rows)
+    more = f" {rest:,} more stand in the table audit of metrics.h5." if rest else ""
+    caption = (
+        "Audits, worst first. Margin is value over fail; resolution is the smallest error that an audit "
+        f"could see.{more}"
+    )
+    head = ["verdict", "audit", "subject", "value", "warn", "fail", "margin", "resolution", "reason"]
+    return Grid(caption, head, rows, frozenset({0, 1, 2, 8}), tones)
+
+
+def errors(table: pd.DataFrame) -> Grid | None:
+    """Every error, or the first hundred and the number of the rest."""
+    if table.empty:
+        return None
+    rows = [
+        [row["dataset"], f"{row['item']}", row["name"], row["stage"], row["code"], row["message"]]
+        for row in records(table.head(ERROR_ROWS))
+    ]
+    rest = len(table) - len(rows)
+    more = f" The first {ERROR_ROWS}; {rest:,} more stand in the table errors of metrics.h5." if rest else ""
+    head = ["dataset", "item", "name", "stage", "code", "message"]
+    return Grid(
+        f"Items that failed; nothing else changed by them.{more}", head, rows, frozenset({0, 2, 3, 4, 5})
+    )
+
+
+def provenance(attrs: Mapping[str, Any], tables: Tables, study: Mapping[str, Any]) -> Grid:
+    """Where the figures come from: one row a fact."""
+    backends = tables["factorize"]["backend"].value_counts()
+    facts: dict[str, Any] = {
+        "svdflow": study.get("version"),
+        "seed": study.get("seed", (study.get("config") or {}).get("seed")),
+        "backend": ", ".join(f"{name} ({n:,} factorizations)" for name, n in backends.items()),
+        **{key: value for key, value in attrs.items() if key not in ("complete", "kind", "settings")},
+    }
+    rows = [[key.replace("_", " "), _fact(value)] for key, value in facts.items() if value not in (None, "")]
+    return Grid("Where these figures come from.", ["what", "value"], rows, frozenset({0, 1}))
+
+
+def _fact(value: Any) -> str:
+    """A provenance value as words; JSON objects become lists of name and value."""
+    text = value.decode() if isinstance(value, bytes) else str(value)
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(parsed, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in parsed.items())
+    return ", ".join(map(str, parsed)) if isinstance(parsed, list) else text
+
+
+def _sizes(rows: pd.DataFrame) -> str:
+    shapes = sorted(set(zip(rows["m"], rows["n"], strict=True)), key=lambda shape: shape[0] * shape[1])
+    words = [f"{m:,} × {n:,}" for m, n in shapes]
+    return " to ".join(dict.fromkeys([words[0], words[-1]])) if words else "–"
+
+
+def _energy_cell(rows: pd.DataFrame) -> str:
+    reached = rows[rows["reached"]]
+    if reached.empty:
+        return f"not reached by rank {rows['rank'].max():,} ({100 * rows['explained_energy'].median():.3g} %)"
+    part = "" if len(reached) == len(rows) else f" ({len(reached)} of {len(rows)})"
+    return f"{middle_rank(reached['rank']):,}{part}"
+
+
+def _spaced(values: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` of `values`, evenly spaced, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]

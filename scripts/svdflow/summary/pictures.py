@@ -1,0 +1,225 @@
+"""The pictures of a report: an original beside its low-rank versions, rebuilt from the stored factors.
+
+No full-size reconstruction is ever formed. The mean over blocks of a product is the product of the block
+means of its factors, so a reduced picture of U diag(s) Vt comes from reduced U and Vt; a crop comes from
+cropped ones.
+"""
+
+import base64
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from svdflow.store import Factors, Item, Observation, factors, items, open_published, read_array, read_rows
+from svdflow.summary.select import Shown
+
+WIDTH = 400  # columns of a reduced picture, at most
+CROP = 256  # rows and columns of a picture that must not be reduced, since that would hide its noise
+JPEG_QUALITY = 88
+READ_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture for a page: a data URI, its size in pixels, and the words below it."""
+
+    uri: str
+    width: int
+    height: int
+    caption: str
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the shard files hold of one item: its matrices and, per level and plane, its factors."""
+
+    item: Item
+    factors: Mapping[tuple[int, str], Factors]
+
+    def planes(self, level: int) -> dict[str, h5py.Dataset]:
+        """Stored planes of one observation; linked and sparse ones are no pictures."""
+        found = [o for o in self.item.observations if o.level == level]
+        return _dense(found[0].planes) if found else {}
+
+    def observation(self, sigma_added: float) -> Observation | None:
+        """The observation with this noise level."""
+        close = [o for o in self.item.observations if np.isclose(o.sigma_added, sigma_added)]
+        return close[0] if close else None
+
+
+class Library:
+    """Finds the stored matrices and factors of an item among the files of a study.
+
+    Parameters
+    ----------
+    matrices, factors : sequence of path
+        Files named ``.../{dataset}/{shard}.h5``.
+    """
+
+    def __init__(self, matrices: Sequence[str | Path], factors: Sequence[str | Path]) -> None:
+        self._matrices = {_place(path): Path(path) for path in matrices}
+        self._factors = {_place(path): Path(path) for path in factors}
+
+    @contextmanager
+    def open(self, shown: Shown) -> Iterator[Material | None]:
+        """The stored material of an item while its files are open; None where there is none."""
+        place = (shown.dataset, shown.shard)
+        if place not in self._matrices or place not in self._factors:
+            yield None
+            return
+        with ExitStack() as stack:
+            matrices = stack.enter_context(open_published(self._matrices[place], "matrices"))
+            stored = stack.enter_context(open_published(self._factors[place], "factors"))
+            found = [item for item in items(matrices) if item.index == shown.item]
+            mine = {(f.level, f.plane): f for f in factors(stored) if f.index == shown.item}
+            yield Material(found[0], mine) if found else None
+
+
+def in_order(planes: Iterable[str]) -> list[str]:
+    """Plane names as people say them: r, g, b and y, cb, cr, where HDF5 sorts by letter."""
+    said = ("r", "g", "b", "y", "cb", "cr")
+    return sorted(planes, key=lambda plane: (said.index(plane) if plane in said else len(said), plane))
+
+
+def rank_pictures(material: Material, captions: Mapping[int, str]) -> list[Picture]:
+    """The original beside its versions at those ranks of `captions` that are stored, reduced in size."""
+    planes = material.planes(0)
+    if not planes or any(plane.dtype.kind == "c" for plane in planes.values()):
+        return []
+    first = next(iter(planes.values()))
+    block = max(-(-first.shape[1] // WIDTH), -(-first.shape[0] // (2 * WIDTH)))
+    show = _viewer(material.item, lambda alpha: _reduce(_reduce(alpha, block).T, block).T)
+    pictures = [show({name: _reduced_plane(plane, block) for name, plane in planes.items()}, "original")]
+    stored = _of_level(material, 0, planes)
+    for rank, caption in sorted(captions.items()):
+        if stored and rank <= min(f.s.shape[0] for f in stored.values()):
+            low = {name: _product(f, rank, lambda rows: _reduce(rows, block)) for name, f in stored.items()}
+            pictures.append(show(low, caption))
+    return pictures
+
+
+def denoise_pictures(material: Material, sigma_added: float, ranks: Mapping[str, int]) -> list[Picture]:
+    """Noisy, truncated at each of `ranks` (caption -> rank), and clean: the middle at full size."""
+    observation = material.observation(sigma_added)
+    planes = _dense(observation.planes) if observation else {}
+    if observation is None or not planes or any(plane.dtype.kind == "c" for plane in planes.values()):
+        return []
+    first = next(iter(planes.values()))
+    rows, columns = (_middle(size) for size in first.shape[:2])
+    show = _viewer(material.item, lambda alpha: alpha[rows, columns])
+    pictures = [show({name: plane[rows, columns].astype(float) for name, plane in planes.items()}, "noisy")]
+    stored = _of_level(material, observation.level, planes)
+    for words, rank in ranks.items():
+        if stored:
+            low = {name: _cropped_product(f, rank, rows, columns) for name, f in stored.items()}
+            pictures.append(show(low, words))
+    clean = _dense(material.item.clean)
+    if clean.keys() == planes.keys():
+        pictures.append(
+            show({name: plane[rows, columns].astype(float) for name, plane in clean.items()}, "clean")
+        )
+    return pictures
+
+
+def data_uri(pixels: np.ndarray) -> str:
+    """A JPEG of 8-bit grey or RGB `pixels` as a data URI."""
+    buffer = BytesIO()
+    # Subsampled colour would add artefacts of its own to pictures that are there to show artefacts.
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _viewer(item: Item, fit_alpha: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict, str], Picture]:
+    """A function that turns planes (floats in units of the item) and a caption into a picture."""
+    low, high = display_range(item.attrs)
+    alpha = None
+    if item.alpha is not None:
+        opaque = np.iinfo(item.alpha.dtype).max if item.alpha.dtype.kind in "ui" else 1.0
+        layer = read_array(item.alpha).astype(float)
+        alpha = fit_alpha(layer[0] if layer.ndim == 3 else layer) / opaque
+
+    def show(planes: dict[str, np.ndarray], caption: str) -> Picture:
+        values = (_recombine(planes, item.attrs) - low) / ((high - low) or 1.0)
+        if alpha is not None:  # on white, as on paper
+            weight = alpha[..., None] if values.ndim == 3 else alpha
+            values = values * weight + (1 - weight)
+        pixels = np.rint(255 * np.clip(np.nan_to_num(values), 0, 1)).astype(np.uint8)
+        return Picture(data_uri(pixels), pixels.shape[1], pixels.shape[0], caption)
+
+    return show
+
+
+def display_range(attrs: Mapping[str, Any]) -> tuple[float, float]:
+    """Black and white of a picture: 0 and 255 for 8-bit images, else the range of the values."""
+    if attrs.get("kind") == "image" and attrs.get("bits") == 8:
+        return 0.0, 255.0
+    return float(attrs.get("data_min", 0.0)), float(attrs.get("data_max", 1.0))
+
+
+def _recombine(planes: dict[str, np.ndarray], attrs: Mapping[str, Any]) -> np.ndarray:
+    if len(planes) == 1:
+        return next(iter(planes.values()))
+    from svdflow.images.colour import from_planes
+
+    planes = {name.partition("_p")[0]: plane for name, plane in planes.items()}
+    return np.asarray(from_planes(planes, attrs["colour"], np.dtype(attrs["dtype"])), dtype=float)
+
+
+def _reduced_plane(plane: h5py.Dataset, block: int) -> np.ndarray:
+    """Block means of a stored plane, read in bands so that a large one never stands in memory whole."""
+    height = max(1, READ_BYTES // (plane.shape[1] * plane.dtype.itemsize) // block) * block
+    bands = [
+        _reduce(read_rows(plane, i, min(i + height, len(plane))), block) for i in range(0, len(plane), height)
+    ]
+    return np.concatenate([_reduce(band.T, block).T for band in bands])
+
+
+def _reduce(rows: np.ndarray, block: int) -> np.ndarray:
+    """Means of `block` consecutive rows; the last, part-full block counts as its own mean."""
+    starts = np.arange(0, len(rows), block)
+    sizes = np.minimum(starts + block, len(rows)) - starts
+    return np.add.reduceat(rows.astype(float), starts, axis=0) / sizes.reshape(-1, *[1] * (rows.ndim - 1))
+
+
+def _product(f: Factors, rank: int, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return (reduce(f.U[:, :rank]) * f.s[:rank]) @ reduce(f.Vt[:rank].T).T
+
+
+def _cropped_product(f: Factors, rank: int, rows: slice, columns: slice) -> np.ndarray:
+    return (f.U[rows, :rank].astype(float) * f.s[:rank]) @ f.Vt[:rank, columns]
+
+
+def _middle(size: int) -> slice:
+    start = max(0, (size - CROP) // 2)
+    return slice(start, min(size, start + CROP))
+
+
+def _of_level(material: Material, level: int, planes: Mapping[str, Any]) -> dict[str, Factors]:
+    stored = {name: material.factors[level, name] for name in planes if (level, name) in material.factors}
+    return stored if stored.keys() == planes.keys() else {}
+
+
+def _dense(planes: Mapping[str, Any]) -> dict[str, h5py.Dataset]:
+    """Stored planes of numbers, of the first page where an item has several."""
+    first = min((_page(name) for name in planes), default="")
+    return {
+        name: p
+        for name, p in planes.items()
+        if isinstance(p, h5py.Dataset) and p.ndim == 2 and p.dtype.kind in "uifc" and _page(name) == first
+    }
+
+
+def _page(plane: str) -> str:
+    return plane.partition("_p")[2]
+
+
+def _place(path: str | Path) -> tuple[str, int]:
+    """Dataset and shard, which the layout of the results folder fixes."""
+    return Path(path).parent.name, int(Path(path).stem)

@@ -1,0 +1,98 @@
+"""The last ten lines of a run: what was done, what failed, where to look, and whether it may pass."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from svdflow.summary.aggregate import read_tables
+from svdflow.summary.findings import count, findings, sentences, verdict_words
+from svdflow.summary.frames import Tables, records
+
+NAMED_ERRORS = 3
+
+
+def verdict(
+    metrics: str | Path,
+    *,
+    allow_errors: int = 0,
+    strict: bool = False,
+    audited: bool = False,
+    elapsed: float | None = None,
+    look: Mapping[str, str | Path] | None = None,
+    stream: TextIO | None = None,
+) -> bool:
+    """Print about ten lines and say whether the run passes.
+
+    Parameters
+    ----------
+    metrics : path
+        The metrics file.
+    allow_errors : int
+        Rows of the table errors that a run may have.
+    strict : bool
+        Whether an audit with the verdict FAIL fails the run.
+    audited : bool
+        Whether audits were asked for; then an empty audit table fails the run, since nothing was checked.
+    elapsed : float, optional
+        Seconds that the run took.
+    look : mapping of str to path, optional
+        Where to look: words -> path, one line each.
+    stream : text stream, optional
+        Default: standard output.
+
+    Returns
+    -------
+    passes : bool
+        False where errors exceed `allow_errors`, where `strict` and an audit fails, or where `audited` and
+        none was made.
+    """
+    tables = read_tables(metrics)
+    faults = reasons_to_fail(tables, allow_errors=allow_errors, strict=strict, audited=audited)
+    out = stream or sys.stdout
+    for line in _lines(tables, faults, elapsed, look or {}):
+        # Names come from users: a control character must not steer a terminal, nor a rare letter stop it.
+        safe = "".join(c if c.isprintable() else "?" for c in line)
+        encoding = getattr(out, "encoding", None) or "utf-8"
+        print(safe.encode(encoding, "replace").decode(encoding), file=out)
+    return not faults
+
+
+def reasons_to_fail(tables: Tables, *, allow_errors: int, strict: bool, audited: bool) -> list[str]:
+    """Why a run fails, in words; empty where it passes."""
+    found = findings(tables)
+    faults = []
+    if found.errors > allow_errors:
+        faults.append(f"{count(found.errors, 'error')}, allow_errors is {allow_errors}")
+    if strict and found.verdicts["FAIL"]:
+        faults.append(f"{count(found.verdicts['FAIL'], 'audit')} with verdict FAIL, and audit.strict is on")
+    if audited and not found.audits:
+        faults.append("audits were asked for and none was made")
+    return faults
+
+
+def _lines(
+    tables: Tables, faults: list[str], elapsed: float | None, look: Mapping[str, str | Path]
+) -> list[str]:
+    found = findings(tables)
+    took = f" in {_duration(elapsed)}" if elapsed is not None else ""
+    lines = [f"svdflow: {'FAILED: ' + '; '.join(faults) if faults else 'done'}{took}"]
+    lines.append(f"  done    {sentences(tables, {})[0]}")
+    measured = (f"{len(tables[name]):,} {name}" for name in ("compress", "denoise", "audit"))
+    lines.append(f"  rows    {', '.join(measured)}")
+    if found.audits:
+        lines.append(f"  audits  {verdict_words(found.verdicts)}")
+    lines.append(f"  errors  {count(found.errors, 'error')}")
+    for row in records(tables["errors"].head(NAMED_ERRORS)):
+        lines.append("    {dataset}/{name} ({stage}): {code}: {message}".format(**row))
+    if found.errors > NAMED_ERRORS:
+        lines.append(f"    and {found.errors - NAMED_ERRORS:,} more, all named in the report")
+    return lines + [f"  {words:<7} {path}" for words, path in look.items()]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,13 @@
+"""Rule tables: summarize the measurements per dataset, rank and method."""
+
+from svdflow.rule import running
+from svdflow.summary.tables import write_tables
+
+
+def main(job):
+    write_tables(job.input[0], job.output[0])
+
+
+if __name__ == "__main__":
+    with running(snakemake) as job:
+        main(job)

@@ -1,0 +1,101 @@
+"""A copy of the workflow with a small study in it, for tests that run commands as a user would."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PARTS = ["Snakefile", "rules", "scripts", "config", "profiles", "docs"]
+SHEET = """\
+name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters
+photos\timages\tphotos\tgray\t20\tcompress;denoise;audit\t3\t-
+waves\tsynthetic\twaves\t-\t-\tcompress;denoise;audit\t-\trows=48;columns=40
+file\tmatrix\tmatrix.h5:/A\t-\t-\tcompress;audit\t-\t-
+"""
+CONFIG = {
+    "datasets": "sheet.tsv",
+    "compress": {"ranks": [1, 3, 6, 10]},
+    "denoise": {"ranks": [1, 3, 6]},
+    "factorize": {"max_rank": 20},
+}
+
+
+class Workflow:
+    """A working copy in which commands run as a user would run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def copy(self, folder: Path) -> "Workflow":
+        """The same with its results, in a new place; modification times are kept."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Workflow(folder)
+
+    def command(
+        self, *words: str, module: str = "snakemake", timeout: int = 240
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE")}
+        environment["PYTHONPATH"] = str(self.folder / "scripts")
+        return subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Plan and run, as `make run` does."""
+        planned = self.command("plan", "--write", "--config", "study.yaml", module="svdflow")
+        return planned if planned.returncode else self.command(*words, "--configfile", "study.yaml")
+
+    def configure(self, **changes) -> None:
+        """Write study.yaml: the small study with these changes, a dict laid over a dict."""
+        config = {**CONFIG}
+        for key, value in changes.items():
+            config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(config))
+
+    def due(self) -> dict[str, int]:
+        """The rules that a run would execute now, with the number of jobs each, `all` left out."""
+        done = self.command("--dry-run", "--configfile", "study.yaml")
+        assert done.returncode == 0, done.stdout + done.stderr
+        text = done.stdout + done.stderr
+        if "Nothing to be done" in text:
+            return {}
+        block = text[text.rindex("Job stats:") :]
+        rows = dict(re.findall(r"^(\w+)\s+(\d+)$", block, flags=re.MULTILINE))
+        return {rule: int(n) for rule, n in rows.items() if rule not in ("all", "total")}
+
+
+def small_workflow(folder: Path) -> Workflow:
+    """A copy of the workflow with six images, one generator and one matrix file; nothing has run."""
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / part)
+    random = np.random.default_rng(7)
+    (folder / "photos").mkdir()
+    for i in range(6):
+        smooth = random.normal(size=(40, 6)) @ random.normal(size=(6, 32))
+        values = np.clip(128 + 20 * smooth, 0, 255).astype(np.uint8)
+        Image.fromarray(values).save(folder / "photos" / f"photo{i}.png")
+    with h5py.File(folder / "matrix.h5", "w") as file:
+        file["A"] = random.normal(size=(60, 30)).astype(np.float32)
+    (folder / "sheet.tsv").write_text(SHEET)
+    workflow = Workflow(folder)
+    workflow.configure()
+    return workflow

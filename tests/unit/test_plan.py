@@ -1,0 +1,343 @@
+"""A study is refused before any job with file, key and remedy; what it plans is stable."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from svdflow.plan import manifest
+from svdflow.plan.config import ConfigError, complete_config, load_config, load_schema
+from svdflow.plan.datasets import read_datasets
+from svdflow.plan.digest import closure, code_digest, digest
+from svdflow.plan.families import FAMILIES
+from svdflow.plan.options import markdown
+from svdflow.plan.study import Study, parse_bytes
+
+ROOT = Path(__file__).parents[2]
+HEAD = "name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with ten files that pass for images."""
+    (tmp_path / "data").mkdir()
+    for i in range(10):
+        (tmp_path / "data" / f"p{i}.png").write_bytes(bytes([i]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def study(folder, *rows, **config):
+    (folder / "sheet.tsv").write_text(HEAD + "".join("\t".join(row.split("|")) + "\n" for row in rows))
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({"datasets": "sheet.tsv", **config}))
+    return Study(load_config([path]), ROOT, [path])
+
+
+IMAGES = "mine|images|data|gray|-|compress|4|-"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"compres": {}}, ["study.yaml", "unknown key 'compres'", "did you mean 'compress'"]),
+        ({"audit": {"full_upto": 3}}, ["unknown key 'audit.full_upto'", "did you mean 'full_up_to'"]),
+        ({"compress": {"ranks": [1, 0]}}, ["'compress.ranks[1]' is 0", "at least 1"]),
+        ({"compress": {"ranks": []}}, ["'compress.ranks' is empty"]),
+        ({"compress": {"ranks": ["a"]}}, ["'compress.ranks[0]' is 'a'", "integer"]),
+        ({"denoise": {"methods": ["trunkate"]}}, ["'denoise.methods[0]'", "did you mean 'truncate'"]),
+        ({"factorize": {"tol": 0}}, ["'factorize.tol' is 0", "above 0"]),
+        ({"runtime": {"memory_limit": "lots"}}, ["'runtime.memory_limit' is 'lots'", "1GiB"]),
+        ({"pathvars": {"results": "a; rm -rf b"}}, ["'pathvars.results'"]),
+        ({"datasets": "nowhere.tsv"}, ["nowhere.tsv: no such sheet"]),
+    ],
+)
+def test_wrong_config_is_refused_by_name(folder, config, words):
+    with pytest.raises(ConfigError) as caught:
+        study(folder, IMAGES, **config)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("mine|images|data|gray|-|compress|0|-", ["sheet.tsv: dataset 'mine'", "'shard_size' is 0"]),
+        ("mine|image|data|gray|-|compress|4|-", ["'kind' is 'image'", "did you mean 'images'"]),
+        ("mine|images|data|grey|-|compress|4|-", ["'colour' is 'grey'", "did you mean 'gray'"]),
+        ("mine|images|data|gray|-|compres|4|-", ["'tasks[0]'", "did you mean 'compress'"]),
+        ("mine|images|data|gray|x|denoise|4|-", ["'noise_sigma[0]' is 'x'", "number"]),
+        ("../x|images|data|gray|-|compress|4|-", ["'name' is '../x'"]),
+        ("mine|images|data|gray|-|compress|4|rank=3", ["unknown parameter 'rank'", "did you mean 'ranks'"]),
+        ("mine|images|data|gray|-|compress|4|ranks=0", ["'parameters.ranks[0]' is 0"]),
+        ("mine|images|data|gray|-|compress|4|ranks", ["'ranks' has no value"]),
+        ("mine|images|data|gray|25|compress|4|-", ["noise_sigma is given", "'denoise' is not among"]),
+        ("mine|images|data/*.gif|gray|-|compress|4|-", ["no image matches data/*.gif"]),
+        ("mine|images|Dta|gray|-|compress|4|-", ["no image matches Dta", "nearest folder: data"]),
+        ("mine|images|manifest:sample|gray|-|compress|4|-", ["no manifest sample.tsv", "samples"]),
+        ("mine|synthetic|hilbrt|-|-|compress|-|-", ["unknown family 'hilbrt'", "did you mean 'hilbert'"]),
+        ("mine|synthetic|hilbert|-|-|compress|-|sze=3", ["sze"]),
+        ("mine|matrix|data/none.h5:/A|-|-|compress|-|-", ["no file matches data/none.h5"]),
+        ("mine|images|data|gray|-|compress|4|replicates=2", ["only a generator has replicates"]),
+    ],
+)
+def test_wrong_row_is_refused_by_name(folder, row, words):
+    with pytest.raises(ConfigError) as caught:
+        study(folder, row)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_all_faults_are_told_at_once(folder):
+    with pytest.raises(ConfigError) as caught:
+        study(folder, IMAGES, compres={}, denois={})
+    assert len(str(caught.value).splitlines()) == 2 or str(caught.value).count("unknown key") == 2
+
+
+def test_unknown_column_and_double_name(folder):
+    (folder / "s.tsv").write_text("name\tkind\tsorce\n")
+    with pytest.raises(ConfigError, match="unknown column 'sorce'; did you mean 'source'"):
+        read_datasets(folder / "s.tsv", ROOT)
+    with pytest.raises(ConfigError, match="'mine' stands twice"):
+        study(folder, IMAGES, IMAGES)
+
+
+def test_defaults_come_from_the_schema(folder):
+    config = complete_config({}, ROOT)
+    assert config["compress"]["ranks"] == [1, 2, 5, 10, 20, 50, 100]
+    assert config["denoise"]["ranks"] == [1, 3, 5, 10, 20, 50, 100]
+    assert config["compress"]["energies"] == [0.9, 0.95, 0.99]
+    assert config["allow_errors"] == 0
+
+
+def test_config_yaml_shows_the_defaults():
+    """What config.yaml spells out is what would hold without it."""
+    spelled = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    spelled.pop("title")
+    assert complete_config(spelled, ROOT) == complete_config({}, ROOT)
+
+
+def test_every_config_key_is_commented():
+    lines = (ROOT / "config" / "config.yaml").read_text().splitlines()
+    keys = [line for line in lines if ":" in line and not line.lstrip().startswith("#")]
+    known = load_schema(ROOT, "config")["properties"]
+    uncommented = [k for k in keys if "#" not in k and known.get(k.split(":")[0], {}).get("type") != "object"]
+    told_elsewhere = {"  ranks", "  methods", "  rank_rules", "  energies"}
+    assert {k.split(":")[0] for k in uncommented} <= told_elsewhere
+
+
+def test_options_page_is_in_step():
+    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == markdown(ROOT), "run 'make docs'"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "examples").glob("*.yaml")), ids=lambda p: p.stem)
+def test_example_studies_are_valid(path, tmp_path, monkeypatch):
+    """Each example plans, once the files that it asks the user for are there."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "config" / "examples", "config/examples")
+    (tmp_path / "data/raw/mine").mkdir(parents=True)
+    (tmp_path / "data/raw/mine/one.png").write_bytes(b"x")
+    (tmp_path / "data/raw/big.h5").write_bytes(b"x")
+    assert Study(load_config([path]), ROOT, [path]).jobs > 0
+
+
+def test_shards_are_slices_and_new_images_only_extend(folder):
+    before = study(folder, IMAGES)
+    assert before.shards("mine") == ["00000", "00001", "00002"]
+    manifest.write(before.manifest("mine"), before.manifest_path("mine"))
+    (folder / "data" / "a-new-one.png").write_bytes(b"new")
+    after = study(folder, IMAGES)
+    for shard in ("00000", "00001"):
+        assert after.settings("ingest_images", "mine", shard) == before.settings(
+            "ingest_images", "mine", shard
+        )
+    assert after.settings("ingest_images", "mine", "00002")["names"] == ["p8.png", "p9.png", "a-new-one.png"]
+
+
+def test_a_touch_changes_nothing_a_replacement_its_shard(folder):
+    before = study(folder, IMAGES)
+    manifest.write(before.manifest("mine"), before.manifest_path("mine"))
+    for path in (folder / "data").iterdir():
+        os.utime(path, ns=(1, 1))
+    touched = study(folder, IMAGES)
+    assert all(
+        touched.settings("ingest_images", "mine", s) == before.settings("ingest_images", "mine", s)
+        for s in before.shards("mine")
+    )
+    (folder / "data" / "p5.png").write_bytes(b"other")
+    replaced = study(folder, IMAGES)
+    changed = [
+        s
+        for s in before.shards("mine")
+        if replaced.settings("ingest_images", "mine", s) != before.settings("ingest_images", "mine", s)
+    ]
+    assert changed == ["00001"]
+
+
+def test_a_removed_image_leaves_its_place_empty(folder):
+    before = study(folder, IMAGES)
+    manifest.write(before.manifest("mine"), before.manifest_path("mine"))
+    (folder / "data" / "p1.png").unlink()
+    after = study(folder, IMAGES)
+    assert after.settings("ingest_images", "mine", "00000")["names"] == ["p0.png", None, "p2.png", "p3.png"]
+    assert after.settings("ingest_images", "mine", "00001") == before.settings(
+        "ingest_images", "mine", "00001"
+    )
+
+
+def test_a_manifest_that_is_written_twice_is_left_alone(folder):
+    one = study(folder, IMAGES)
+    path = one.manifest_path("mine")
+    manifest.write(one.manifest("mine"), path)
+    os.utime(path, ns=(1, 1))
+    manifest.write(study(folder, IMAGES).manifest("mine"), path)
+    assert path.stat().st_mtime_ns == 1
+
+
+def test_hostile_file_names_stay_in_the_manifest(folder):
+    names = [
+        "a b.png",
+        "$(touch x).png",
+        "; rm -rf *.png",
+        "line\nbreak.png",
+        "tab\there.png",
+        "図.png",
+        '"q".png',
+    ]
+    for name in names:
+        (folder / "data" / name).write_bytes(name.encode())
+    first = study(folder, IMAGES)
+    manifest.write(first.manifest("mine"), first.manifest_path("mine"))
+    second = study(folder, IMAGES)
+    assert second.manifest("mine") == first.manifest("mine")
+    assert set(names) <= {e.name for e in second.manifest("mine").entries}
+    assert all(s.isdigit() for s in second.shards("mine"))
+
+
+def test_too_many_jobs_name_the_shard_size_that_would_do(folder):
+    row = "many|synthetic|hilbert|-|-|compress|1|replicates=4000"
+    with pytest.raises(ConfigError, match="12000 jobs are more than 5000") as caught:
+        study(folder, row)
+    size = int(str(caught.value).rsplit("shard_size 1, ", 1)[1].split()[0])
+    assert study(folder, row.replace("|1|", f"|{size}|")).jobs <= 5000
+
+
+def test_ranks_within_the_stored_one_factorize_nothing(folder):
+    few, more = (
+        study(folder, IMAGES),
+        study(folder, IMAGES, compress={"ranks": [1, 2, 5, 10, 20, 30, 50, 100]}),
+    )
+    assert few.settings("factorize", "mine", "00000") == more.settings("factorize", "mine", "00000")
+    assert few.settings("compress", "mine", "00000") != more.settings("compress", "mine", "00000")
+    beyond = study(folder, IMAGES, compress={"ranks": [1, 200]})
+    assert beyond.settings("factorize", "mine", "00000")["item_rank"] == 200
+    capped = study(folder, IMAGES, compress={"ranks": [1, 900]})
+    assert capped.settings("factorize", "mine", "00000")["item_rank"] == 256
+
+
+def test_settings_hold_plain_builtins_only(folder):
+    """Snakemake does not track anything else."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return all(plain(v) for pair in value.items() for v in pair)
+        if isinstance(value, list):
+            return all(map(plain, value))
+        return type(value) in (int, float, str, bool, type(None))
+
+    one = study(
+        folder,
+        "mine|images|data|rgb|15;25|compress;denoise;audit|4|ranks=1,2;tol=1e-3",
+        "made|synthetic|low_rank_plus_noise|-|-|compress;denoise;audit|-|replicates=2;rows=50;columns=40;rank=3",
+    )
+    for name, stages in {
+        "mine": ["ingest_images", "factorize", "compress", "denoise", "audit_conditioning"],
+        "made": ["ingest_synthetic", "factorize", "compress", "denoise", "audit_conditioning"],
+    }.items():
+        for stage in stages:
+            assert plain(one.settings(stage, name, "00000", "truncate")), stage
+    for stage in ("audit_catalogue", "metrics", "report", "verdict"):
+        assert plain(one.settings(stage)), stage
+    assert not plain({"a": Path("x")}), "the check itself must notice a path"
+
+
+def test_runtime_is_nowhere_in_the_settings(folder):
+    one = study(folder, IMAGES)
+    other = study(
+        folder, IMAGES, runtime={"backend": "numpy", "memory_limit": "1GiB", "engine": "synchronous"}
+    )
+    for stage in (
+        "ingest_images",
+        "factorize",
+        "compress",
+        "audit_conditioning",
+        "metrics",
+        "report",
+        "verdict",
+    ):
+        assert one.settings(stage, "mine", "00000") == other.settings(stage, "mine", "00000"), stage
+
+
+def write_package(root, body, other="X = 1\n"):
+    (root / "svdflow").mkdir(exist_ok=True)
+    (root / "svdflow" / "__init__.py").write_text("")
+    (root / "svdflow" / "a.py").write_text(body)
+    (root / "svdflow" / "b.py").write_text(other)
+    (root / "svdflow" / "unrelated.py").write_text("Y = 1\n")
+    (root / "job.py").write_text("from svdflow.a import f\n")
+    code_digest.__globals__["_tree"].cache_clear()
+    return code_digest("job", root)
+
+
+def test_code_digest_sees_algorithms_and_not_comments(tmp_path):
+    body = "from svdflow import b\ndef f(x):\n    return x + b.X\n"
+    first = write_package(tmp_path, body)
+    assert [p.name for p in closure(tmp_path / "job.py", tmp_path)] == [
+        "job.py",
+        "__init__.py",
+        "a.py",
+        "b.py",
+    ]
+    comment = body.replace("return x", '"""Add."""\n    # why\n    return  x')
+    assert write_package(tmp_path, comment) == first
+    assert write_package(tmp_path, body.replace("x +", "x -")) != first
+    assert write_package(tmp_path, body, "X = 2\n") != first, "a module reached through another counts"
+    (tmp_path / "svdflow" / "unrelated.py").write_text("Y = 2\n")
+    code_digest.__globals__["_tree"].cache_clear()
+    assert code_digest("job", tmp_path) != first or write_package(tmp_path, body) == first
+
+
+def test_digest_is_that_of_the_value():
+    assert digest({"a": 1, "b": [1.5]}) == digest({"b": [1.5], "a": 1}) != digest({"a": 1, "b": [1.25]})
+
+
+@pytest.mark.parametrize(("text", "size"), [("1GiB", 2**30), ("500 MB", 5e8), ("123", 123), ("1.5KiB", 1536)])
+def test_bytes_in_words(text, size):
+    assert parse_bytes(text) == size
+
+
+def test_families_are_plain_data():
+    assert all(type(p.default) in (int, float, str) for f in FAMILIES.values() for p in f.parameters.values())
+
+
+def test_thresholds_of_the_config_are_those_of_the_audits():
+    from svdflow.audit.verdicts import DEFAULTS, KEYS
+
+    known = load_schema(ROOT, "config")["properties"]["audit"]["properties"]["thresholds"]["properties"]
+    assert set(known) == set(DEFAULTS)
+    assert all(set(sub["properties"]) == set(KEYS) for sub in known.values())
+
+
+def test_a_misspelt_threshold_is_refused(folder):
+    with pytest.raises(ConfigError, match="did you mean 'svd_residual'"):
+        study(folder, IMAGES, audit={"thresholds": {"svd_residuals": {"fail": 3}}})
+    one = study(folder, IMAGES, audit={"thresholds": {"svd_residual": {"fail": 3}}})
+    assert one.settings("audit_catalogue")["thresholds"] == {"svd_residual.fail": 3}
+
+
+def test_audits_page_is_in_step():
+    from svdflow.audit.verdicts import markdown
+
+    assert (ROOT / "docs" / "audits.md").read_text(encoding="utf-8") == markdown(), "run 'make docs'"

@@ -1,0 +1,277 @@
+"""Gathering, selecting, tables and the verdict."""
+
+import io
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from svdflow.store import ItemError, StoreError, error_row, open_published, publish, read_table, write_table
+from svdflow.store.schema import TABLES
+from svdflow.summary.aggregate import aggregate, read_tables
+from svdflow.summary.findings import denoise_summary, findings, number, sentences
+from svdflow.summary.select import middle_rank, select
+from svdflow.summary.tables import markdown, summaries, write_tables
+from svdflow.summary.verdict import verdict
+
+BLANK = {"text": "", "int": 0, "float": float("nan"), "bool": False}
+
+
+def row(table: str, **values) -> dict:
+    """A row of a table with what matters filled in."""
+    blank = {c.name: BLANK[c.kind] for c in TABLES[table]}
+    if "sigma_added" in blank:
+        blank["sigma_added"] = 0.0
+    assert not values.keys() - blank.keys()
+    return blank | values
+
+
+def part(path: Path, kind: str, **tables: list[dict]) -> Path:
+    with publish(path, kind) as file:
+        for name, rows in {"errors": [], **tables}.items():
+            write_table(file, name, rows)
+    return path
+
+
+def compressed(dataset: str, item: int, errors: dict[int, float], **more) -> list[dict]:
+    same = {
+        "dataset": dataset,
+        "item": item,
+        "name": f"{dataset} {item}",
+        "plane": "grey",
+        "rule": "rank",
+        "reached": True,
+    }
+    return [
+        row("compress", **same, rank=rank, target=float(rank), relative_error=error, **more)
+        for rank, error in errors.items()
+    ]
+
+
+@pytest.fixture
+def parts(tmp_path):
+    bad = error_row("photos", 7, "broken | <b>.png", "ingest", ItemError("truncated", "the file ends early"))
+    factors = [
+        row("factorize", dataset="photos", item=i, name=f"{i}", plane="grey", rank=9, method="full")
+        for i in (1, 0)
+    ]
+    audits = [
+        row("audit", family="gradients", audit="trace", verdict=v, margin=m)
+        for v, m in (("PASS", 0.1), ("FAIL", 3.0))
+    ]
+    return [
+        part(tmp_path / "matrices.h5", "matrices", errors=[bad]),
+        part(tmp_path / "factors.h5", "factors", factorize=factors),
+        part(tmp_path / "b.h5", "compress", compress=compressed("photos", 1, {5: 0.2, 1: 0.4})),
+        part(tmp_path / "a.h5", "compress", compress=compressed("photos", 0, {1: 0.3, 5: 0.1})),
+        part(tmp_path / "audit.h5", "audit", audit=audits),
+    ]
+
+
+def content(path: Path) -> dict[str, bytes]:
+    with open_published(path, "metrics") as file:
+        return {name: file[name][...].tobytes() for name in TABLES}
+
+
+def test_the_order_of_parts_does_not_change_the_metrics(tmp_path, parts):
+    aggregate(parts, tmp_path / "forth.h5", {"seed": 1})
+    aggregate(parts[::-1], tmp_path / "back.h5", {"seed": 1})
+    assert content(tmp_path / "forth.h5") == content(tmp_path / "back.h5")
+    table = read_table(tmp_path / "forth.h5", "compress")
+    assert list(zip(table["item"], table["rank"], strict=True)) == [(0, 1), (0, 5), (1, 1), (1, 5)]
+
+
+def test_gathering_in_two_levels_gives_the_same_tables(tmp_path, parts):
+    aggregate(parts, tmp_path / "once.h5")
+    aggregate(parts[:3], tmp_path / "first.h5")
+    aggregate(parts[3:], tmp_path / "second.h5")
+    aggregate([tmp_path / "second.h5", tmp_path / "first.h5"], tmp_path / "twice.h5")
+    assert content(tmp_path / "twice.h5") == content(tmp_path / "once.h5")
+
+
+def test_nothing_to_gather_gives_empty_tables(tmp_path):
+    aggregate([], tmp_path / "metrics.h5")
+    assert {
+        name: len(table) for name, table in read_tables(tmp_path / "metrics.h5").items()
+    } == dict.fromkeys(TABLES, 0)
+
+
+def test_a_file_of_an_unknown_kind_and_one_without_its_table_are_refused(tmp_path):
+    with pytest.raises(StoreError, match=r"odd.h5.*'poem'"):
+        aggregate([part(tmp_path / "odd.h5", "poem")], tmp_path / "metrics.h5")
+    with pytest.raises(StoreError, match=r"bare.h5.*'compress'"):
+        aggregate([part(tmp_path / "bare.h5", "compress")], tmp_path / "metrics.h5")
+    assert not (tmp_path / "metrics.h5").exists()
+
+
+@pytest.mark.parametrize(("ranks", "middle"), [([7], 7), ([5, 1], 1), ([1, 2, 5, 10, 20, 50, 100], 10)])
+def test_middle_rank_is_one_of_the_ranks(ranks, middle):
+    assert middle_rank(ranks) == middle
+
+
+def tables_of(**given: list[dict]) -> dict[str, pd.DataFrame]:
+    return {
+        name: pd.DataFrame(given.get(name, []), columns=[c.name for c in cols])
+        for name, cols in TABLES.items()
+    }
+
+
+def test_worst_median_and_best_of_a_dataset_are_shown():
+    errors = [0.3, 0.9, 0.1, 0.5, 0.7]
+    rows = [r for i, e in enumerate(errors) for r in compressed("photos", i, {1: 1.0, 5: e, 9: 0.0})]
+    shown = select(tables_of(compress=rows))
+    assert [(s.item, s.why.split(":")[0]) for s in shown] == [
+        (1, "worst of 5"),
+        (3, "median of 5"),
+        (2, "best of 5"),
+    ]
+    assert select(tables_of(compress=rows[::-1])) == shown
+
+
+def test_at_most_a_dozen_are_shown_and_images_get_at_least_half():
+    names = [f"matrix{i:02d}" for i in range(20)] + ["photos", "scans"]
+    rows = [r for name in names for i in range(4) for r in compressed(name, i, {5: 0.1 * (i + 1)})]
+    shown = select(tables_of(compress=rows), {"photos": "images", "scans": "images"})
+    assert len(shown) == 12
+    assert [s.dataset for s in shown[:6]] == ["photos"] * 3 + ["scans"] * 3
+    assert all(s.why.startswith("worst") for s in shown[6:])
+
+
+def test_an_item_that_was_only_factorized_can_be_shown():
+    rows = [row("factorize", dataset="big", item=0, name="big", plane="matrix", relative_error=0.25)]
+    assert [s.why for s in select(tables_of(factorize=rows))] == ["the only item: relative error 0.25"]
+    assert select(tables_of()) == []
+
+
+def test_summaries_are_medians_and_ranges():
+    errors = [0.5, 0.2, 0.9, 0.4]
+    rows = [r for i, e in enumerate(errors) for r in compressed("photos", i, {5: e}, psnr=20.0 + i)]
+    rows[0]["reached"] = False
+    (summary,) = summaries(tables_of(compress=rows))["compress"].to_dict("records")
+    assert (summary["n"], summary["reached"]) == (4, 3)
+    assert summary["relative_error_median"] == pytest.approx(median(errors))
+    assert (summary["relative_error_min"], summary["relative_error_max"]) == (0.2, 0.9)
+    assert np.isnan(summary["ssim_median"])
+
+
+def denoised(rank: int, psnr: float, **more) -> dict:
+    return row(
+        "denoise",
+        dataset="d",
+        plane="grey",
+        method="truncate",
+        rank=rank,
+        psnr=psnr,
+        sigma_added=15.0,
+        **more,
+    )
+
+
+def test_denoise_summary_sets_the_best_beside_the_automatic_rank():
+    rows = [
+        denoised(1, 20.0, rule="rank"),
+        denoised(5, 30.0, rule="rank", best=True),
+        denoised(4, 29.0, rule="gavish_donoho", chosen=True),
+    ]
+    (summary,) = denoise_summary(pd.DataFrame(rows)).to_dict("records")
+    assert (summary["rank_best"], summary["rank_automatic"], summary["rule"], summary["n"]) == (
+        5,
+        4,
+        "gavish_donoho",
+        1,
+    )
+    said = " ".join(
+        sentences(
+            tables_of(denoise=rows, factorize=[row("factorize", dataset="d", rank=9, method="full")]), {}
+        )
+    )
+    assert "1 dB less than the best listed one" in said
+
+
+def test_tables_are_written_for_spreadsheets_people_and_programs(tmp_path, parts):
+    aggregate(parts, tmp_path / "metrics.h5")
+    write_tables(tmp_path / "metrics.h5", tmp_path / "tables")
+    names = {p.name for p in (tmp_path / "tables").iterdir()}
+    assert {f"{t}.{e}" for t in TABLES for e in ("csv", "md")} <= names
+    audit = pd.read_csv(tmp_path / "tables" / "audit.csv")
+    assert (audit["FAIL"][0], audit["PASS"][0], audit["margin_max"][0]) == (1, 1, 3.0)
+    assert "broken \\| &lt;b&gt;.png" in (tmp_path / "tables" / "errors.md").read_text()
+    if "compress.parquet" in names:
+        full = pd.read_parquet(tmp_path / "tables" / "compress.parquet")
+        pd.testing.assert_frame_equal(
+            full, read_table(tmp_path / "metrics.h5", "compress"), check_dtype=False
+        )
+
+
+def test_tables_of_an_empty_study_can_be_written(tmp_path):
+    aggregate([], tmp_path / "metrics.h5")
+    write_tables(tmp_path / "metrics.h5", tmp_path / "tables")
+    assert (tmp_path / "tables" / "compress.md").read_text().endswith("None.\n")
+
+
+def test_markdown_aligns_figures_and_keeps_one_line_a_row():
+    text = markdown(pd.DataFrame({"name": ["two\nlines"], "value": [0.123456]}))
+    assert text == "| name | value |\n|---|---:|\n| two lines | 0.1235 |\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (float("nan"), "–"),
+        (float("inf"), "∞"),
+        (0.0, "0"),
+        (12345.6, "12,346"),
+        (0.123456, "0.123"),
+        (1.5e-9, "1.5e-09"),
+    ],
+)
+def test_numbers_read_well(value, words):
+    assert number(value) == words
+
+
+def test_findings_count_what_is_there(tmp_path, parts):
+    aggregate(parts, tmp_path / "metrics.h5")
+    found = findings(read_tables(tmp_path / "metrics.h5"))
+    assert (found.datasets, found.items, found.planes, found.highest_rank) == (1, 2, 2, 9)
+    assert (found.errors, found.failed_items, found.verdicts["FAIL"], found.audits) == (1, 1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        ({"allow_errors": 0}, False),
+        ({"allow_errors": 1}, True),
+        ({"allow_errors": 1, "strict": True}, False),
+        ({"allow_errors": 1, "audited": True}, True),
+    ],
+)
+def test_verdict_follows_errors_and_audits(tmp_path, parts, settings, passes):
+    aggregate(parts, tmp_path / "metrics.h5")
+    out = io.StringIO()
+    assert (
+        verdict(tmp_path / "metrics.h5", **settings, elapsed=61, look={"report": "report.html"}, stream=out)
+        is passes
+    )
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 12
+    assert ("FAILED" in lines[0]) is not passes
+    assert "1 min 01 s" in lines[0]
+    assert any("broken | <b>.png" in line and "truncated" in line for line in lines)
+    assert lines[-1].endswith("report.html")
+
+
+def test_audits_that_were_asked_for_and_not_made_fail(tmp_path, parts):
+    aggregate(parts[:-1], tmp_path / "metrics.h5")
+    assert not verdict(tmp_path / "metrics.h5", allow_errors=1, audited=True, stream=io.StringIO())
+    assert verdict(tmp_path / "metrics.h5", allow_errors=1, audited=False, stream=io.StringIO())
+
+
+def test_a_name_cannot_steer_the_terminal(tmp_path):
+    bad = error_row("d", 0, "\x1b[2J\x1b[31mred.png", "ingest", ItemError("truncated", "ends early"))
+    aggregate([part(tmp_path / "m.h5", "matrices", errors=[bad])], tmp_path / "metrics.h5")
+    out = io.StringIO()
+    verdict(tmp_path / "metrics.h5", stream=out)
+    assert "\x1b" not in out.getvalue()
+    assert "red.png" in out.getvalue()

@@ -1,0 +1,138 @@
+"""The rerun promise: a changed line reruns exactly what it touches."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from small_study import ROOT, SHEET
+from svdflow.plan.config import load_schema
+
+END = {"aggregate", "tables", "report", "verdict"}
+STAGES = {"compress", "denoise", "audit_conditioning"}
+FACTORIZED = {"factorize"} | STAGES | END
+INGEST = {"ingest_images", "ingest_synthetic", "ingest_matrix"}
+EVERYTHING = INGEST | FACTORIZED | {"audit_gradients", "audit_stability"}
+
+# Configuration key -> a changed value, and exactly the rules that it reruns.
+TABLE = {
+    "title": ("Another", {"report", "verdict"}),
+    "seed": (43, EVERYTHING - {"ingest_matrix"}),
+    "datasets": ("other.tsv", set()),  # another sheet that says the same
+    "pathvars.results": ("elsewhere", EVERYTHING),
+    "ingest.pixel_limit": (10**6, {"ingest_images"} | FACTORIZED),
+    "factorize.method": ("full", FACTORIZED),
+    "factorize.tol": (1e-3, FACTORIZED),
+    "factorize.max_rank": (15, FACTORIZED),
+    "factorize.center": (True, FACTORIZED),
+    "compress.ranks": ([1, 3, 5, 6, 10], {"compress"} | END),  # within the stored ones: factorizes nothing
+    "compress.powers_of_two": (True, FACTORIZED),  # asks for the full rank
+    "compress.energies": ([0.5], {"compress"} | END),
+    "compress.metrics": (["psnr"], {"compress"} | END),
+    "compress.images": ("none", {"compress"} | END),
+    "denoise.ranks": ([1, 3, 5], {"denoise"} | END),
+    "denoise.methods": (["truncate"], END),
+    "denoise.rank_rules": (None, set()),  # one rule so far, so no other value
+    "audit.strict": (True, {"verdict"}),
+    "audit.full_up_to": (16, {"audit_conditioning"} | END),
+    "audit.sample": (1, {"audit_conditioning"} | END),
+    "audit.thresholds": (
+        {"svd_residual": {"warn": 9.0}},
+        {"audit_conditioning", "audit_gradients", "audit_stability"} | END,
+    ),
+    "allow_errors": (3, {"verdict"}),
+    "runtime.backend": ("numpy", set()),
+    "runtime.engine": ("synchronous", set()),
+    "runtime.memory_limit": ("3GiB", set()),
+}
+
+
+def leaves(schema, prefix=""):
+    for key, sub in schema["properties"].items():
+        if sub.get("properties") and "x-listed-elsewhere" not in sub:
+            yield from leaves(sub, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def test_the_table_names_every_key():
+    assert set(TABLE) == set(leaves(load_schema(ROOT, "config")))
+
+
+@pytest.mark.parametrize("key", [k for k, (value, _) in TABLE.items() if value is not None])
+def test_a_changed_key_reruns_exactly_its_rules(finished, tmp_path, key):
+    value, rules = TABLE[key]
+    workflow = finished.copy(tmp_path / "study")
+    (workflow.folder / "other.tsv").write_text(SHEET)
+    top, _, rest = key.partition(".")
+    workflow.configure(**{top: {rest: value} if rest else value})
+    assert set(workflow.due()) == rules
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.due() == {}
+
+
+def test_touch_checkout_and_comments_rerun_nothing(fresh):
+    for path in fresh.folder.rglob("*"):
+        if path.is_file() and not path.is_relative_to(fresh.folder / "results") and path.name != "matrix.h5":
+            os.utime(path)
+    module = fresh.folder / "scripts" / "svdflow" / "images" / "compress.py"
+    module.write_text("# A comment.\n" + module.read_text())
+    config = fresh.folder / "study.yaml"
+    config.write_text("# A comment.\n" + config.read_text())
+    assert fresh.due() == {}
+
+
+def test_a_replaced_image_reruns_its_shard(fresh):
+    image = fresh.folder / "photos" / "photo4.png"
+    Image.fromarray(np.asarray(Image.open(image)).T.copy()).save(image)
+    shard = {"ingest_images": 1, "factorize": 1, "compress": 1, "denoise": 2, "audit_conditioning": 1}
+    assert fresh.due() == shard | dict.fromkeys(END, 1)
+
+
+def test_a_new_image_adds_a_shard_and_touches_no_other(fresh):
+    shutil.copy(fresh.folder / "photos" / "photo0.png", fresh.folder / "photos" / "a-first-one.png")
+    shard = {"ingest_images": 1, "factorize": 1, "compress": 1, "denoise": 2, "audit_conditioning": 1}
+    assert fresh.due() == shard | dict.fromkeys(END, 1)
+
+
+@pytest.mark.parametrize(
+    ("module", "rules"),
+    [
+        ("images/compress.py", {"compress"} | END),
+        ("audit/gradients.py", {"audit_gradients"} | END),
+        ("matrix/generators/formulas.py", {"ingest_synthetic"} | FACTORIZED),
+        ("summary/report.py", {"report", "verdict"}),
+        ("summary/report.css", {"report", "verdict"}),
+        ("plan/study.py", set()),
+    ],
+)
+def test_an_edited_algorithm_reruns_the_stages_that_reach_it(fresh, module, rules):
+    path = fresh.folder / "scripts" / "svdflow" / module
+    path.write_text(
+        path.read_text() + ("\n.edited { color: red }\n" if path.suffix == ".css" else "\nEDITED = 1\n")
+    )
+    assert set(fresh.due()) == rules
+
+
+def test_two_runs_give_the_same_bytes(finished, tmp_path):
+    again = finished.copy(tmp_path / "again")
+    shutil.rmtree(again.folder / "results")
+    shutil.rmtree(again.folder / ".snakemake")
+    done = again.run("--cores", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = [
+        p
+        for p in (finished.folder / "results").rglob("*")
+        if p.suffix in (".h5", ".html", ".csv", ".png", ".md")
+    ]
+    assert len(kept) > 20
+    different = [
+        str(p.relative_to(finished.folder))
+        for p in kept
+        if p.read_bytes() != (again.folder / p.relative_to(finished.folder)).read_bytes()
+    ]
+    assert different == []
