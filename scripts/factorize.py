@@ -1,7 +1,6 @@
 """Rule factorize: one truncated SVD per plane, at the largest rank that any stage asks for."""
 
 from svdflow.linalg.stage import factorize_shard
-
 from svdflow.rule import running
 
 

@@ -1,6 +1,6 @@
 """Rule ingest_synthetic: generate the matrices of a shard, panel by panel."""
 
-from svdflow.matrix.ingest import ingest_synthetic
+from svdflow.matrix.synthesize import ingest_synthetic
 from svdflow.rule import running
 
 

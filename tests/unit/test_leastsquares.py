@@ -37,7 +37,6 @@ def test_solution_has_least_norm():
     x = lstsq_svd(A, [1, 2, 3, 4]).x
     null = np.array([1, 1, -1])  # A null = 0
     assert x @ null == pytest.approx(0, abs=1e-14)
-    assert not (x + 0.1 * null) @ null == pytest.approx(0, abs=1e-14)
 
 
 def test_several_right_hand_sides_and_truncation():

@@ -112,6 +112,12 @@ def test_defaults_come_from_the_schema(folder):
     assert config["allow_errors"] == 0
 
 
+def test_the_order_of_lines_does_not_show(folder):
+    config = {"seed": 7, "audit": {"strict": True, "sample": 3}, "compress": {"images": "none", "ranks": [1]}}
+    turned = {k: dict(reversed(v.items())) if isinstance(v, dict) else v for k, v in reversed(config.items())}
+    assert repr(complete_config(config, ROOT)) == repr(complete_config(turned, ROOT))
+
+
 def test_config_yaml_shows_the_defaults():
     """What config.yaml spells out is what would hold without it."""
     spelled = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())

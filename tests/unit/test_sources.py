@@ -1,6 +1,7 @@
 """Every kind of source reads the same rows and columns, in panels that depend on the layout only."""
 
 import pickle
+from itertools import pairwise
 
 import dask.array as da
 import h5py
@@ -178,4 +179,4 @@ def test_uneven_bands_are_joined_and_never_split(bands):
     edges = set(np.cumsum([0, *bands]).tolist())
     assert bounds[0][0] == 0 and bounds[-1][1] == sum(bands)
     assert all(a < b and a in edges and b in edges for a, b in bounds)
-    assert all(x[1] == y[0] for x, y in zip(bounds, bounds[1:]))
+    assert all(x[1] == y[0] for x, y in pairwise(bounds))

@@ -43,6 +43,8 @@ def compressed(dataset: str, item: int, errors: dict[int, float], **more) -> lis
         "plane": "grey",
         "rule": "rank",
         "reached": True,
+        "m": 64,
+        "n": 48,
     }
     return [
         row("compress", **same, rank=rank, target=float(rank), relative_error=error, **more)

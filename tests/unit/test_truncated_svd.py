@@ -47,6 +47,7 @@ def assert_svd(A, result, s, atol, orthogonality=1e-12):
     assert U.shape == (A.shape[0], k) and Vt.shape == (k, A.shape[1])
     assert np.all(np.diff(values) <= 0)
     np.testing.assert_allclose(values, s[:k], rtol=0, atol=atol)
+    U, Vt = (factor.astype(np.complex128) for factor in (U, Vt))  # so that the check itself does not round
     assert norm(U.conj().T @ U - np.eye(k)) <= orthogonality * k
     assert norm(Vt @ Vt.conj().T - np.eye(k)) <= orthogonality * k
 
@@ -100,12 +101,12 @@ def test_squares_are_eigenvalues_of_the_gram_matrix(method):
     np.testing.assert_allclose(s**2, np.linalg.eigvalsh(A.T @ A)[::-1][:5], rtol=1e-8)
 
 
-ROOTS = np.arange(1.0, 1201.0) ** -0.5
+ROOTS = np.arange(1.0, 601.0) ** -0.5
 
 
 @pytest.fixture(scope="module")
 def slow_decay():
-    return with_spectrum(ROOTS, 2400, 1200, seed=7)
+    return with_spectrum(ROOTS, 900, 600, seed=7)
 
 
 @pytest.mark.parametrize("tol", [1e-1, 1e-2, 1e-4])
@@ -117,12 +118,22 @@ def test_tolerance_is_met(slow_decay, tol):
     assert result.info.reason == "converged"
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_tolerance_is_met_where_convergence_is_slow(seed):
+    """A sparse random matrix: its singular values lie close to each other, and steps shrink slowly."""
+    A = sp.random_array((3000, 2000), density=0.002, rng=np.random.default_rng(seed), format="csr")
+    result = truncated_svd(A, 10, method="krylov")
+    s2 = np.linalg.eigvalsh((A.T @ A).toarray())[::-1][:11]
+    assert np.max(np.abs(s2[:10] - norm(A.T @ result.U, axis=0) ** 2)) <= 1e-2 * s2[10]
+    assert result.info.reason == "converged"
+
+
 def test_too_few_reads_are_told(slow_decay):
     info = truncated_svd(slow_decay, 20, method="krylov", tol=1e-8, max_reads=3).info
     assert (info.reason, info.reads) == ("max_reads", 3)
 
 
-@pytest.mark.parametrize("target", [{"error": 0.6}, {"energy": 0.64}, {"error": 0.3}])
+@pytest.mark.parametrize("target", [{"error": 0.6}, {"energy": 0.64}, {"error": 0.45}])
 @pytest.mark.parametrize("method", ["gram", "krylov"])
 def test_the_rank_is_chosen_by_the_error(slow_decay, target, method):
     total = np.sum(ROOTS**2)
@@ -169,7 +180,8 @@ def test_every_kind_of_source_gives_the_same(shape, center, tmp_path, small_pane
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, np.uint16, np.int64, bool])
 def test_integers_and_halves(dtype, small_panels):
-    A = (np.random.default_rng(0).random((600, 80)) * (2 if dtype is bool else 200)).astype(dtype)
+    numbers = np.random.default_rng(0).random((600, 80))
+    A = numbers > 0.6 if dtype is bool else (numbers * 200).astype(dtype)
     s = np.linalg.svd(A.astype(float), compute_uv=False)
     for method in ("full", "gram", "krylov"):
         result = truncated_svd(A, 5, method=method, tol=1e-6, max_reads=20)
@@ -240,6 +252,21 @@ def test_energy_of_the_zero_matrix():
         assert truncated_svd(np.zeros((30, 20)), energy=0.9, method=method).info.rank == 1
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(300, 80), (80, 300)])
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_centring_complex_matrices(method, shape, make, small_panels):
+    A = with_spectrum(np.geomspace(3, 0.1, 60), *shape, dtype=np.complex128) + 0.3 - 0.4j
+    A *= np.exp(1j * np.arange(shape[1]))
+    centred = A - A.mean(axis=0)
+    result = truncated_svd(make(A), 5, method=method, center=True, tol=1e-8, max_reads=14)
+    assert_svd(A, result, np.linalg.svd(centred, compute_uv=False), atol=1e-8)
+    np.testing.assert_allclose(result.U.conj().T @ centred, result.s[:, None] * result.Vt, atol=1e-3)
+    np.testing.assert_allclose(result.info.mean, A.mean(axis=0), atol=1e-12)
+    # The last read saw the same centred matrix as the iteration, so A v = s u leaves no residual on the other side.
+    assert result.info.residuals.max() < 1e-3
+
+
 def test_centring_a_large_mean_cancels_no_digits():
     """Columns of mean 1e8 and spread 1: subtracting squares would lose all 16 digits."""
     A = np.random.default_rng(0).standard_normal((5000, 30))
@@ -255,7 +282,7 @@ def test_centring_a_large_mean_cancels_no_digits():
     ("method", "dtype"), [("krylov", np.float32), ("krylov", np.complex128), ("gram", np.float64)]
 )
 def test_bits_do_not_depend_on_workers_or_scheduler(method, dtype, small_panels, tmp_path):
-    A = with_spectrum(np.geomspace(9, 1e-3, 80), 2000, 100, dtype=dtype)
+    A = with_spectrum(np.geomspace(9, 1e-3, 80), 1000, 100, dtype=dtype)
     engines = [1, 2, 4, Engine(get=dask.get), Engine(3, get=dask.get, shared_memory=False)]
     results = [truncated_svd(A, 7, method=method, engine=engine, center=True) for engine in engines]
     for other in results[1:]:
@@ -272,9 +299,9 @@ def test_another_seed_gives_other_bits():
 
 
 def test_the_memory_limit_does_not_change_bits(small_panels):
-    A = with_spectrum(DECAY, 3000, 120)
+    A = with_spectrum(DECAY, 1500, 120)
     free = truncated_svd(A, 5, method="krylov", engine=4)
-    tight = truncated_svd(A, 5, method="krylov", engine=4, memory_limit="6MiB")
+    tight = truncated_svd(A, 5, method="krylov", engine=4, memory_limit="4MiB")
     assert free.U.tobytes() == tight.U.tobytes()
     with pytest.raises(MemoryLimitError, match="set memory_limit to"):
         truncated_svd(A, 5, method="krylov", memory_limit="100 kB")
@@ -288,7 +315,7 @@ def test_a_limit_that_the_message_names_is_enough():
     truncated_svd(A, 5, method="krylov", memory_limit=int(float(named[:-3]) + 1) * 2**20)
 
 
-@pytest.mark.parametrize("shape", [(3000, 100), (100, 3000)])
+@pytest.mark.parametrize("shape", [(1500, 100), (100, 1500)])
 @pytest.mark.parametrize("method", ["krylov", "full"])
 def test_a_sink_takes_the_left_factor(shape, method, tmp_path, small_panels):
     A = with_spectrum(DECAY[:90], *shape, dtype=np.float32)

@@ -167,9 +167,9 @@ def markdown() -> str:
     ]
     lines += [
         "",
-        "A value above *warn* is WARN, one at or above *fail* is FAIL. An audit passes only if the smallest error that",
-        "it could have seen is at most *resolution*; otherwise it is INCONCLUSIVE. Any of them can be set in the config,",
-        "`audit: {thresholds: {svd_residual: {fail: 30}}}`.",
+        "A value above *warn* is WARN, one at or above *fail* is FAIL. An audit passes only if the smallest",
+        "error that it could have seen is at most *resolution*; otherwise it is INCONCLUSIVE. Any of them can",
+        "be set in the config: `audit: {thresholds: {svd_residual: {fail: 30}}}`.",
         "",
         "| audit | warn | fail | resolution | source |",
         "|---|---|---|---|---|",

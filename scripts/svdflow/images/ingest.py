@@ -40,8 +40,7 @@ def ingest_images(
     colour : {"gray", "rgb", "ycbcr"}
         Planes of a colour image; a grey image keeps its one plane ``grey``.
     noise_sigma : sequence of float
-        Standard deviations of the white Gaussian noise of observations 1, 2, ..., on the scale on which the
-        peak (`data_range`) is 255, as the literature quotes them; stored in pixel values as `sigma_added`.
+        Standard deviations, in pixel values, of the white Gaussian noise of observations 1, 2, ...
     seed : int
         Of the noise. Bits depend on (seed, dataset, name, level, plane) and on nothing else, so neighbours
         and the place in the manifest change none.
@@ -71,8 +70,7 @@ def ingest_images(
             attrs = _attributes(record, planes, colour, entry)
             item = add_item(file, entry["index"], entry["name"], "image", attrs)
             _write_extras(item, record, alpha)
-            for level, quoted in enumerate([0.0, *noise_sigma]):
-                sigma = quoted * attrs["data_range"] / 255
+            for level, sigma in enumerate([0.0, *noise_sigma]):
                 observation = add_observation(item, level, sigma)
                 for plane, pixels in planes.items():
                     key = (seed, dataset, entry["name"], level, plane)

@@ -18,6 +18,7 @@ from svdflow.linalg.subspace import Draw, Reader, Subspace, hermitian
 
 log = logging.getLogger(__name__)
 
+SLOWEST = 0.95  # rate of convergence that the stopping test reckons with
 NOISE = 16  # times eps s_1^2: changes of squared Ritz values that rounding makes
 
 
@@ -28,7 +29,7 @@ def krylov_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
     Z = np.empty_like(K)
     G = np.zeros((0, 0), plan.wide)
     X = orthonormalize(draw(plan.widths[0]))
-    before = np.zeros(0)
+    before, change = np.zeros(0), np.inf
     for step, width in enumerate(plan.widths):
         used = G.shape[0]
         columns = slice(used, used + width)
@@ -39,22 +40,17 @@ def krylov_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
         values, vectors = np.linalg.eigh(hermitian(G))
         values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
         k = plan.target.choose(np.sqrt(values), reader.norm_squared)
-        change = _largest_change(values, before, k)
-        estimate = _estimate(values, change, k)
+        last, change = change, _largest_change(values, before, k)
+        estimate = _estimate(values, change, last, k)
         log.info("%s: read %d, rank %s, estimated accuracy %.1e", plan.tall.name, reader.reads, k, estimate)
         saturated = columns.stop >= most
-        if saturated or estimate <= plan.tol or _settled(plan, values, change, k):
+        done = estimate <= plan.tol or _settled(plan, values, change, k)
+        if saturated or done:
             break
         if step + 1 < len(plan.widths):
             X = _next_block(basis, image[:, columns], plan.widths[step + 1], draw)
         before = values
-    reason = (
-        "saturated"
-        if saturated
-        else "max_reads"
-        if k is None or not _converged(plan, values, change, k)
-        else "converged"
-    )
+    reason = "saturated" if saturated else "converged" if done else "max_reads"
     k = k or columns.stop
     estimate = 0.0 if saturated else min(estimate, 1e300)
     V = ritz_vectors(basis, image, values, vectors, min(k + FINAL_EXTRA, columns.stop, most), _eps(plan))
@@ -71,7 +67,7 @@ def ritz_vectors(
     Below rounding the division would amplify noise, and ``K P`` itself is taken.
     """
     clear = np.count_nonzero(values > 1e4 * eps * len(values) * values[0])
-    P = vectors[:, : min(clear, max(width, 2 * width))]
+    P = vectors[:, : min(clear, 2 * width)]
     if P.shape[1] == 0:
         return K @ vectors[:, :width]
     B_adjoint = Z @ (P / np.sqrt(values[: P.shape[1]]))
@@ -119,18 +115,21 @@ def _largest_change(values: np.ndarray, before: np.ndarray, k: int | None) -> fl
     return float(np.max(np.abs(values[:k] - before[:k])))
 
 
-def _estimate(values: np.ndarray, change: float, k: int | None) -> float:
-    """Change over ``s_{k+1}^2``: it stands for the error one step earlier, so it is on the safe side."""
+def _estimate(values: np.ndarray, change: float, last: float, k: int | None) -> float:
+    """Estimated error of the first k squared Ritz values over ``s_{k+1}^2``.
+
+    The change stands for the error one step earlier. Where changes shrink slowly, what is still to come may exceed the
+    last one: rho / (1 - rho) of it as of a geometric series, and that twice, because rho itself wavers.
+    """
     if k is None or not np.isfinite(change):
         return np.inf
     following = values[k] if k < len(values) else values[-1]
-    return change / following if following > 0 else (0.0 if change == 0 else np.inf)
+    if following <= 0:
+        return 0.0 if change == 0 else np.inf
+    rho = min(change / last, SLOWEST) if 0 < last < np.inf else 0.0
+    return change / following * max(1.0, 2 * rho / (1 - rho))
 
 
 def _settled(plan: Plan, values: np.ndarray, change: float, k: int | None) -> bool:
     """Whether rounding is all that still moves the values (exactly low rank, or a tolerance below rounding)."""
     return k is not None and change <= NOISE * _eps(plan) * values[0]
-
-
-def _converged(plan: Plan, values: np.ndarray, change: float, k: int) -> bool:
-    return _estimate(values, change, k) <= plan.tol or _settled(plan, values, change, k)

@@ -104,7 +104,7 @@ def _independent(xp: Any, X: Any, K: Any) -> Any:
         for _ in range(2):
             column = _project(_project(column, K), kept)
         length = float(xp.linalg.vector_norm(column))
-        if length > 1e4 * DEPENDENT:
+        if length > DEPENDENT:
             kept = xp.concat([kept, column / length], axis=1)
     return kept
 

@@ -268,10 +268,8 @@ class LastRead:
                 Y = panel.times(V)
                 if mean_V is not None:
                     Y = Y - xp.asarray(mean_V)
-                W = to_numpy(panel.adjoint_times(Y))
-                Y = to_numpy(Y)
-                if self.mean is not None:
-                    W = W - np.outer(self.mean.conj(), Y.sum(axis=0))
+                # The mean's part of A^H Y is conj(mean) times the column sums of Y, which a centred Y does not have.
+                W, Y = to_numpy(panel.adjoint_times(Y)), to_numpy(Y)
                 self.scratch.write(start, Y)
                 part = LastSums(W, triangle(Y))
                 total = part if total is None else total.plus(part)

@@ -26,7 +26,7 @@ GRAM_WORK = 4e9  # m n^2; about 0.2 s on one core
 GRAM_BLOCKS = 2.5  # Krylov spaces of this many blocks fill the side anyway
 OVERSAMPLING, WIDENING = 10, 0.5  # block width k + max(10, k / 2): Feng, Yu, Xie 2024 (dashSVD) take k / 2
 FIRST_BLOCK, LARGEST_BLOCK = 32, 256  # where the rank is not known beforehand
-MAX_READS, RSVD_READS = 12, 6
+MAX_READS, RSVD_READS = 16, 6
 GROUPS, GROUP_BYTES = 32, 256 * 2**20
 FINAL_EXTRA = 8  # Ritz vectors beyond k that the last read carries along
 

@@ -76,7 +76,7 @@ def truncated_svd(
     block_size : int, optional
         Columns of a block, ``k + max(10, k / 2)`` by default.
     max_reads : int, optional
-        At most so many passes over A, the last one for U included; 12 by default, and at least 2.
+        At most so many passes over A, the last one for U included; 16 by default, and at least 2.
     center : bool
         Subtract the column means (without another read, and without making a sparse matrix dense).
     seed : int

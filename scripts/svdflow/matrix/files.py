@@ -267,7 +267,7 @@ def _opened(path: str) -> h5py.File:
 def open_for_reading(path: str) -> h5py.File:
     """Open without a lock, which some file systems do not have.
 
-    HDF5 insists that a process opens one file in one way only, so where the caller holds the file with a lock, so do we.
+    HDF5 insists that a process opens one file in one way only, so where the caller holds it with a lock, so do we.
     """
     try:
         return h5py.File(path, "r", locking=False)

@@ -32,10 +32,10 @@ def panel_height(shape: tuple[int, int], itemsize: float, band: int | None = Non
     """
     m, n = shape
     row_bytes = max(1.0, n * itemsize)
-    height = max(1, int(PANEL_BYTES / row_bytes))
+    height = max(1, min(int(PANEL_BYTES / row_bytes), LARGEST_HEIGHT))
     if band and band < m and band * row_bytes <= LARGEST_PANEL:
         height = max(1, height // band) * band
-    return max(1, min(m, height, LARGEST_HEIGHT))
+    return min(m, height)
 
 
 def panel_bounds(shape: tuple[int, int], itemsize: float, bands: Bands = None) -> list[tuple[int, int]]:

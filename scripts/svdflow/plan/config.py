@@ -102,10 +102,15 @@ def nearest(name: str, known: Sequence[Any]) -> str:
 
 
 def with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `value` with the schema's defaults where it is silent."""
-    result = dict(value)
+    """`value` with the schema's defaults where it is silent, in the schema's order.
+
+    Snakemake compares parameters as text, so the order of lines in a file must not show.
+    """
+    result: dict[str, Any] = {}
     for key, sub in schema.get("properties", {}).items():
-        if key not in result and "default" in sub:
+        if key in value:
+            result[key] = deepcopy(value[key])
+        elif "default" in sub:
             result[key] = deepcopy(sub["default"])
         if isinstance(result.get(key), Mapping):
             result[key] = with_defaults(result[key], sub)

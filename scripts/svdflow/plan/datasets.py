@@ -71,7 +71,7 @@ def _typed(row: Mapping[str, str], schema: Mapping[str, Any], where: str) -> Dat
         cells["shard_size"] = _convert(cells["shard_size"], int)
     pairs = _pairs(cells.pop("parameters", ""), where)
     known = schema["properties"]["parameters"]["properties"]
-    overrides = {k: _value(v, known[k]) for k, v in pairs.items() if k in known}
+    overrides = {k: _value(pairs[k], known[k]) for k in known if k in pairs}
     rest = {k: v for k, v in pairs.items() if k not in known}
     refuse([f"{where}: {explain(e)}" for e in faults({**cells, "parameters": overrides}, schema)])
     cells = with_defaults(

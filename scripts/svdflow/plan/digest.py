@@ -17,10 +17,10 @@ TEMPLATES = {".j2", ".css"}
 
 
 def code_digest(rule: str, scripts: Path) -> str:
-    """Digest of the adapter ``scripts/{rule}.py``, of all svdflow modules that it reaches and their templates."""
+    """Digest of the adapter ``scripts/{rule}.py``, of all svdflow modules that it reaches, with their templates."""
     reached = closure(scripts / f"{rule}.py", scripts)
-    folders = sorted({path.parent for path in reached} - {scripts})
-    templates = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in TEMPLATES]
+    beside = (file for module in reached for file in sorted(module.parent.glob(f"{module.stem}.*")))
+    templates = [file for file in beside if file.suffix in TEMPLATES]
     digests = {path: _tree(path)[0] for path in reached} | {path: file_digest(path) for path in templates}
     return digest({str(path.relative_to(scripts)): value for path, value in digests.items()})
 

@@ -97,14 +97,12 @@ def thresholds(study: "Study") -> Settings:
 
 
 def metrics(study: "Study", *_: str) -> Settings:
-    return {"seed": study.config["seed"], "config_digest": digest(_results_config(study))}
+    return {"seed": study.config["seed"], "config_digest": digest([_results_config(study), _rows(study)])}
 
 
 def report(study: "Study", *_: str) -> Settings:
     """What the report says of the study."""
-    keys = ("name", "kind", "source", "colour", "noise_sigma", "tasks", "overrides", "parameters")
-    rows = [{key: getattr(row, key) for key in keys} for row in study.datasets.values()]
-    return {"title": study.config["title"], "config": _results_config(study), "datasets": rows}
+    return {"title": study.config["title"], "config": _results_config(study), "datasets": _rows(study)}
 
 
 def verdict(study: "Study", *_: str) -> Settings:
@@ -137,10 +135,15 @@ def noisy_rank(study: "Study", dataset: str) -> int:
 
 def _results_config(study: "Study") -> Settings:
     """The configuration without what never changes a result."""
-    config = {
-        k: v for k, v in study.config.items() if k not in ("runtime", "allow_errors", "pathvars", "title")
-    }
+    silent = ("title", "datasets", "pathvars", "allow_errors", "runtime")
+    config = {k: v for k, v in study.config.items() if k not in silent}
     return {**config, "audit": {k: v for k, v in config["audit"].items() if k != "strict"}}
+
+
+def _rows(study: "Study") -> list[Settings]:
+    """The sheet of datasets without what only places items in jobs."""
+    keys = ("name", "kind", "source", "colour", "noise_sigma", "tasks", "overrides", "parameters")
+    return [{key: getattr(row, key) for key in keys} for row in study.datasets.values()]
 
 
 def _place(dataset: str, shard: str) -> Settings:

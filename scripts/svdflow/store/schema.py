@@ -77,7 +77,12 @@ TABLES: dict[str, list[Column]] = {
         Column("rule", "text", "", "rank (a listed rank) or the rank rule that chose it"),
         _RANK,
         Column("sigma_used", "float", "value", "noise standard deviation that the method was given"),
-        Column("sigma_source", "text", "", "given, mad (wavelets) or mp_median (Marchenko-Pastur)"),
+        Column(
+            "sigma_source",
+            "text",
+            "",
+            "given, mad (wavelets), mp_median (Marchenko-Pastur) or residual (of partial factors)",
+        ),
         Column("error_clean", "float", "1", "relative Frobenius error against the clean reference"),
         Column("error_observed", "float", "1", "relative Frobenius distance to the observed plane"),
         Column("snr", "float", "dB", "power of the clean reference over power of the error"),

@@ -113,6 +113,13 @@ def add_item(file: h5py.File, index: int, name: str, kind: str, attrs: dict[str,
     return group
 
 
+def discard_item(file: h5py.File, index: int) -> None:
+    """Remove what a failed item left behind."""
+    key = f"items/{index:06d}"
+    if key in file:
+        del file[key]
+
+
 def add_observation(item: h5py.Group, level: int, sigma_added: float) -> h5py.Group:
     """Begin an observation of an item; write its planes into the group with `write_array`."""
     group = item.create_group(f"observations/{level}")

@@ -232,6 +232,7 @@ def _finish(figure: Figure, key: str, label: str) -> str:
 
 def _median_curve(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """Medians per rank, where at least half of the planes reach it, else the curve would change planes."""
+    rows = rows[rows["rank"] < rows[["m", "n"]].min(axis=1)]  # full rank is exact and says nothing
     rows = rows.replace([np.inf, -np.inf], np.nan).drop_duplicates(["item", "plane", "rank"])
     ranks = rows.groupby("rank", sort=True)
     curve = ranks.agg(y=(y, "median"), low=(y, "min"), high=(y, "max"), n=(y, "size"))

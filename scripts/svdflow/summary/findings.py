@@ -6,7 +6,7 @@ from math import isfinite
 
 import pandas as pd
 
-from svdflow.summary.frames import Tables, groups, largest
+from svdflow.summary.frames import Tables, groups, largest, listed
 from svdflow.summary.select import middle_rank
 
 VERDICTS = ("FAIL", "ERROR", "INCONCLUSIVE", "WARN", "SKIP", "PASS")  # worst first
@@ -112,9 +112,9 @@ def _done(found: Findings, tables: Tables) -> str:
 
 def _compressed(compress: pd.DataFrame, kinds: Mapping[str, str]) -> list[str]:
     """Median error of the images (else of all) at a low, the middle and the highest listed rank."""
-    listed = compress[(compress["rule"] == "rank") & compress["reached"]]
-    images = listed[listed["dataset"].map(kinds.get) == "images"]
-    rows, noun = (images, "image plane") if len(images) else (listed, "plane")
+    measured = listed(compress)
+    images = measured[measured["dataset"].map(kinds.get) == "images"]
+    rows, noun = (images, "image plane") if len(images) else (measured, "plane")
     if rows.empty:
         return []
     ranks = sorted(rows["rank"].unique())

@@ -15,7 +15,7 @@ from svdflow.store import open_published, publish_text, read_array
 from svdflow.summary import figures, grids
 from svdflow.summary.aggregate import read_tables
 from svdflow.summary.findings import count, findings, number, sentences
-from svdflow.summary.frames import Tables, groups
+from svdflow.summary.frames import Tables, groups, listed
 from svdflow.summary.pictures import Library, Material, Picture, denoise_pictures, in_order, rank_pictures
 from svdflow.summary.select import Shown, middle_rank, select
 
@@ -86,8 +86,8 @@ def _context(
 ) -> dict[str, Any]:
     """Everything the template asks for."""
     compress = tables["compress"]
-    listed = compress[(compress["rule"] == "rank") & compress["reached"]]
-    images = listed[listed["dataset"].map(kinds.get) == "images"]
+    measured = listed(compress)
+    images = measured[measured["dataset"].map(kinds.get) == "images"]
     shown = select(tables, kinds)
     spectra, panels, denoising = [], [], []
     for one in shown:
@@ -102,7 +102,7 @@ def _context(
         "datasets": grids.datasets(tables, study.get("datasets", [])),
         "curves": _curves(compress, kinds),
         "errors_at_ranks": grids.errors_at_ranks(
-            listed,
+            measured,
             "relative_error",
             "Median relative Frobenius error at each listed rank that the stored factors reach.",
         ),
@@ -245,7 +245,7 @@ def _marks(one: Shown, tables: Tables, sigmas: Sequence[float]) -> dict[tuple[st
 def _panel(one: Shown, material: Material, tables: Tables, kinds: Mapping[str, str]) -> list[Card]:
     """An original image beside its versions at a few ranks."""
     rows = one.rows(tables["compress"])
-    rows = rows[(rows["rule"] == "rank") & rows["reached"]]
+    rows = listed(rows)
     if rows.empty or material.item.kind != "image":
         return []
     figures_at = rows.groupby("rank", sort=True)[["relative_error", "psnr", "value_ratio"]].median()
@@ -284,11 +284,11 @@ def _denoise_captions(rows: pd.DataFrame) -> dict[str, int]:
         captions[f"{name}: rank {middle_rank(chosen['rank'])} · {number(chosen['psnr'].median())} dB"] = (
             chosen
         )
-    listed = rows[rows["rule"] == "rank"]
-    if len(listed):
-        best = listed.groupby("rank")["psnr"].median()
+    at_ranks = rows[rows["rule"] == "rank"]
+    if len(at_ranks):
+        best = at_ranks.groupby("rank")["psnr"].median()
         rank = int(best.index[int(best.argmax())])
-        captions[f"best listed: rank {rank} · {number(best.max())} dB"] = listed[listed["rank"] == rank]
+        captions[f"best listed: rank {rank} · {number(best.max())} dB"] = at_ranks[at_ranks["rank"] == rank]
     return {words: middle_rank(chosen["rank"]) for words, chosen in captions.items()}
 
 

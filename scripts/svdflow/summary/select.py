@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from svdflow.summary.frames import Tables, groups, records
+from svdflow.summary.frames import Tables, groups, listed, records
 
 LIMIT = 12
 _ITEM = ["dataset", "shard", "item", "name"]
@@ -74,13 +74,13 @@ def select(tables: Tables, kinds: Mapping[str, str] | None = None, limit: int = 
 def _scores(tables: Tables) -> pd.DataFrame:
     """One row an item: its relative error and the rank at which it was taken."""
     compress = tables["compress"]
-    listed = compress[(compress["rule"] == "rank") & compress["reached"]]
+    measured = listed(compress)
     parts = []
-    for _, rows in groups(listed, "dataset"):
+    for _, rows in groups(measured, "dataset"):
         rank = middle_rank(rows["rank"].unique())
         parts.append(_by_item(rows[rows["rank"] == rank]).assign(rank=rank))
     factorized = tables["factorize"]
-    rest = factorized[~factorized["dataset"].isin(listed["dataset"].unique())]
+    rest = factorized[~factorized["dataset"].isin(measured["dataset"].unique())]
     if len(rest):
         lowest = rest.groupby(_ITEM)["sigma_added"].transform("min")
         parts.append(_by_item(rest[rest["sigma_added"] == lowest]).assign(rank=0))
