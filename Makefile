@@ -17,7 +17,7 @@ COMPILE   = $(BIN)/uv pip compile pyproject.toml --group build --extra parquet -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run plan why clean test lint lock docs bench gpu-check
+.PHONY: help setup run resume faults plan why clean test lint lock docs bench gpu-check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ setup: $(VENV)/run.stamp ## Build .venv, svdflow installed editable (EXTRAS=cuda
 run: $(VENV)/run.stamp ## Run the study: svdflow plan --write; snakemake
 	$(PLAN) --write
 	$(SNAKEMAKE)
+
+resume: $(VENV)/run.stamp ## Go on after a kill: release the lock that it left, then run: svdflow resume
+	$(BIN)/python -m svdflow resume $(if $(CONFIG),--config '$(CONFIG)')
 
 plan: $(VENV)/run.stamp ## Items, shards, jobs, bytes and time that a run would take: svdflow plan
 	@$(PLAN) $(ARGS)
@@ -44,6 +47,9 @@ clean: ## Remove all results (inputs and .venv stay)
 
 test: $(VENV)/test.stamp ## Run the tests: pytest
 	$(BIN)/pytest $(ARGS)
+
+faults: $(VENV)/test.stamp ## Kill runs at random moments and compare what they resume to (ten minutes)
+	$(BIN)/pytest tests/faults $(ARGS)
 
 # Of Snakemake's own lint one finding is accepted, "Specify a conda environment or container for each
 # rule": all rules run in the one environment that requirements/run.txt pins with hashes, and an
