@@ -10,7 +10,6 @@ mapped pages count. The singular values are compared with those that the file wa
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -78,9 +77,21 @@ def main() -> int:
         true = write_matrix(folder / "big.h5", args.gigabytes)
         (folder / "sheet.tsv").write_text(SHEET)
         ranks = sorted({1, 2, 5, 10, args.rank})
-        study = {"datasets": "sheet.tsv", "compress": {"ranks": ranks}, "runtime": {"memory_limit": args.limit}}
+        study = {
+            "datasets": "sheet.tsv",
+            "compress": {"ranks": ranks},
+            "runtime": {"memory_limit": args.limit},
+        }
         (folder / "study.yaml").write_text(yaml.safe_dump(study))
-        snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+        snakemake = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(ROOT / "Snakefile"),
+            "--cores",
+            "2",
+        ]
         peak, seconds = peak_of([*snakemake, "--configfile", "study.yaml"], folder)
         table = read_table(folder / "results" / "metrics.h5", "factorize").iloc[0]
         with open_published(folder / "results" / "factors" / "big" / "00000.h5") as file:
@@ -90,7 +101,9 @@ def main() -> int:
         size = (folder / "big.h5").stat().st_size
     finally:
         shutil.rmtree(folder)
-    print("| matrix | limit | peak of the tree | seconds | method | reads | max err. of s / s_1 | error / optimum |")
+    print(
+        "| matrix | limit | peak of the tree | seconds | method | reads | max err. of s / s_1 | error / optimum |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     print(
         f"| {size / 1e9:.2f} GB float32 | {args.limit} | {peak / 2**20:.0f} MiB | {seconds:.1f} | {table['method']} "

@@ -178,17 +178,25 @@ def timed(sides: dict[str, Callable[[], Figures]], rounds: int) -> dict[str, lis
     return seconds
 
 
-def table(seconds: dict[str, list[float]], count: int, baseline: str) -> str:
-    """Images per second, and how many times faster than each side `baseline` is, round by round."""
-    lines = ["| side | images per second | svdflow is faster by |", "|---|---|---|"]
+def table(seconds: dict[str, list[float]], count: int, peers: list[str]) -> str:
+    """Images per second of each side, and how many times faster than each peer it is, round by round."""
+    lines = [
+        f"| side | images per second |{''.join(f' against {peer} |' for peer in peers)}",
+        "|---|---|" + "---|" * len(peers),
+    ]
     for name, times in seconds.items():
         rates = [count / t for t in times]
-        ratios = [t / own for t, own in zip(times, seconds[baseline], strict=True)]
-        faster = (
-            "" if name == baseline else f"{median(ratios):.1f} x ({min(ratios):.1f} to {max(ratios):.1f})"
-        )
-        lines.append(f"| {name} | {median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f}) | {faster} |")
+        cells = [name, spread(rates)]
+        for peer in peers:
+            ratios = [theirs / own for theirs, own in zip(seconds[peer], times, strict=True)]
+            cells.append("" if name in peers else f"{spread(ratios)} x")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """Median, and the extremes in brackets."""
+    return f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 def main() -> None:
@@ -208,11 +216,12 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
     ):
         matrices = ingested(images, Path(folder))
-        baseline = f"svdflow, {threads} threads, in memory"
-        sides = {
-            f"plain loop, {threads} BLAS threads": partial(plain_loop, images, threads),
-            f"plain, pool of {threads} processes": partial(plain_pool, images, pool),
-            baseline: partial(ours_in_memory, images, threads),
+        peers = {
+            f"the plain loop, {threads} BLAS threads": partial(plain_loop, images, threads),
+            f"its pool of {threads} processes": partial(plain_pool, images, pool),
+        }
+        sides = peers | {
+            f"svdflow, {threads} threads, in memory": partial(ours_in_memory, images, threads),
             f"svdflow, {threads} threads, stages through HDF5": partial(
                 ours_through_files, matrices, threads
             ),
@@ -223,7 +232,7 @@ def main() -> None:
         f"PSNR and SSIM.\nMedian of {given.rounds} interleaved rounds (least to greatest) on {threads} cores of "
         f"{_processor()}.\nNumPy {np.__version__}, SciPy {scipy.__version__}, scikit-image {skimage.__version__}, "
         f"Python {platform.python_version()}. All sides give the same figures, to 1e-3 dB and 1e-4.\n\n"
-        f"{table(seconds, len(images), baseline)}\n\nCommand: `python benchmarks/pipeline.py --write`\n"
+        f"{table(seconds, len(images), list(peers))}\n\nCommand: `python benchmarks/pipeline.py --write`\n"
     )
     print(text)
     if given.write:

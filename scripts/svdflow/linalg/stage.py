@@ -1,11 +1,11 @@
 """Stage factorize: one truncated SVD for every plane of every observation of a shard."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -150,15 +150,20 @@ def _tasks(file: h5py.File, item_rank: int, noisy_rank: int) -> Iterator[Task]:
 def _in_order(
     solve: Callable[..., SVDResult], tasks: Iterable[Task], threads: int
 ) -> Iterator[tuple[Task, Callable[[], SVDResult]]]:
-    """Every task with a call that gives its result, in order; small ones run ahead side by side."""
-    waiting = iter(tasks)
+    """Every task with a call that gives its result, in order; small ones run ahead side by side, large ones alone."""
+    upcoming = deque(tasks)
+    waiting: deque[tuple[Task, Future[SVDResult]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        while wave := list(islice(waiting, 2 * threads)):
-            futures: dict[int, Future[SVDResult]] = {
-                i: pool.submit(solve, task, side_by_side=True) for i, task in enumerate(wave) if _small(task)
-            }
-            for i, task in enumerate(wave):
-                yield task, futures[i].result if i in futures else partial(solve, task, side_by_side=False)
+        while upcoming or waiting:
+            while upcoming and len(waiting) < 2 * threads and _small(upcoming[0]):
+                task = upcoming.popleft()
+                waiting.append((task, pool.submit(solve, task, side_by_side=True)))
+            if waiting:
+                task, future = waiting.popleft()
+                yield task, future.result
+            else:
+                task = upcoming.popleft()
+                yield task, partial(solve, task, side_by_side=False)
 
 
 def _small(task: Task) -> bool:
