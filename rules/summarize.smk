@@ -55,6 +55,7 @@ rule tables:
         "<logs>/tables.log",
     benchmark:
         "<benchmarks>/tables.jsonl"
+    localrule: True
     resources:
         mem_mb=memory,
     params:
@@ -104,6 +105,7 @@ rule verdict:
         "<logs>/verdict.log",
     benchmark:
         "<benchmarks>/verdict.jsonl"
+    localrule: True
     resources:
         mem_mb=memory,
     params:

@@ -347,3 +347,18 @@ def test_audits_page_is_in_step():
     from svdflow.audit.verdicts import markdown
 
     assert (ROOT / "docs" / "audits.md").read_text(encoding="utf-8") == markdown(), "run 'make docs'"
+
+
+def test_a_disk_that_would_not_do_is_refused(folder, monkeypatch):
+    from svdflow.plan.estimate import check_disk, estimate, table
+
+    one = study(folder, "made|synthetic|low_rank_plus_noise|-|-|compress|-|rows=5000;columns=3000")
+    estimates = estimate(one)
+    assert 5000 * 3000 * 4 < estimates[0].bytes < 3 * 5000 * 3000 * 4  # the matrix in float32, and its factors
+    assert "made" in table(one, estimates)
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=10**7))
+    with pytest.raises(ConfigError, match="10.0 MB free"):
+        check_disk(one, estimates)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=10**9))
+    check_disk(one, estimates)
