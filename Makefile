@@ -40,10 +40,9 @@ why: $(VENV)/run.stamp ## The reason of each job that a run would do: snakemake 
 	@$(SNAKEMAKE) --dry-run --quiet host
 
 # results may be a link to a larger disk: the slash empties what it points to and keeps the link.
-# Snakemake's records go with the results they describe.
+# Snakemake's records stay: those of studies with results elsewhere are among them.
 clean: ## Remove all results (inputs and .venv stay)
 	find results/ -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
-	rm -rf .snakemake
 
 test: $(VENV)/test.stamp ## Run the tests: pytest
 	$(BIN)/pytest $(ARGS)

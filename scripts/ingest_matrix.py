@@ -7,7 +7,9 @@ from svdflow.rule import running
 
 def main(job):
     s = job.settings
-    files = [{**file, "dataset": s["inner"]} for file in shard_files(s)]
+    inner = {"dataset": s["inner"]}
+    suffix = f":{s['inner']}" if s["inner"] else ""
+    files = [{**file, **inner, "name": file["name"] + suffix} for file in shard_files(s)]
     ingest_matrix(files, job.output[0], dataset=s["dataset"], shard=s["shard"], provenance=job.provenance)
 
 

@@ -6,8 +6,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svdflow.plan.config import ConfigError
+
+if TYPE_CHECKING:
+    import pandas
+
+    from svdflow.plan.study import Study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +39,9 @@ def plan(args: argparse.Namespace) -> int:
     if args.write:
         for name in study.named("images") + study.named("matrix"):
             manifest.write(study.manifest(name), study.manifest_path(name))
+        locks = Path(".snakemake", "locks")
+        if locks.is_dir() and any(locks.iterdir()) and not _running_here():
+            print("note: an earlier run was killed and left its lock; 'make resume' releases it and goes on")
     return 0
 
 
@@ -73,14 +82,14 @@ def compress(args: argparse.Namespace) -> int:
     from svdflow.store import read_table
 
     with tempfile.TemporaryDirectory() as scratch:
-        matrices, factors = _one_file(args, Path(scratch), [], max(args.ranks))
+        matrices, factors = _one_file(args, Path(scratch), max(args.ranks))
         out = Path(scratch) / "compress.h5"
         compress_shard(
             matrices, factors, out, args.out, dataset="file", shard=0, ranks=args.ranks, energies=[],
             powers_of_two=False, metrics=["psnr", "ssim"], images="all",
         )  # fmt: skip
         columns = ["plane", "rank", "value_ratio", "relative_error", "psnr", "ssim", "explained_energy"]
-        return _show(read_table(out, "compress")[columns], read_table(out, "errors"), args.out)
+        return _show(read_table(out, "compress")[columns], [matrices, factors, out], args.out)
 
 
 def denoise(args: argparse.Namespace) -> int:
@@ -89,7 +98,7 @@ def denoise(args: argparse.Namespace) -> int:
     from svdflow.store import read_table
 
     with tempfile.TemporaryDirectory() as scratch:
-        matrices, factors = _one_file(args, Path(scratch), [], 2**31 - 1)
+        matrices, factors = _one_file(args, Path(scratch), 2**31 - 1)
         out = Path(scratch) / "denoise.h5"
         denoise_shard(
             matrices, factors, out, args.out, dataset="file", shard=0, method=args.method, ranks=[1],
@@ -97,7 +106,7 @@ def denoise(args: argparse.Namespace) -> int:
         )  # fmt: skip
         table = read_table(out, "denoise")
         columns = ["plane", "rule", "rank", "sigma_used", "sigma_source", "error_observed"]
-        return _show(table[table["chosen"]][columns], read_table(out, "errors"), args.out)
+        return _show(table[table["chosen"]][columns], [matrices, factors, out], args.out)
 
 
 def audit(args: argparse.Namespace) -> int:
@@ -122,27 +131,37 @@ def _running_here() -> int | None:
     return None
 
 
-def _one_file(args: argparse.Namespace, scratch: Path, noise: list[float], rank: int) -> tuple[Path, Path]:
+def _one_file(args: argparse.Namespace, scratch: Path, rank: int) -> tuple[Path, Path]:
     from svdflow.images.ingest import ingest_images
     from svdflow.linalg.stage import factorize_shard
 
     matrices, factors = scratch / "matrices.h5", scratch / "factors.h5"
     file = {"index": 0, "path": args.file, "name": Path(args.file).name}
-    ingest_images([file], matrices, dataset="file", shard=0, colour=args.colour, noise_sigma=noise, seed=0)
+    ingest_images([file], matrices, dataset="file", shard=0, colour=args.colour, noise_sigma=[], seed=0)
     factorize_shard(matrices, factors, dataset="file", shard=0, item_rank=rank, noisy_rank=0, seed=0)
     return matrices, factors
 
 
-def _show(table, errors, out: str) -> int:
-    for row in errors.itertuples():
-        print(f"svdflow: {row.name}: {row.message}", file=sys.stderr)
+def _show(table: "pandas.DataFrame", stages: Sequence[Path], out: str) -> int:
+    """Print a table and what any stage could not do."""
+    from svdflow.store import read_table
+
+    messages = [message for stage in stages for message in read_table(stage, "errors")["message"]]
+    for message in messages:
+        print(f"svdflow: {message}", file=sys.stderr)
     if len(table):
         print(table.to_string(index=False))
         print(f"pictures in {out}")
-    return int(len(errors) > 0)
+    return int(bool(messages) or table.empty)
 
 
-def _study(args: argparse.Namespace):
+def _rank(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a rank is a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _study(args: argparse.Namespace) -> "Study":
     from svdflow.plan.study import Study
 
     root = Path.cwd()
@@ -173,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("out", help="folder for the pictures")
         one.add_argument("--colour", choices=["gray", "rgb", "ycbcr"], default="rgb")
         if run is compress:
-            one.add_argument("--ranks", type=int, nargs="+", default=[1, 5, 20, 50])
+            one.add_argument("--ranks", type=_rank, nargs="+", default=[1, 5, 20, 50])
         else:
             one.add_argument("--method", choices=["truncate", "shrink"], default="shrink")
     auditing = command(audit)

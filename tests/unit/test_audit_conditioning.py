@@ -64,6 +64,27 @@ def test_a_singular_value_at_the_cut_off_makes_rank_a_warning():
     assert by_name(audit_matrix(np.diag(s).repeat(10, axis=0)))["rank"].verdict is Verdict.WARN
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e307])
+@pytest.mark.parametrize("phase", [1.0, 1j])
+def test_a_wrong_factor_fails_at_every_scale(scale, phase):
+    A = np.diag([9.0, 4.0, 1.0]) * (scale * phase)
+    right = Full.of(A)
+    assert {r.verdict for r in full_records(right, LIMITS, "", np.array([9, 4, 1]) * scale)} == {Verdict.PASS}
+    swapped = replace(right, U=right.U[:, ::-1])  # orthonormal still
+    found = by_name(full_records(swapped, LIMITS, ""))
+    assert found["svd_residual"].verdict is Verdict.FAIL
+    assert found["svd_orthogonality_u"].verdict is Verdict.PASS
+    longer = replace(right, s=right.s * 1.001)
+    found = by_name(full_records(longer, LIMITS, "", np.array([9, 4, 1]) * scale))
+    assert found["svd_values_only"].verdict is Verdict.FAIL
+    assert found["truth_full"].verdict is Verdict.FAIL
+
+
+def test_singular_values_beyond_the_largest_float_do_not_pass():
+    found = by_name(audit_matrix(np.full((10, 10), 1e308)))  # s_1 = 1e309
+    assert {found[name].verdict for name in ("svd_residual", "svd_values_only")} == {Verdict.ERROR}
+
+
 def test_complex_and_integer_matrices():
     rng = np.random.default_rng(0)
     Q = np.linalg.qr(rng.standard_normal((6, 6)) + 1j * rng.standard_normal((6, 6)))[0]

@@ -192,6 +192,43 @@ def test_ln_det_at_kappa_1e10_is_never_a_false_alarm(radius):
     assert report.verdict is Verdict.INCONCLUSIVE
 
 
+@pytest.mark.parametrize("slope", [8.0, 10.0, 15.0, 18.0, 25.0, 300.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_terms_that_cancel_at_x_are_no_false_alarm(slope, seed):
+    # f(x) = tanh(w) - tanh(w) = 0 says nothing of the rounding of its terms, which drowns 4 w exp(-2 w).
+    W = np.diag([slope, -slope])
+
+    def grad(x):
+        return W.T @ (1 / np.cosh(W @ x) ** 2)
+
+    report = check_gradient(lambda x: np.tanh(W @ x).sum(), grad, np.ones(2), seed=seed)
+    assert report.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE), str(report)
+    if slope >= 18:  # 4 w exp(-2 w) < eps
+        assert report.verdict is Verdict.INCONCLUSIVE
+    wrong = check_gradient(lambda x: np.tanh(W @ x).sum(), lambda x: grad(x) + 1e-3, np.ones(2), seed=seed)
+    assert wrong.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("size", [1e-161, 1.6e-162, 1e-165, 1e-170, 1e-300])
+@pytest.mark.parametrize("n", [1, 5, 200])
+def test_underflow_is_inconclusive(size, n):
+    report = check_gradient(lambda x: x @ x, lambda x: 2 * x, size * np.linspace(1, 2, n))
+    assert report.verdict is Verdict.INCONCLUSIVE, str(report)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-170, 1e200])
+def test_squares_that_overflow_or_vanish_do_not_matter_where_f_takes_none(size):
+    a, x = np.linspace(1, 2, 5), size * np.linspace(-1, 1, 5)
+    assert check_gradient(lambda x: a @ x, lambda x: a, x).verdict is Verdict.PASS
+    assert check_gradient(lambda x: a @ x, lambda x: 2 * a, x).verdict is Verdict.FAIL
+
+
+def test_a_constant_with_a_slope_fails():
+    for constant in (0.0, 1.0):
+        report = check_gradient(lambda x, c=constant: c, np.ones_like, np.ones(3))
+        assert report.verdict is Verdict.FAIL
+
+
 def test_a_zero_gradient_has_no_scale():
     report = check_gradient(lambda x: 1.0, np.zeros_like, np.ones(3))
     assert report.verdict is Verdict.INCONCLUSIVE

@@ -214,3 +214,32 @@ def test_the_samples_are_what_their_manifest_says():
     assert sum(row["description"].split(",")[0].endswith(("photograph", "micrograph")) for row in rows) >= 14
     assert {("PNG", False), ("JPEG", False), ("TIFF", True)} <= formats
     assert {(2, False), (3, False), (3, True)} <= kinds
+
+
+def test_noise_on_wide_integers_keeps_double_precision():
+    plane = np.full((50, 50), 2**30, np.int32)
+    noisy = with_noise(plane, 5.0, ("a",))
+    assert noisy.dtype == np.float64  # float32 steps by 64 here
+    assert (noisy - plane).std() == pytest.approx(5, rel=0.1)
+    assert with_noise(plane.astype(np.uint16), 5.0, ("a",)).dtype == np.float32
+
+
+def test_a_name_that_is_not_text_stops_no_shard(tmp_path):
+    path = tmp_path / "bad\udcff.png"
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(path, format="PNG")
+    files = [{"index": 0, "path": str(path), "name": path.name}]
+    out = tmp_path / "m.h5"
+    ingest_images(files, out, dataset="d", shard=0, colour="gray", noise_sigma=[3.0], seed=0)
+    with open_published(out) as file:
+        assert [item.name for item in items(file)] == ["bad\ufffd.png"]
+
+
+@pytest.mark.parametrize(("scale", "kept"), [(1e-200, 0), (1e-90, 1), (1e90, 1), (1e200, 0)])
+def test_values_whose_squares_leave_float64_are_refused(tmp_path, scale, kept):
+    np.save(tmp_path / "a.npy", scale * np.linspace(0, 1, 64).reshape(8, 8))
+    out = tmp_path / "m.h5"
+    files = [{"index": 0, "path": str(tmp_path / "a.npy"), "name": "a.npy"}]
+    ingest_images(files, out, dataset="d", shard=0, colour="gray", noise_sigma=[], seed=0)
+    with open_published(out) as file:
+        assert len(list(items(file))) == kept
+    assert list(read_table(out, "errors")["code"]) == ["extreme_range"] * (1 - kept)

@@ -52,6 +52,14 @@ IMAGES = "mine|images|data|gray|-|compress|4|-"
         ({"runtime": {"memory_limit": "lots"}}, ["'runtime.memory_limit' is 'lots'", "1GiB"]),
         ({"pathvars": {"results": "a; rm -rf b"}}, ["'pathvars.results'"]),
         ({"datasets": "nowhere.tsv"}, ["nowhere.tsv: no such sheet"]),
+        ({"compress": {"ranks": [5.0]}}, ["'compress.ranks[0]' is 5.0", "integer"]),
+        ({"compress": {"ranks": [5, 5]}}, ["'compress.ranks' names something twice"]),
+        ({"compress": {"energies": [float("nan")]}}, ["'compress.energies[0]' is nan"]),
+        ({"factorize": {"tol": float("nan")}}, ["'factorize.tol' is nan"]),
+        ({"runtime": {"memory_limit": 0}}, ["'runtime.memory_limit' is 0"]),
+        ({"runtime": {"memory_limit": "0GiB"}}, ["'runtime.memory_limit' is '0GiB'"]),
+        ({"pathvars": {"results": "elsewhere/"}}, ["'pathvars.results' is 'elsewhere/'"]),
+        ({"pathvars": {"results": "/"}}, ["'pathvars.results' is '/'"]),
     ],
 )
 def test_wrong_config_is_refused_by_name(folder, config, words):
@@ -81,6 +89,9 @@ def test_wrong_config_is_refused_by_name(folder, config, words):
         ("mine|synthetic|hilbert|-|-|compress|-|sze=3", ["sze"]),
         ("mine|matrix|data/none.h5:/A|-|-|compress|-|-", ["no file matches data/none.h5"]),
         ("mine|images|data|gray|-|compress|4|replicates=2", ["only a generator has replicates"]),
+        ("mine|images|data|gray|5;5|denoise|4|-", ["'noise_sigma' names something twice"]),
+        ("mine|images|data|gray|inf|denoise|4|-", ["'noise_sigma[0]' is inf"]),
+        ("mine|images|data|gray|-|compress|4|-|more", ["'mine' has more cells than columns"]),
     ],
 )
 def test_wrong_row_is_refused_by_name(folder, row, words):
@@ -88,6 +99,33 @@ def test_wrong_row_is_refused_by_name(folder, row, words):
         study(folder, row)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_sheets_that_are_no_sheets_are_named(folder):
+    path = folder / "s.tsv"
+    path.write_text("name kind source\nmine images data\n")
+    with pytest.raises(ConfigError, match="columns are separated by tabs"):
+        read_datasets(path, ROOT)
+    path.write_bytes("name\tkind\tsource\nmine\timages\tdät\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"s\.tsv: not UTF-8"):
+        read_datasets(path, ROOT)
+    path.write_bytes(b"\xef\xbb\xbfname\tkind\tsource\r\nmine\timages\tdata\r\n")
+    assert list(read_datasets(path, ROOT)) == ["mine"]
+
+
+def test_a_damaged_manifest_is_named(folder):
+    one = study(folder, IMAGES)
+    path = one.manifest_path("mine")
+    manifest.write(one.manifest("mine"), path)
+    path.write_text(path.read_text().replace('"1"\t"p1.png"\t"1"', '"1"\t"p1.png"\t"x"'))
+    with pytest.raises(ConfigError, match="a damaged manifest"):
+        study(folder, IMAGES)
+
+
+def test_a_rank_beyond_the_cap_is_said(folder):
+    assert study(folder, IMAGES).notes() == []
+    (note,) = study(folder, IMAGES, compress={"ranks": [5, 500]}).notes()
+    assert "rank 500" in note and "max_rank caps it at 256" in note
 
 
 def test_all_faults_are_told_at_once(folder):
@@ -205,6 +243,8 @@ def test_a_manifest_that_is_written_twice_is_left_alone(folder):
 def test_hostile_file_names_stay_in_the_manifest(folder):
     names = [
         "a b.png",
+        "carriage\rreturn.png",
+        "not text \udcff.png",
         "$(touch x).png",
         "; rm -rf *.png",
         "line\nbreak.png",
@@ -213,7 +253,7 @@ def test_hostile_file_names_stay_in_the_manifest(folder):
         '"q".png',
     ]
     for name in names:
-        (folder / "data" / name).write_bytes(name.encode())
+        (folder / "data" / name).write_bytes(name.encode(errors="surrogateescape"))
     first = study(folder, IMAGES)
     manifest.write(first.manifest("mine"), first.manifest_path("mine"))
     second = study(folder, IMAGES)
@@ -315,6 +355,13 @@ def test_code_digest_sees_algorithms_and_not_comments(tmp_path):
     assert code_digest("job", tmp_path) != first or write_package(tmp_path, body) == first
 
 
+def test_imports_for_type_checkers_do_not_count(tmp_path):
+    body = "def f(x):\n    return x\n"
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from svdflow import b\n" + body
+    write_package(tmp_path, typed)
+    assert "b.py" not in [p.name for p in closure(tmp_path / "job.py", tmp_path)]
+
+
 def test_digest_is_that_of_the_value():
     assert digest({"a": 1, "b": [1.5]}) == digest({"b": [1.5], "a": 1}) != digest({"a": 1, "b": [1.25]})
 
@@ -354,11 +401,13 @@ def test_a_disk_that_would_not_do_is_refused(folder, monkeypatch):
 
     one = study(folder, "made|synthetic|low_rank_plus_noise|-|-|compress|-|rows=5000;columns=3000")
     estimates = estimate(one)
-    assert 5000 * 3000 * 4 < estimates[0].bytes < 3 * 5000 * 3000 * 4  # the matrix in float32, and its factors
+    assert (
+        5000 * 3000 * 4 < estimates[0].bytes < 3 * 5000 * 3000 * 4
+    )  # the matrix in float32, and its factors
     assert "made" in table(one, estimates)
     usage = shutil.disk_usage(folder)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=10**7))
-    with pytest.raises(ConfigError, match="10.0 MB free"):
+    with pytest.raises(ConfigError, match=r"10\.0 MB free"):
         check_disk(one, estimates)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=10**9))
     check_disk(one, estimates)

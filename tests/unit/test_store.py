@@ -80,6 +80,8 @@ def test_a_damaged_table_is_found(tmp_path):
     damaged = bytearray(path.read_bytes())
     damaged[damaged.index(b"needle-in-a-table")] ^= 1
     path.write_bytes(damaged)
+    with pytest.raises(StoreError, match="table 'errors' is damaged"):
+        read_table(path, "errors")
     with pytest.raises(StoreError, match=r"table /errors is damaged"):
         verify(path)
 
@@ -219,6 +221,7 @@ def test_items_know_their_clean_reference(tmp_path):
         ("../../etc/passwd", "passwd"),
         ("a; rm -rf $(x).png", "a-rm--rf-x"),
         ("図.png", "item"),
+        ("Ünïcode (1).bmp", "Unicode-1"),
         ("x" * 300 + ".tif", "x" * 40),
         (".png", "png"),
         ("C:\\photos\\me.jpg", "me"),
@@ -226,6 +229,15 @@ def test_items_know_their_clean_reference(tmp_path):
 )
 def test_slugs_are_safe(name, slug):
     assert slug_of(name) == slug
+
+
+def test_items_stand_in_the_order_of_the_manifest_beyond_a_million(tmp_path):
+    path = tmp_path / "m.h5"
+    with publish(path, "matrices") as file:
+        for index in (1_000_000, 999_999, 7):
+            add_item(file, index, f"{index}.png", "image", {})
+    with open_published(path) as file:
+        assert [item.index for item in items(file)] == [7, 999_999, 1_000_000]
 
 
 def test_error_messages_are_one_short_line():

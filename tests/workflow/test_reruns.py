@@ -104,6 +104,7 @@ def test_a_new_image_adds_a_shard_and_touches_no_other(fresh):
     [
         ("images/compress.py", {"compress"} | END),
         ("audit/gradients.py", {"audit_gradients"} | END),
+        ("linalg/krylov.py", FACTORIZED),
         ("matrix/generators/formulas.py", {"ingest_synthetic"} | FACTORIZED),
         ("summary/report.py", {"report", "verdict"}),
         ("summary/report.css", {"report", "verdict"}),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import inf, nan, sqrt
+from math import frexp, inf, isfinite, nan, sqrt
 from typing import Any
 
 import h5py
@@ -17,6 +17,7 @@ EPS = float(np.finfo(np.float64).eps)
 FAMILY = "conditioning"
 GRAM_WORK = 2e9  # multiplications above which the orthogonality of stored vectors is skipped: about a second
 GRAM_VALUES = 2**24  # and values: 128 MB
+SAFE_EXPONENT = 400  # between 2 to minus this and 2 to this, squares and their sums stay finite and exact
 BAND = 8 * 2**20  # bytes of stored vectors read at a time
 
 Limits = Mapping[str, Threshold]
@@ -40,15 +41,25 @@ class Full:
         U, s, Vt = scipy.linalg.svd(wide, full_matrices=False, lapack_driver="gesdd")
         return cls(wide, U, s, Vt, max(EPS, _eps(A.dtype)))
 
+    def scaled(self) -> tuple["Full", float]:
+        """The same with A and s times a power of two, so that no norm overflows or vanishes; and the power."""
+        largest = max(float(np.abs(self.A.real).max()), float(np.abs(self.A.imag).max()))
+        exponent = frexp(largest)[1]
+        if abs(exponent) <= SAFE_EXPONENT:
+            return self, 1.0
+        power = 2.0 ** min(-exponent, 1000)  # 2^1024 and above are no numbers
+        return replace(self, A=self.A * power, s=self.s * power), power
+
 
 def full_records(
     full: Full, limits: Limits, subject: str, truth: np.ndarray | None = None
 ) -> Iterator[Record]:
     """What a full decomposition says: its own quality first, then extremes, rank and condition number."""
-    yield from _decomposition(full, limits, subject)
+    scaled, power = full.scaled()
+    yield from _decomposition(scaled, limits, subject)
     yield from _spectrum(full.s, full.A.shape, limits, subject)
     if truth is not None:
-        yield _against_truth(full, truth, limits, subject)
+        yield _against_truth(scaled, truth * power, limits, subject)
 
 
 def checked_matrix(A: Any) -> np.ndarray:
@@ -216,6 +227,8 @@ def compared_records(full: Full, group: h5py.Group, limits: Limits, subject: str
         reason = "the factors are of the centred matrix"
         yield Record(FAMILY, "stored_values", subject, verdict=Verdict.SKIP, reason=reason)
         return
+    full, power = full.scaled()
+    s = s * power
     unit = _rounding(full.A.shape, group["s"].dtype)
     apart = float(np.abs(s - full.s[: len(s)]).max() / full.s[0])
     reason = f"{len(s)} stored values, relative to s_1"
@@ -227,7 +240,7 @@ def compared_records(full: Full, group: h5py.Group, limits: Limits, subject: str
     if "frobenius_error" in group.attrs:
         coarse = _eps(group["s"].dtype)
         yield _recorded(
-            float(group.attrs["frobenius_error"]) / norm, error, coarse, group.attrs, limits, subject
+            float(group.attrs["frobenius_error"]) * power / norm, error, coarse, group.attrs, limits, subject
         )
 
 
@@ -277,7 +290,9 @@ def _norm(A: np.ndarray) -> float:
 
 
 def _ratio(error: float, scale: float) -> float:
-    """error / (scale eps); a zero matrix with an error has ratio 1 / eps (LAPACK DBDT01)."""
+    """error / (scale eps); a zero matrix with an error has ratio 1 / eps (LAPACK DBDT01), overflow none."""
+    if not (isfinite(error) and isfinite(scale)):
+        return nan
     if scale == 0:
         return 0.0 if error == 0 else 1 / EPS
     return error / (scale * EPS)

@@ -8,6 +8,7 @@ discrepancy counts where it exceeds eight times that error.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf, nan
 from typing import Any
 
@@ -17,11 +18,13 @@ from svdflow.audit.records import Record
 from svdflow.audit.verdicts import DEFAULTS, Threshold, Verdict, judge
 
 EPS = float(np.finfo(np.float64).eps)
+TINY = float(np.finfo(np.float64).smallest_subnormal)
 STEP_RATIO = 4
 STEPS = 20
 COLUMNS = 6
 LARGEST = 8  # entries of greatest magnitude that are always checked
 DIAGONAL = 32  # diagonal entries that are always checked
+SURROUNDINGS = 16  # points around x that tell the size of f
 DIRECTIONS = 2  # random sign vectors: one sees a single wrong sign in 10,000 entries 98.8 times in 100
 
 
@@ -224,12 +227,15 @@ class _Steps:
         self, f: Callable[[np.ndarray], Any], x: np.ndarray, radius: float, rng: np.random.Generator
     ) -> None:
         self._f, self.x = f, x
-        typical = float(np.sqrt(np.mean(x**2))) or 1.0
-        self.scale = np.maximum(np.abs(x), typical)
-        self.first = min(0.25 * typical, radius) / typical
+        self.typical = _typical(x)
+        self.scale = np.maximum(np.abs(x), self.typical)
+        self.first = min(0.25 * self.typical, radius) / self.typical
         self.here = self.value(x)
+        self._rng = rng.spawn(1)[0]
         signs = rng.choice([-1.0, 1.0], x.shape)
-        self.noise = max(self._measured_noise(signs * typical), 0.5 * EPS * abs(self.here))
+        # Each of the terms that f sums may lose one smallest number to underflow.
+        floor = max(0.5 * EPS * abs(self.here), TINY * x.size)
+        self._noise = max(self._measured_noise(signs * self.typical), floor)
 
     def value(self, point: np.ndarray) -> float:
         """f, or NaN where it cannot be evaluated: a step may leave the domain."""
@@ -249,6 +255,17 @@ class _Steps:
         start = holes[-1] + 1 if len(holes) else 0
         return h[start:], ahead[start:], behind[start:]
 
+    def noise(self, v: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Noise of f at points along v, where it has these values: what was measured, or their rounding."""
+        return np.maximum(max(self._noise, self._measured_noise(v)), 0.5 * EPS * np.abs(values))
+
+    @cached_property
+    def _size(self) -> float:
+        """Largest |f| around x, as far off as x is large: terms that cancel at x stand apart there."""
+        signs = self._rng.choice([-1.0, 1.0], (SURROUNDINGS, *self.x.shape))
+        found = np.abs([self.here, *(self.value(self.x + self.typical * sign) for sign in signs)])
+        return float(found[np.isfinite(found)].max())
+
     def _measured_noise(self, v: np.ndarray) -> float:
         """Standard deviation of the noise of f from sixth differences (More and Wild 2011, section 3)."""
         # Values that are mostly equal were taken closer than f resolves (float32 inside): widen.
@@ -258,9 +275,22 @@ class _Steps:
             if not np.isfinite(values).all():
                 return 0.0
             if np.count_nonzero(np.diff(values)) >= 6:
-                break
-        differences = np.diff(values, 6)
-        return float(np.sqrt(np.mean(differences**2) / 924))  # 924 = 12! / (6!)^2
+                return _deviation(values)
+        # f stands still: what it does along v is lost in the rounding of its terms.
+        return max(_deviation(values), 0.5 * EPS * self._size)
+
+
+def _typical(x: np.ndarray) -> float:
+    """Root mean square of x, 1 where x is 0; no square may overflow or vanish."""
+    largest = float(np.abs(x).max())
+    return largest * float(np.sqrt(np.mean((x / largest) ** 2))) if largest else 1.0
+
+
+def _deviation(values: np.ndarray) -> float:
+    """Standard deviation of the noise in equidistant values of a smooth function."""
+    differences = np.diff(values, 6)
+    largest = float(np.abs(differences).max()) or 1.0
+    return largest * float(np.sqrt(np.mean((differences / largest) ** 2) / 924))  # 924 = 12! / (6!)^2
 
 
 def _slope(steps: _Steps, v: np.ndarray) -> Slope:
@@ -274,10 +304,11 @@ def _slope(steps: _Steps, v: np.ndarray) -> Slope:
         return Slope(nan, inf, "steps vanish in rounding")
     h, ahead, behind, width = h[usable], ahead[usable], behind[usable], width[usable]
     central = (ahead - behind) / width
-    table, error = _neville(central, steps.noise / h)
+    noise = steps.noise(v, np.maximum(np.abs(ahead), np.abs(behind)))
+    table, error = _neville(central, noise / h)
     level, column = np.unravel_index(np.argmin(error), error.shape)
     best = Slope(float(table[level, column]), float(error[level, column]))
-    kink = _kink((ahead - steps.here) - (steps.here - behind), h, steps.noise)
+    kink = _kink((ahead - steps.here) - (steps.here - behind), h, noise)
     return Slope(best.value, best.error, kink or _second_plateau(table, error, int(level), best))
 
 
@@ -304,7 +335,7 @@ def _neville(central: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.nda
     return table, error + 1.5 * noise[:, None] + EPS * np.abs(central)[:, None]
 
 
-def _kink(jump: np.ndarray, h: np.ndarray, noise: float) -> str:
+def _kink(jump: np.ndarray, h: np.ndarray, noise: np.ndarray) -> str:
     """Forward minus backward difference falls like h^2 where f is smooth; like h at a corner."""
     seen = np.flatnonzero(np.abs(jump) > 32 * noise)
     if len(seen) < 3:
@@ -347,7 +378,7 @@ def _compare_entries(steps: _Steps, g: np.ndarray, chosen: list[int]) -> Iterato
 
 def _compare_directions(steps: _Steps, g: np.ndarray, rng: np.random.Generator) -> Iterator[Entry]:
     """Random sign vectors, which see what sampled entries miss; steps in units of the typical entry of x."""
-    unit = float(np.sqrt(np.mean(steps.x**2))) or 1.0
+    unit = steps.typical
     for i in range(DIRECTIONS if g.size > 1 else 0):
         signs = rng.choice([-1.0, 1.0], g.shape)
         slope = _slope(steps, unit * signs)

@@ -11,7 +11,18 @@ import numpy as np
 from svdflow.images.colour import COLOURS, to_planes
 from svdflow.images.containers import PIXEL_LIMIT
 from svdflow.images.io import ImageRecord, read_image, split_dataset, value_range
-from svdflow.store import ItemError, add_item, add_observation, error_row, publish, write_array, write_table
+from svdflow.store import (
+    ItemError,
+    add_item,
+    add_observation,
+    discard_item,
+    error_row,
+    publish,
+    write_array,
+    write_table,
+)
+
+TINY, HUGE = 1e-120, 1e120  # between them sums of squares neither vanish nor overflow
 
 
 def ingest_images(
@@ -51,7 +62,7 @@ def ingest_images(
     -----
     A file is one item. The planes of a multi-page file are ``{plane}_p000``, ``{plane}_p001``, ...; its alpha
     is (pages, H, W), opaque where a page has none. Observation 0 is the item in its own dtype and the clean
-    reference of the noisy ones, which are float32 and not clipped. A bad file becomes a row of the table
+    reference of the noisy ones, which are floating point and not clipped. A bad file becomes a row of the table
     ``errors`` and leaves no other trace.
     """
     if colour not in COLOURS:
@@ -62,30 +73,35 @@ def ingest_images(
         for entry in files:
             try:
                 record, planes, alpha = _read_item(entry, colour, pixel_limit)
+                attrs = _attributes(record, planes, colour, entry)
+                _check_range(attrs)
+                item = add_item(file, entry["index"], entry["name"], "image", attrs)
+                _write_extras(item, record, alpha)
+                for level, sigma in enumerate([0.0, *noise_sigma]):
+                    observation = add_observation(item, level, sigma)
+                    for plane, pixels in planes.items():
+                        key = (seed, dataset, entry["name"], level, plane)
+                        write_array(observation, plane, with_noise(pixels, sigma, key) if level else pixels)
             except MemoryError:
                 raise
             except Exception as error:
+                discard_item(file, entry["index"])
                 errors.append(error_row(dataset, entry["index"], entry["name"], "ingest", error))
-                continue
-            attrs = _attributes(record, planes, colour, entry)
-            item = add_item(file, entry["index"], entry["name"], "image", attrs)
-            _write_extras(item, record, alpha)
-            for level, sigma in enumerate([0.0, *noise_sigma]):
-                observation = add_observation(item, level, sigma)
-                for plane, pixels in planes.items():
-                    key = (seed, dataset, entry["name"], level, plane)
-                    write_array(observation, plane, with_noise(pixels, sigma, key) if level else pixels)
         write_table(file, "errors", errors)
 
 
 def with_noise(plane: np.ndarray, sigma: float, key: Sequence[Any]) -> np.ndarray:
-    """A plane plus white Gaussian noise of standard deviation `sigma`, float32, not clipped.
+    """A plane plus white Gaussian noise of standard deviation `sigma`, in floating point, not clipped.
+
+    float32 for up to 16 bits and for float32, else float64, whose rounding would otherwise pass for noise.
 
     `key` names the draw: its text is hashed into the 128-bit key of a Philox generator (Salmon et al., 2011).
     """
     digest = hashlib.sha256(repr(tuple(key)).encode()).digest()
     generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
-    return (plane + sigma * generator.standard_normal(plane.shape)).astype(np.float32)
+    return (plane + sigma * generator.standard_normal(plane.shape)).astype(
+        np.result_type(plane.dtype, np.float32)
+    )
 
 
 def _read_item(
@@ -101,6 +117,15 @@ def _read_item(
         for name, plane in to_planes(page.array, colour).items()
     }
     return record, planes, _alpha(record)
+
+
+def _check_range(attrs: Mapping[str, Any]) -> None:
+    peak = max(abs(attrs["data_min"]), abs(attrs["data_max"]))
+    if peak and not TINY < peak < HUGE:
+        raise ItemError(
+            "extreme_range",
+            f"values up to {peak:.3g}: their squares leave the range of float64; rescale the image",
+        )
 
 
 def _check_digest(entry: Mapping[str, Any]) -> None:

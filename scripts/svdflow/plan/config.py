@@ -4,12 +4,24 @@ import difflib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
+
+# 5.0 is no rank, and NaN is no number that anything can be compared with.
+Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) in (int, float) and isfinite(value),
+        }
+    ),
+)
 
 
 class ConfigError(ValueError):
@@ -53,9 +65,7 @@ def load_schema(root: Path, name: str) -> dict[str, Any]:
 
 def faults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> list[ValidationError]:
     """What a schema finds wrong, in the order of the keys."""
-    return sorted(
-        Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.absolute_path))
-    )
+    return sorted(Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.absolute_path)))
 
 
 def refuse(messages: Sequence[str]) -> None:
@@ -85,6 +95,8 @@ def explain(error: ValidationError) -> str:
             "exclusiveMaximum": "below",
         }
         return f"'{key}' is {error.instance!r}; it must be {words[error.validator]} {error.validator_value}"
+    if error.validator == "uniqueItems":
+        return f"'{key}' names something twice: {error.instance}"
     if error.validator == "minItems":
         return f"'{key}' is empty; name at least one"
     if error.validator == "pattern":

@@ -44,14 +44,21 @@ def read_datasets(path: Path, root: Path) -> dict[str, Dataset]:
         raise ConfigError(f"{path}: no such sheet of datasets; name it under 'datasets' in the config")
     schema = load_schema(root, "datasets")
     known = list(schema["properties"])
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(
-            (line for line in lines if line.strip() and not line.startswith("#")), delimiter="\t"
-        )
-        columns = [c.strip() for c in reader.fieldnames or []]
-        refuse([f"{path}: unknown column '{c}'{nearest(c, known)}" for c in columns if c not in known])
-        refuse([f"{path}: column '{c}' is missing" for c in schema["required"] if c not in columns])
-        rows = [{k.strip(): (v or "").strip() for k, v in row.items() if k is not None} for row in reader]
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from error
+    reader = csv.DictReader(
+        (line for line in lines if line.strip() and not line.startswith("#")), delimiter="\t", restkey="more"
+    )
+    columns = [c.strip() for c in reader.fieldnames or []]
+    if len(columns) == 1 and " " in columns[0]:
+        raise ConfigError(f"{path}: columns are separated by tabs, and the first line has none")
+    refuse([f"{path}: unknown column '{c}'{nearest(c, known)}" for c in columns if c not in known])
+    refuse([f"{path}: column '{c}' is missing" for c in schema["required"] if c not in columns])
+    found = list(reader)
+    refuse([f"{path}: dataset '{r[columns[0]]}' has more cells than columns" for r in found if "more" in r])
+    rows = [{k.strip(): (v or "").strip() for k, v in row.items()} for row in found]
     datasets: dict[str, Dataset] = {}
     for row in rows:
         dataset = _typed(row, schema, f"{path}: dataset '{row['name']}'")

@@ -63,7 +63,14 @@ def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
+    """Names of svdflow that running the module may import; those for type checkers are never run."""
+    typing = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+    ]
+    unrun = {id(inner) for node in typing for statement in node.body for inner in ast.walk(statement)}
     for node in ast.walk(tree):
+        if id(node) in unrun:
+            continue
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.split(".")[0] == PACKAGE)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:

@@ -66,7 +66,8 @@ def table(study: Study, estimates: list[Estimate]) -> str:
             f"{e.name:<{width}}  {e.items:>8,} {e.shards:>7,} {e.jobs:>6,} "
             f"{human(e.bytes):>10} {_clock(e.seconds):>10}"
         )
-    lines.append(f"results go to {study.results}/; the time is a guess for one core")
+    lines.append(f"for a run from nothing, into {study.results}/; the time is a guess for one core")
+    lines += [f"note: {note}" for note in study.notes()]
     return "\n".join(lines)
 
 

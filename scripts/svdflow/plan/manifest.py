@@ -90,7 +90,9 @@ def write(manifest: Manifest, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        csv.writer(file, delimiter="\t", lineterminator="\n").writerows([COLUMNS, *rows])
+        csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(
+            [COLUMNS, *rows]
+        )
     if path.is_file() and path.read_bytes() == temporary.read_bytes():
         temporary.unlink()
     else:
@@ -160,9 +162,9 @@ def _digest(dataset: Dataset, path: Path, status: os.stat_result) -> str:
 
 
 def matrix_source(source: str) -> tuple[str, str]:
-    """Split ``FILE:DATASET``; the dataset may be absent."""
-    file, _, dataset = source.partition(":")
-    return file, dataset
+    """Split ``FILE:DATASET``; the dataset may be absent, and a file's own name may hold colons."""
+    file, colon, dataset = source.rpartition(":")
+    return (file, dataset) if colon and not Path(source).exists() else (source, "")
 
 
 def _read(path: Path) -> list[Entry]:
@@ -170,7 +172,10 @@ def _read(path: Path) -> list[Entry]:
         return []
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
         rows = csv.DictReader(lines, delimiter="\t")
-        return [Entry(r["name"], int(r["size"]), int(r["mtime_ns"]), r["digest"]) for r in rows]
+        try:
+            return [Entry(r["name"], int(r["size"]), int(r["mtime_ns"]), r["digest"]) for r in rows]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path}: a damaged manifest ({error}); delete it and plan again") from error
 
 
 def _before_wildcards(parts: tuple[str, ...]) -> list[str]:

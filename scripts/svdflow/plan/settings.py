@@ -72,10 +72,10 @@ def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
 
 def audit_conditioning(study: "Study", dataset: str, shard: str, _: str) -> Settings:
     keys = study.config["audit"]
-    sampled = _spread(study.count(dataset), keys["sample"])
+    audited = _sampled(study.count(dataset), keys["sample"])
     return {
         **_place(dataset, shard),
-        "items": [i for i in study.slice(dataset, shard) if i in sampled],
+        "items": [i for i in study.slice(dataset, shard) if i in audited],
         "full_up_to": keys["full_up_to"],
         "thresholds": thresholds(study),
     }
@@ -163,9 +163,9 @@ def _files(study: "Study", dataset: str, shard: str) -> Settings:
     }
 
 
-def _spread(count: int, sample: int) -> set[int]:
-    """Indices of `sample` items spread evenly over `count`; the first ones stay as items are added."""
-    return set(range(count)) if sample >= count else set(range(sample))
+def _sampled(count: int, sample: int) -> set[int]:
+    """Indices of the audited items: the first ones, which stay the same as items are added."""
+    return set(range(min(count, sample)))
 
 
 STAGES: dict[str, Callable[["Study", str, str, str], Settings]] = {

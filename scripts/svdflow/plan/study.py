@@ -81,6 +81,21 @@ class Study:
         rows = self.datasets.values()
         return [r.name for r in rows if kind in (None, r.kind) and (task is None or task in r.tasks)]
 
+    def notes(self) -> list[str]:
+        """What a user should know before the run: ranks that will not be reached."""
+        found = []
+        for name, row in self.datasets.items():
+            cap = row.overrides.get("max_rank", self.config["factorize"]["max_rank"])
+            for stage in ("compress", "denoise"):
+                ranks = row.overrides.get("ranks", self.config[stage]["ranks"])
+                beyond = [str(rank) for rank in ranks if rank > cap]
+                if beyond and stage in row.tasks:
+                    found.append(
+                        f"dataset '{name}': {stage} asks for rank {', '.join(beyond)}, and factorize.max_rank caps it "
+                        f"at {cap}; such rows hold rank {cap} and say that they did not reach their target"
+                    )
+        return found
+
     # -- what a rule carries ------------------------------------------------------------------------------
 
     def settings(self, stage: str, dataset: str = "", shard: str = "", method: str = "") -> dict[str, Any]:

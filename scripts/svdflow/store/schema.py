@@ -53,7 +53,7 @@ TABLES: dict[str, list[Column]] = {
     "compress": [
         *_KEY,
         *_SHAPE,
-        Column("rule", "text", "", "rank, energy, power_of_two: who asked"),
+        Column("rule", "text", "", "rank, energy, power_of_two or full: who asked"),
         Column("target", "float", "", "the rank or the share of energy that was asked for"),
         _RANK,
         Column("reached", "bool", "", "whether the stored factors reach the target"),
@@ -61,14 +61,22 @@ TABLES: dict[str, list[Column]] = {
         Column("bytes", "int", "byte", "k (m + n + 1) values in the type of the stored factors"),
         Column("bits_per_pixel", "float", "bit", "8 bytes / (m n)"),
         Column(
-            "relative_error", "float", "1", "Frobenius norm of the difference over that of the observed plane"
+            "relative_error",
+            "float",
+            "1",
+            "Frobenius norm of the difference over that of the plane (centred where center is)",
         ),
         Column("psnr", "float", "dB", "peak signal-to-noise ratio with data_range"),
         _RANGE,
         Column(
             "ssim", "float", "1", "structural similarity (Wang 2004: Gaussian 1.5, population covariance)"
         ),
-        Column("explained_energy", "float", "1", "sum of kept s_i^2 over the squared norm, not centred"),
+        Column(
+            "explained_energy",
+            "float",
+            "1",
+            "sum of kept s_i^2 over the squared norm, which is centred only where center is",
+        ),
     ],
     "denoise": [
         *_KEY,

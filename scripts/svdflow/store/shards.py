@@ -7,6 +7,7 @@
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,15 +100,18 @@ class Factors:
 
 
 def slug_of(name: str) -> str:
-    """First 40 safe characters of a file's stem: letters, digits, ``_`` and ``-``."""
+    """First 40 safe characters of a file's stem: ASCII letters without their accents, digits, ``_`` and ``-``."""
     stem = re.split(r"[\\/]", name)[-1]
     stem = stem.rsplit(".", 1)[0] or stem
+    stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode() or stem
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:SLUG_LENGTH] or "item"
 
 
 def add_item(file: h5py.File, index: int, name: str, kind: str, attrs: dict[str, Any]) -> h5py.Group:
     """Begin an item of a matrices file; returns its group."""
     group = file.create_group(f"items/{index:06d}")
+    # A file name need not be text; HDF5 takes only what is.
+    name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     for key, value in {"name": name, "slug": slug_of(name), "kind": kind, **attrs}.items():
         group.attrs[key] = value
     return group
@@ -129,17 +133,21 @@ def add_observation(item: h5py.Group, level: int, sigma_added: float) -> h5py.Gr
 
 def items(file: h5py.File) -> Iterator[Item]:
     """The items of a matrices file in the order of the manifest."""
-    for key, group in sorted(file.get("items", {}).items()):
+    for key, group in sorted(file.get("items", {}).items(), key=_number):
         attrs = _attributes(group)
         yield Item(int(key), attrs["name"], attrs["slug"], attrs["kind"], attrs, group)
 
 
 def factors(file: h5py.File) -> Iterator[Factors]:
     """The stored factors of a factors file, ordered by item, level and plane."""
-    for key, item in sorted(file.get("items", {}).items()):
+    for key, item in sorted(file.get("items", {}).items(), key=_number):
         for level in sorted(item, key=int):
             for plane, group in item[level].items():
                 yield Factors(int(key), int(level), plane, group)
+
+
+def _number(entry: tuple[str, h5py.Group]) -> int:
+    return int(entry[0])
 
 
 def _arrays(group: h5py.Group) -> dict[str, h5py.Dataset | h5py.Group]:

@@ -72,6 +72,8 @@ def read_table(path: str | Path, stage: str) -> "pandas.DataFrame":
             known = ", ".join(name for name in TABLES if name in file) or "none"
             raise StoreError(f"{path}: no table {stage!r} (tables here: {known})")
         data = file[stage][...]
+        if zlib.crc32(data.tobytes()) != file[stage].attrs["crc32"]:
+            raise StoreError(f"{path}: table {stage!r} is damaged; delete the file and run again")
     frame = {}
     for column in TABLES[stage]:
         values = data[column.name]

@@ -1,0 +1,57 @@
+"""The command line says what it did, or what was wrong and with what."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from svdflow.__main__ import main
+
+
+@pytest.fixture
+def photo(tmp_path):
+    random = np.random.default_rng(3)
+    values = np.clip(128 + 20 * random.normal(size=(40, 4)) @ random.normal(size=(4, 30)), 0, 255)
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_compress_writes_a_picture_a_rank(photo, tmp_path, capsys):
+    assert main(["compress", str(photo), str(tmp_path / "out"), "--ranks", "1", "4"]) == 0
+    names = {p.name for p in (tmp_path / "out").rglob("*.png")}
+    assert {"rank1.png", "rank4.png"} <= names
+    assert "relative_error" in capsys.readouterr().out
+
+
+def test_denoise_writes_the_picture(photo, tmp_path, capsys):
+    assert main(["denoise", str(photo), str(tmp_path / "out")]) == 0
+    (picture,) = (tmp_path / "out").rglob("*.png")
+    assert Image.open(picture).size == (30, 40)
+    assert "sigma_used" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["compress", "denoise"])
+@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.write_text("no image"), lambda p: p.mkdir()])
+def test_what_cannot_be_read_is_named_and_fails(tmp_path, capsys, command, make):
+    make(tmp_path / "bad.png")
+    assert main([command, str(tmp_path / "bad.png"), str(tmp_path / "out")]) == 1
+    assert "bad.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rank", ["0", "-3", "2.5", "x"])
+def test_a_rank_that_is_none_is_refused(photo, tmp_path, capsys, rank):
+    with pytest.raises(SystemExit):
+        main(["compress", str(photo), str(tmp_path / "out"), f"--ranks={rank}"])
+    assert "whole number of at least 1" in capsys.readouterr().err
+
+
+def test_audit_repeats_one_by_name_and_refuses_others(capsys):
+    assert main(["audit", "trace_axb", "--seed", "3"]) == 0
+    assert "PASS" in capsys.readouterr().out
+    assert main(["audit", "trace_abx"]) == 1
+    assert "trace_axb" in capsys.readouterr().err
+
+
+def test_outside_a_workflow_it_says_where_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan"]) == 1
+    assert "is not a svdflow workflow" in capsys.readouterr().err
