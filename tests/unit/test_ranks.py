@@ -28,6 +28,14 @@ def test_rank_for_energy_by_hand():
     assert ranks.rank_for_energy(np.zeros(3), 0.9) == 0
     assert ranks.rank_for_error(s, sqrt(2 / 15)) == 2
     assert ranks.rank_for_error(s, 0.0) == 4
+    assert ranks.rank_for_error(s[:2], sqrt(2 / 15), total_energy=15.0) == 2
+    assert ranks.rank_for_error(s[:2], 0.1, total_energy=15.0) is None
+
+
+@pytest.mark.parametrize(("error", "rank"), [(1e-12, 40), (0.9e-8, 24), (1.1e-8, 20), (0.1, 20), (0.0, 40)])
+def test_small_errors_are_told_apart_by_the_tail(error, rank):
+    """Of 20 ones and 20 times 1e-8, k of the small ones left out make the error ``1e-8 sqrt(k / 20)``."""
+    assert ranks.rank_for_error(np.r_[np.ones(20), np.full(20, 1e-8)], error) == rank
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=20), st.floats(0.01, 1))

@@ -9,7 +9,9 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib import rc_context
 from PIL import Image
 from skimage.measure import block_reduce
 
@@ -18,15 +20,17 @@ from svdflow.store import (
     add_item,
     add_observation,
     error_row,
+    factors,
+    open_published,
     publish,
     write_array,
     write_table,
 )
 from svdflow.store.schema import TABLES
-from svdflow.summary import pictures
+from svdflow.summary import figures, grids, pictures
 from svdflow.summary.aggregate import aggregate
-from svdflow.summary.pictures import Library, data_uri, display_range, in_order
-from svdflow.summary.report import write_report
+from svdflow.summary.pictures import Kept, Library, data_uri, display_range, in_order
+from svdflow.summary.report import _denoising, write_report
 from svdflow.summary.select import Shown
 
 HOSTILE = "<script>alert('x')</script>\"&.png"
@@ -420,7 +424,7 @@ def test_denoise_pictures_run_from_noisy_to_clean_at_full_size(study_files, monk
     monkeypatch.setattr(pictures, "CROP", 20)
     monkeypatch.setattr(pictures, "data_uri", lambda p: seen.append(p) or "")
     with library(study_files).open(shown(2)) as material:
-        made = pictures.denoise_pictures(material, 20.0, {"best": 4})
+        made = pictures.denoise_pictures(material, 20.0, {"best": dict.fromkeys("rgb", Kept(4))})
         planes = [np.asarray(material.planes(1)[name]) for name in "rgb"]
         clean = np.stack([np.asarray(material.planes(0)[name]) for name in "rgb"], axis=-1)
     assert [p.caption for p in made] == ["noisy", "best", "clean"]
@@ -428,6 +432,142 @@ def test_denoise_pictures_run_from_noisy_to_clean_at_full_size(study_files, monk
     expected = np.stack([_truncated(plane.astype(float), 4)[middle] for plane in planes], axis=-1)
     assert np.abs(seen[1] - np.clip(expected, 0, 255)).max() <= 1.01
     assert np.array_equal(seen[2], clean[middle])
+
+
+def own_rows(item: int, ranks: dict[str, int], **more) -> list[dict]:
+    """Rows of the table denoise of an image that came without noise_sigma: nothing to compare with."""
+    key = {"dataset": "photos", "item": item, "sigma_added": 0.0, "sigma_source": "mad", "sigma_used": 15.0}
+    blank = dict.fromkeys(("psnr", "ssim", "snr", "error_clean"), float("nan"))
+    return [row("denoise", **key, **blank, plane=p, rank=k, chosen=True, **more) for p, k in ranks.items()]
+
+
+def test_an_own_image_is_shown_as_observed_and_as_each_rule_leaves_it(study_files, monkeypatch):
+    seen = []
+    monkeypatch.setattr(pictures, "CROP", 20)
+    monkeypatch.setattr(pictures, "data_uri", lambda p: seen.append(p) or "")
+    ranks = {"r": 4, "g": 5, "b": 7}
+    rows = own_rows(1, ranks, method="truncate", rule="gavish_donoho")
+    rows += own_rows(1, dict.fromkeys("rgb", 48), method="shrink", rule="optimal_shrinkage")
+    rows += own_rows(1, {"r_p1": 9}, method="truncate", rule="gavish_donoho")  # another page
+    with library(study_files).open(shown(1)) as material:
+        (card,) = _denoising(shown(1), material, {"denoise": pd.DataFrame(rows)})
+        planes = {name: np.asarray(material.planes(0)[name]).astype(float) for name in "rgb"}
+    assert card.drawing is None
+    assert [p.caption for p in card.pictures[:3]] == [  # the files of this study know the clean image, too
+        "observed",
+        "denoised by optimal-shrinkage: rank 48, sigma 15 estimated",
+        "denoised by gavish-donoho: ranks 4 to 7, sigma 15 estimated",
+    ]
+    middle = np.s_[14:34, 22:42]
+    expected = (planes, {p: _shrunk(a, 15.0) for p, a in planes.items()}, _truncated_each(planes, ranks))
+    for picture, want in zip(seen[:3], expected, strict=True):
+        whole = np.stack([want[p][middle] for p in "rgb"], axis=-1)
+        assert np.abs(picture - np.clip(whole, 0, 255)).max() <= 1.01
+
+
+def _truncated_each(planes: dict[str, np.ndarray], ranks: dict[str, int]) -> dict[str, np.ndarray]:
+    return {name: _truncated(plane, ranks[name]) for name, plane in planes.items()}
+
+
+def _shrunk(plane: np.ndarray, sigma: float) -> np.ndarray:
+    """Gavish and Donoho (2017), equation 7."""
+    U, s, Vt = np.linalg.svd(plane, full_matrices=False)
+    beta = min(plane.shape) / max(plane.shape)
+    y = s / (sigma * max(plane.shape) ** 0.5)
+    inside = np.maximum((y**2 - beta - 1) ** 2 - 4 * beta, 0)
+    return (U * np.where(y > 1 + beta**0.5, inside**0.5 / y, 0) * (s / y)) @ Vt
+
+
+def test_the_page_shows_own_images_denoised(study_files, tmp_path):
+    ranks = dict.fromkeys("rgb", 4)
+    rows = [r for i in range(3) for r in own_rows(i, ranks, method="truncate", rule="gavish_donoho")]
+    with publish(tmp_path / "denoise.h5", "denoise") as file:
+        write_table(file, "denoise", rows)
+        write_table(file, "errors", [])
+    others = [study_files / kind / "photos" / "00000.h5" for kind in ("factors", "compress")]
+    aggregate([*others, tmp_path / "denoise.h5"], tmp_path / "metrics.h5")
+    for kind in ("matrices", "factors"):
+        (tmp_path / kind).symlink_to(study_files / kind)
+    page = Page(write(tmp_path, tmp_path / "report.html"))
+    alts = [image["alt"] for image in page.of("img")]
+    assert sum("denoised by gavish-donoho: rank 4, sigma 15 estimated" in alt for alt in alts) == 3
+    words = " ".join("".join(page.words).split())
+    assert "neither a best rank nor a PSNR" in words
+    assert "No item shown here has a clean reference" not in words
+
+
+def test_centred_factors_get_their_means_back(tmp_path):
+    A = np.add.outer(np.arange(8.0), 100 + 10 * np.arange(6.0))
+    U, s, Vt = np.linalg.svd(A - A.mean(axis=0), full_matrices=False)
+    with publish(tmp_path / "f.h5", "factors") as file:
+        group = file.create_group("items/000000/0/grey")
+        for key, array in (("U", U), ("s", s), ("Vt", Vt), ("mean", A.mean(axis=0))):
+            write_array(group, key, array)
+    with open_published(tmp_path / "f.h5", "factors") as file:
+        (stored,) = factors(file)
+        crop = pictures._cropped_product(stored, Kept(1).weights(stored), np.s_[2:5], np.s_[1:4])
+        means = pictures._product(stored, 1, lambda rows: pictures._reduce(rows, 2))
+    np.testing.assert_allclose(crop, A[2:5, 1:4])  # centred, it has rank 1
+    np.testing.assert_allclose(means, block_reduce(A, (2, 2), np.mean))
+
+
+LONG = "99 % energy; gavish_donoho, optimal-shrinkage, noise 0.05"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[f"{LONG}: rank 17", "grey"], ["W" * 26] * 3, ["W" * 9] * 4, ["a" * 300], ["r", "g", "b", LONG * 3]],
+)
+def test_no_label_of_a_legend_is_cut(names):
+    with rc_context(figures.STYLE):
+        figure, axes = figures._figure()
+        for name in names:
+            axes.plot([1, 2], [1, 2], label=name)
+        page = Page(figures._finish(figure, "k", "l"))
+        figure.draw_without_rendering()
+    said, told = ("".join("".join(words).split()) for words in (page.words, names))
+    assert told in said
+    box, sheet = figure.legends[0].get_window_extent(), figure.bbox
+    assert sheet.x0 <= box.x0
+    assert box.x1 <= sheet.x1
+    assert sheet.y0 <= box.y0
+    assert box.y1 <= sheet.y1
+
+
+def test_one_flat_image_does_not_stretch_the_band():
+    errors = [1e-16, *np.linspace(0.1, 0.2, 30)]
+    rows = pd.DataFrame(
+        [
+            row("compress", item=i, plane="grey", rank=5, m=64, n=48, relative_error=e)
+            for i, e in enumerate(errors)
+        ]
+    )
+    (curve,) = figures._median_curve(rows, "rank", "relative_error").to_dict("records")
+    assert (curve["low"], curve["high"]) == pytest.approx(tuple(np.quantile(errors, [0.1, 0.9])))
+    assert 0.1 < curve["low"] < curve["y"] < curve["high"] < 0.2
+
+
+def audits(verdict: str, n: int, **more) -> list[dict]:
+    return [row("audit", **{"family": "f", "audit": "a", "verdict": verdict, "margin": 0.1} | more)] * n
+
+
+def test_condition_numbers_known_from_below_do_not_fill_the_list_of_audits():
+    below = {"audit": "condition_number", "reason": "truncated: at least s_1/s_8"}
+    rows = [
+        *audits("INCONCLUSIVE", 39, **below),
+        *audits("PASS", 60),
+        *audits("SKIP", 1),
+        *audits("WARN", 2),
+        *audits("INCONCLUSIVE", 1, audit="condition_number", reason="float limit"),
+        *audits("FAIL", 1, margin=3.0),
+    ]
+    grid = grids.worst_audits(pd.DataFrame(rows))
+    told = [line[0] for line in grid.rows]
+    assert told == ["FAIL", "INCONCLUSIVE", "WARN", "WARN", "SKIP", *["INCONCLUSIVE"] * 3, *["PASS"] * 32]
+    assert [line[-1] for line in grid.rows][1] == "float limit"
+    assert "The condition number of 39 planes is known only from below" in grid.caption
+    assert "64 more" in grid.caption
+    assert "from below" not in grids.worst_audits(pd.DataFrame(audits("PASS", 2))).caption
 
 
 def test_a_block_of_one_row_and_part_full_blocks_are_means():
@@ -461,7 +601,7 @@ def test_linked_sparse_and_complex_items_have_no_pictures(tmp_path):
     for index in range(3):
         with Library([matrices], [factors]).open(shown(index, "odd")) as material:
             assert pictures.rank_pictures(material, {1: "rank 1"}) == []
-            assert pictures.denoise_pictures(material, 0.0, {"best": 1}) == []
+            assert pictures.denoise_pictures(material, 0.0, {"best": {"matrix": Kept(1)}}) == []
 
 
 CHROMIUM = shutil.which("chromium")

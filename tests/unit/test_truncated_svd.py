@@ -1,5 +1,6 @@
 """Truncated SVD against theorems, spectra built by QR, and LAPACK."""
 
+import time
 from functools import partial
 
 import array_api_strict
@@ -213,6 +214,43 @@ def test_extreme_scales(scale, method):
     assert result.info.relative_error == pytest.approx(norm(DECAY[5:]) / norm(DECAY), rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in divide")
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(300, 120), (120, 300)])
+@pytest.mark.parametrize(("scale", "dtype"), [(1e-310, np.float64), (2e307, np.float64), (1e-40, np.float32)])
+def test_the_ends_of_the_range(scale, dtype, shape, method, center):
+    """Subnormal entries keep 5 decimals at 1e-310 and 1e-40; at the top s_1 is infinite, the relative error is not."""
+    A = (np.random.default_rng(0).uniform(-1, 1, shape) + 1) * scale / 2
+    A = A.astype(dtype)
+    plain = (A / 2.0 ** np.floor(np.log2(float(A.max())))) if scale > 1 else A.astype(np.longdouble) / scale
+    plain = plain.astype(np.float64)
+    plain = plain - plain.mean(axis=0) if center else plain
+    s = np.linalg.svd(plain, compute_uv=False)
+    info = truncated_svd(A, 5, method=method, max_reads=12, block_size=20, center=center).info
+    assert info.relative_error == pytest.approx(norm(s[5:]) / norm(s), rel=1e-3)
+    assert info.frobenius_kind == "exact"
+
+
+@pytest.mark.parametrize(
+    ("method", "rank", "reason"),
+    [("full", 40, "converged"), ("gram", 40, "converged"), ("krylov", 20, "unresolved")],
+)
+def test_an_error_below_the_root_of_rounding(method, rank, reason):
+    """It is met where all singular values are known, and told not to be shown where a difference is all there is."""
+    s = np.r_[np.ones(20), np.full(20, 1e-8)]
+    A = with_spectrum(s, 300, 100)
+    result = truncated_svd(A, error=1e-12, method=method)
+    assert (result.info.rank, result.info.reason) == (rank, reason)
+    if reason == "converged":
+        assert norm(A - (result.U * result.s) @ result.Vt) <= 1e-12 * norm(s)
+
+
+def test_an_error_below_the_rounding_of_the_factors_is_not_called_met():
+    A = with_spectrum(np.ones(4), 60, 40, dtype=np.float32)
+    assert truncated_svd(A, error=1e-9, method="full").info.reason == "unresolved"
+
+
 @pytest.mark.parametrize("scale", [1e30, 1e-30])
 def test_single_precision_neither_overflows_nor_vanishes(scale):
     A = with_spectrum(DECAY, 300, 120, dtype=np.float32) * np.float32(scale)
@@ -354,6 +392,26 @@ def test_non_finite_rows_are_named(bad, method, make, small_panels):
     for center in (False, True):
         with pytest.raises(NonFiniteError, match="rows 37, 41 "):
             truncated_svd(make(A), 3, method=method, center=center)
+
+
+class SlowStart(MatrixSource):
+    """NaN in a late row is found long before the one in an early row."""
+
+    shape, dtype, name = (400, 100), np.dtype(np.float64), "slow"
+
+    def read(self, start, stop):
+        block = np.ones((stop - start, 100))
+        for row in (3, 390):
+            if start <= row < stop:
+                block[row - start] = np.nan
+        time.sleep(0.3 if start <= 3 else 0.0)
+        return block
+
+
+@pytest.mark.parametrize("method", ["gram", "krylov"])
+def test_the_first_rows_are_named_whoever_is_first_to_find_some(method, small_panels):
+    with pytest.raises(NonFiniteError, match="row 3 "):
+        truncated_svd(SlowStart(), 3, method=method, engine=4)
 
 
 def test_non_finite_columns_of_a_wide_matrix_are_named():

@@ -86,7 +86,7 @@ def _settle(plan: Plan, found: Subspace, sums: LastSums) -> tuple:
     _, s, Th = np.linalg.svd(sums.R)
     T = adjoint(Th)
     alive = s > max(plan.tall.shape) * np.finfo(float).eps * s[0]
-    k = plan.target.choose(s, found.norm_squared) or len(s)
+    k = found.rank or plan.target.choose(s, found.norm_squared) or len(s)
     k = max(1, min(k, len(s)))
     rank = min(k, int(np.count_nonzero(alive)))
     M = T[:, :rank] / s[:rank]

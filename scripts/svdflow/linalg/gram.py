@@ -16,10 +16,11 @@ def gram_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
     side = min(plan.tall.shape)
     k = plan.target.choose(s[:side], reader.norm_squared) or side
     method = "gram"
-    if s[k - 1] < GRAM_FLOOR * s[0]:
+    asked = plan.target.error
+    if s[k - 1] < GRAM_FLOOR * s[0] or (asked is not None and asked < GRAM_FLOOR):
         _, s, Vt = np.linalg.svd(reader.triangle())
         vectors, method = adjoint(Vt)[:, ::-1], "tsqr"
-        k = plan.target.choose(s[:side], reader.norm_squared) or side
+        k = plan.target.choose(s[:side]) or side
     width = min(k + FINAL_EXTRA, side)
     V = np.ascontiguousarray(vectors[:, ::-1][:, :width])
-    return reader.found(V, method, "converged", exact=True, spectrum=s[:side] / reader.panels.scale)
+    return reader.found(V, method, "converged", exact=True, rank=k, spectrum=s[:side])

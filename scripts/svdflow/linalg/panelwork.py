@@ -4,6 +4,7 @@ Tasks are frozen dataclasses of plain data, so they pickle to other processes; t
 never the matrix.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +14,11 @@ import scipy.sparse as sp
 from svdflow.backend import linalg_errors, namespace, to_numpy
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.plan import Plan
-from svdflow.matrix.panels import NonFiniteError, name_rows
+from svdflow.matrix.panels import name_rows
 from svdflow.matrix.sources import MatrixSource
 
 Bounds = tuple[tuple[int, int], ...]
-SQUARE_BLOCK = 2**16  # entries squared in float64 at a time; stays in the second-level cache
+SQUARE_BLOCK = 2**14  # entries squared in float64 at a time; stays in cache, and short sums round little
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,8 @@ class Panels:
         if plan.center == "columns" and not plan.tall.sparse:
             start, stop = plan.bounds[0]
             first = np.asarray(to_numpy(plan.tall.read(start, stop)), plan.wide)
-            pilot = np.nan_to_num(first, posinf=0.0, neginf=0.0).mean(
-                axis=0
-            )  # the read itself will name them
+            finite = np.nan_to_num(first, posinf=0.0, neginf=0.0)  # the read itself will name the others
+            pilot = (finite / len(finite)).sum(axis=0)  # divided first: the sum of large entries overflows
             # Rounded to what panels are computed in, so that every read takes off the very same numbers.
             return replace(panels, shift=pilot.astype(plan.work).astype(plan.wide))
         return panels
@@ -57,7 +57,10 @@ class Panels:
 
     def load(self, start: int, stop: int, dtype: np.dtype) -> "Panel":
         """Read one panel and convert it."""
-        block = self.source.read(start, stop)
+        return self.panel(self.source.read(start, stop), dtype)
+
+    def panel(self, block: Any, dtype: np.dtype) -> "Panel":
+        """Convert, scale and centre rows as they were read."""
         xp = namespace(self.backend)
         if sp.issparse(block):
             block = (
@@ -66,7 +69,9 @@ class Panels:
                 else block.astype(dtype, copy=False)
             )
             mean = (
-                np.asarray(block.sum(axis=1)).reshape(-1) / block.shape[1] if self.center == "rows" else None
+                np.asarray(block.sum(axis=1, dtype=self.wide)).reshape(-1) / block.shape[1]
+                if self.center == "rows"
+                else None
             )
             return Panel(block, mean, None)
         block = (
@@ -76,7 +81,10 @@ class Panels:
             block = block * dtype.type(self.scale)
         mean = None
         if self.center == "rows":
-            mean = to_numpy(xp.mean(xp.astype(block, self.wide, copy=False), axis=1))
+            wide = xp.astype(block, self.wide, copy=False)
+            mean = to_numpy(xp.mean(wide, axis=1))
+            if not np.isfinite(mean).all():  # perhaps only the sum overflows
+                mean = to_numpy(xp.sum(wide / wide.shape[1], axis=1))
             block = block - xp.astype(xp.asarray(mean), dtype)[:, None]
         if self.shift is not None:
             block = block - xp.astype(xp.asarray(self.shift), dtype)
@@ -155,30 +163,38 @@ def square_norm(block: Any) -> float:
         xp = namespace("cupy")
         return float(xp.sum(xp.abs(block).astype(xp.float64) ** 2))
     flat = block.ravel(order="K")
-    if flat.dtype in (np.float64, np.complex128):
-        return float(np.vdot(flat, flat).real)
     double = np.complex128 if flat.dtype.kind == "c" else np.float64
-    total = 0.0
+    parts = []
     for start in range(0, flat.size, SQUARE_BLOCK):
-        part = flat[start : start + SQUARE_BLOCK].astype(double)
-        total += float(np.vdot(part, part).real)
-    return total
+        part = flat[start : start + SQUARE_BLOCK].astype(double, copy=False)
+        parts.append(float(np.vdot(part, part).real))
+    return math.fsum(parts) if np.isfinite(parts).all() else float(np.sum(parts))
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What a read adds up over panels. All but `product` come with the first read only."""
+    """What a read adds up over panels. All but `product` come with the first read only.
+
+    `non_finite` is the complaint about the lowest panel with NaN or infinity; where there is one, the rest is void.
+    """
 
     product: Any
     norm_squared: float = 0.0
+    uncentred: float = 0.0
     peak: float = 0.0
     column_sums: Any = None
     row_means: Any = None
+    non_finite: str | None = None
 
     def plus(self, other: "Sums") -> "Sums":
+        # Groups are combined in the order of their rows, so the left complaint is the lower one.
+        for part in (self, other):
+            if part.non_finite is not None:
+                return part
         return Sums(
             self.product + other.product,
             self.norm_squared + other.norm_squared,
+            self.uncentred + other.uncentred,
             max(self.peak, other.peak),
             None if self.column_sums is None else self.column_sums + other.column_sums,
             None if self.row_means is None else np.concatenate([self.row_means, other.row_means]),
@@ -199,15 +215,23 @@ class FusedRead:
         product, first = None, Sums(0.0)
         with linalg_errors(self.panels.backend), np.errstate(over="ignore", invalid="ignore"):
             for start, stop in group:
-                panel = self.panels.load(start, stop, self.panels.work)
+                block = self.panels.source.read(start, stop)
+                panel = self.panels.panel(block, self.panels.work)
                 if self.first:
-                    facts = self._facts(panel, start)
+                    facts = self._facts(self._certain(block, panel), start)
+                    if facts.non_finite is not None:
+                        return facts
                     first = facts if start == group[0][0] else first.plus(facts)
                 part, power = (panel.gram(), 1.0) if X is None else fused_product(panel, X, xp)
                 part = xp.astype(xp.asarray(part), self.panels.wide, copy=False)
                 part = part if power == 1.0 else part * power
                 product = part if product is None else product + part
         return replace(first, product=to_numpy(product))
+
+    def _certain(self, block: Any, panel: Panel) -> Panel:
+        """The panel whose norm and mean are exact: where centring rounds in float32, another one in float64."""
+        rounds = self.panels.center is not None and self.panels.work != self.panels.wide
+        return self.panels.panel(block, self.panels.wide) if rounds else panel
 
     def _facts(self, panel: Panel, start: int) -> Sums:
         """Norm, mean and finiteness of one panel."""
@@ -217,12 +241,13 @@ class FusedRead:
         if not 1e-40 < norm < 1e60:
             host = to_numpy(values)
             if not np.isfinite(host).all():
-                raise NonFiniteError(self._where(panel, start))
+                return Sums(0.0, non_finite=self._where(panel, start))
             peak = float(np.abs(host).max(initial=0.0))
+        uncentred = norm
         if panel.pending_mean is not None:
             norm -= panel.block.shape[1] * float(np.vdot(panel.pending_mean, panel.pending_mean).real)
         sums = panel.column_sums(self.panels.wide) if self.panels.center == "columns" else None
-        return Sums(0.0, norm, max(peak, min(norm, 1e60) ** 0.5), sums, panel.mean)
+        return Sums(0.0, norm, uncentred, max(peak, min(norm, 1e60) ** 0.5), sums, panel.mean)
 
     def _where(self, panel: Panel, start: int) -> str:
         block = panel.block.toarray() if sp.issparse(panel.block) else to_numpy(panel.block)

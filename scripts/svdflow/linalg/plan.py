@@ -43,8 +43,10 @@ class Target:
     error: float | None = None
     energy: float | None = None
 
-    def choose(self, s: np.ndarray, total: float) -> int | None:
+    def choose(self, s: np.ndarray, total: float | None = None) -> int | None:
         """Rank by singular values `s` of a matrix of energy `total`; None where they do not reach the target.
+
+        Without `total`, `s` are all singular values.
 
         At least 1, also for the zero matrix.
         """
@@ -88,6 +90,8 @@ class Plan:
         width = n if self.method == "gram" else max(self.widths)
         basis = n * (n if self.method == "gram" else min(n, sum(self.widths))) * wide * 2
         entry = self.tall.itemsize if self.tall.sparse else wide
+        if self.center is not None and self.work != self.wide:
+            entry += self.work.itemsize  # the first read centres panels in both precisions
         panel = self.panel_height * (n * (entry + self.tall.itemsize) + 3 * width * wide)
         sums = n * width * wide * (2 * min(threads, len(self.groups)) + 6)
         k = self.target.rank or min(n, sum(self.widths))

@@ -23,12 +23,19 @@ class SVDInfo:
         Complete passes over the matrix.
     reason : str
         Why it ended: ``converged``, ``max_reads`` (the tolerance or the error target was not met),
+        ``unresolved`` (the error asked for lies below what rounding lets the certificate show: factors may meet it,
+        but `frobenius_error` does not say so),
         ``rank_deficient`` (the matrix has lower rank than asked) or ``saturated`` (the subspace is the whole
         space, so the result is exact).
     frobenius_norm, frobenius_error : float
         Of the matrix (centred, where asked) and of what the factors leave of it.
     frobenius_kind : str
-        ``exact``, or ``floor``: the error is below this figure, which rounding cannot resolve.
+        For the factors as stored: ``exact``, or ``floor``: the error is below this figure, which rounding cannot
+        resolve.
+    frobenius_resolution : float
+        Where `frobenius_kind` is ``exact``, the true error is within this of `frobenius_error`.
+    relative_error : float
+        Frobenius error over norm, also where these overflow; 0 for the zero matrix.
     residuals : ndarray or None, shape (k,)
         ``||A^H u_i - s_i v_i||``, exact. Where `polished`, of the triplets before the last half step, which
         made it zero to rounding.
@@ -55,6 +62,8 @@ class SVDInfo:
     frobenius_kind: str
     shape: tuple[int, int]
     dtype: str
+    frobenius_resolution: float = 0.0
+    relative_error: float = 0.0
     backend: str = "numpy"
     block_size: int = 0
     panel_height: int = 0
@@ -64,11 +73,6 @@ class SVDInfo:
     residuals: np.ndarray | None = field(default=None, repr=False)
     spectrum: np.ndarray | None = field(default=None, repr=False)
     mean: np.ndarray | None = field(default=None, repr=False)
-
-    @property
-    def relative_error(self) -> float:
-        """Frobenius error over norm; 0 for the zero matrix."""
-        return self.frobenius_error / self.frobenius_norm if self.frobenius_norm else 0.0
 
 
 @dataclass(frozen=True)

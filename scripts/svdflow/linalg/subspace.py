@@ -9,16 +9,22 @@ from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.panelwork import FusedRead, Panels, Sums, TriangularRead, triangle
 from svdflow.linalg.plan import Plan
 from svdflow.linalg.random import gaussian
+from svdflow.matrix.panels import NonFiniteError
 
 SAFE_SUM = (1e-200, 1e200)  # of squares; outside, the matrix is scaled by a power of two and read again
 SAFE_SINGLE = (1e-40, 1e60)  # where products are in float32
+LARGEST_POWER = {
+    4: 100,
+    8: 1000,
+}  # of two, by bytes of a real number: the scale itself must be finite and normal
 
 
 @dataclass
 class Subspace:
     """Right Ritz vectors `V` (n, l) of the tall matrix, and what the reads told on the way.
 
-    All figures are of the matrix times `panels.scale`. `mean` is what is left of the column means after
+    All figures are of the matrix times `panels.scale`. `norm_squared` came from `uncentred` by a difference of sums
+    where the mean was taken off so. `mean` is what is left of the column means after
     `panels.shift`.
     """
 
@@ -29,10 +35,18 @@ class Subspace:
     reason: str
     exact: bool
     norm_squared: float
+    uncentred: float
     mean: np.ndarray | None
     row_means: np.ndarray | None
     estimate: float = 0.0
     spectrum: np.ndarray | None = None
+    rank: int | None = None  # where all singular values were known to choose it by
+
+
+def unit_scale(peak: float, dtype: np.dtype) -> float:
+    """A power of two that brings entries of magnitude `peak` near one, as near as `dtype` can hold the power."""
+    most = LARGEST_POWER[np.finfo(dtype).dtype.itemsize]
+    return 2.0 ** float(np.clip(-np.floor(np.log2(peak)), -most, most))
 
 
 class Reader:
@@ -41,7 +55,7 @@ class Reader:
     def __init__(self, plan: Plan, panels: Panels, engine: Engine) -> None:
         self.plan, self.panels, self.engine = plan, panels, engine
         self.reads = 0
-        self.norm_squared = 0.0
+        self.norm_squared = self.uncentred = 0.0
         self.mean: np.ndarray | None = None
         self.row_means: np.ndarray | None = None
 
@@ -52,9 +66,9 @@ class Reader:
         sums = self._read(X, first=True)
         low, high = SAFE_SINGLE if self.plan.work.itemsize < self.plan.wide.itemsize else SAFE_SUM
         if sums.peak > 0 and not low < sums.norm_squared < high:
-            self.panels = self.panels.rescaled(2.0 ** -np.floor(np.log2(sums.peak)))
+            self.panels = self.panels.rescaled(unit_scale(sums.peak, self.plan.work))
             sums = self._read(X, first=True)
-        self.norm_squared, self.row_means = sums.norm_squared, sums.row_means
+        self.norm_squared, self.uncentred, self.row_means = sums.norm_squared, sums.uncentred, sums.row_means
         if sums.column_sums is not None:
             m = self.plan.tall.shape[0]
             self.mean = sums.column_sums / m
@@ -76,6 +90,7 @@ class Reader:
             reason,
             exact,
             self.norm_squared,
+            self.uncentred,
             self.mean,
             self.row_means,
             **more,
@@ -83,7 +98,10 @@ class Reader:
 
     def _read(self, X: np.ndarray | None, *, first: bool) -> Sums:
         self.reads += 1
-        return self.engine.reduce(FusedRead(self.panels, X, first), self.plan.groups, Sums.plus)
+        sums = self.engine.reduce(FusedRead(self.panels, X, first), self.plan.groups, Sums.plus)
+        if sums.non_finite is not None:
+            raise NonFiniteError(sums.non_finite)
+        return sums
 
     def _centred(self, Z: np.ndarray, X: np.ndarray | None) -> np.ndarray:
         if self.mean is None:

@@ -10,23 +10,29 @@ import numpy as np
 
 from svdflow.backend import BackendError, pick
 from svdflow.engine import as_engine
-from svdflow.linalg.certificates import frobenius_certificate, pair_residuals, tail_certificate
+from svdflow.linalg.certificates import (
+    FrobeniusCertificate,
+    frobenius_certificate,
+    pair_residuals,
+    tail_certificate,
+)
 from svdflow.linalg.finish import last_read
 from svdflow.linalg.full import full_svd, load_dense
 from svdflow.linalg.gram import gram_subspace
 from svdflow.linalg.krylov import krylov_subspace
 from svdflow.linalg.orthonormal import adjoint
-from svdflow.linalg.panelwork import Panels
+from svdflow.linalg.panelwork import Panels, square_norm
 from svdflow.linalg.plan import METHODS, Plan, Target, fit_threads, make_plan, parse_size
 from svdflow.linalg.result import SVDInfo, SVDResult
 from svdflow.linalg.rsvd import power_subspace
 from svdflow.linalg.signs import phases
-from svdflow.linalg.subspace import Reader, Subspace
+from svdflow.linalg.subspace import Reader, Subspace, unit_scale
 from svdflow.matrix.sources import MatrixSource, as_source
 
 log = logging.getLogger(__name__)
 
 DEFAULT_TOL = 1e-2
+MET = 1e-9  # of the error asked for: how far above it rounding may leave the one reached
 SEARCH = {"gram": gram_subspace, "krylov": krylov_subspace, "rsvd": power_subspace}
 
 
@@ -238,12 +244,22 @@ def _finish(
 
 def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed: int) -> SVDInfo:
     scale = found.panels.scale
-    certificate = frobenius_certificate(found.norm_squared, factors.s)
+    if found.method == "tsqr":
+        assert found.spectrum is not None
+        certificate = tail_certificate(
+            found.spectrum, len(factors.s), output=plan.output, uncentred=found.uncentred
+        )
+    else:
+        certificate = frobenius_certificate(
+            found.norm_squared, factors.s, output=plan.output, uncentred=found.uncentred
+        )
     reason = found.reason
     if factors.numerical_rank < len(factors.s):
         reason = "rank_deficient"
     elif plan.target.choose(factors.s, found.norm_squared) is None and len(factors.s) < min(source.shape):
         reason = "max_reads"
+    else:
+        reason = _resolved(reason, plan.target, certificate)
     return SVDInfo(
         method=found.method,
         rank=len(factors.s),
@@ -253,6 +269,8 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         frobenius_norm=certificate.norm / scale,
         frobenius_error=certificate.error / scale,
         frobenius_kind=certificate.kind,
+        frobenius_resolution=certificate.resolution / scale,
+        relative_error=certificate.relative,
         shape=source.shape,
         dtype=str(source.dtype),
         backend=found.panels.backend,
@@ -262,21 +280,23 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         polished=factors.polished,
         estimate=found.estimate,
         residuals=factors.residuals / scale,
-        spectrum=found.spectrum,
+        spectrum=None if found.spectrum is None else found.spectrum / scale,
         mean=_mean(plan, found),
     )
 
 
 def _by_lapack(source: MatrixSource, plan: Plan, center: bool, seed: int) -> SVDResult:
     A = load_dense(source)
-    mean = A.mean(axis=0) if center else None
-    if mean is not None:
-        A -= mean
     scale = _unit_scale(A)
     A *= scale
+    mean, uncentred = None, 0.0
+    if center:
+        uncentred = square_norm(A)
+        mean = A.mean(axis=0)
+        A -= mean
     U, s, Vt = full_svd(A)
-    k = plan.target.choose(s, float(np.sum(s**2))) or len(s)
-    certificate = tail_certificate(s, k)
+    k = plan.target.choose(s) or len(s)
+    certificate = tail_certificate(s, k, output=plan.output, uncentred=uncentred)
     unit = phases(adjoint(Vt[:k]))
     left, right = U[:, :k] / unit, Vt[:k] * unit[:, None]
     rank = int(np.count_nonzero(s[:k] > max(source.shape) * np.finfo(float).eps * s[0]))
@@ -285,16 +305,18 @@ def _by_lapack(source: MatrixSource, plan: Plan, center: bool, seed: int) -> SVD
         rank=k,
         numerical_rank=rank,
         reads=1,
-        reason="rank_deficient" if rank < k else "converged",
+        reason="rank_deficient" if rank < k else _resolved("converged", plan.target, certificate),
         frobenius_norm=certificate.norm / scale,
         frobenius_error=certificate.error / scale,
         frobenius_kind=certificate.kind,
+        frobenius_resolution=certificate.resolution / scale,
+        relative_error=certificate.relative,
         shape=source.shape,
         dtype=str(source.dtype),
         panel_height=source.shape[0],
         seed=seed,
         spectrum=s / scale,
-        mean=mean,
+        mean=None if mean is None else mean / scale,
         residuals=pair_residuals(adjoint(A) @ left, s[:k], adjoint(right)) / scale,
     )
     return SVDResult(left.astype(plan.output), s[:k] / scale, right.astype(plan.output), info)
@@ -303,7 +325,13 @@ def _by_lapack(source: MatrixSource, plan: Plan, center: bool, seed: int) -> SVD
 def _unit_scale(A: np.ndarray) -> float:
     """A power of two that keeps sums of squares in range: 1 for all but extreme entries."""
     peak = float(np.abs(A).max())
-    return 1.0 if peak == 0 or 1e-100 < peak < 1e100 else float(2.0 ** -np.floor(np.log2(peak)))
+    return 1.0 if peak == 0 or 1e-100 < peak < 1e100 else unit_scale(peak, A.dtype)
+
+
+def _resolved(reason: str, target: Target, certificate: FrobeniusCertificate) -> str:
+    """The reason, unless an error was asked for that the certificate cannot show to be met."""
+    missed = target.error is not None and certificate.relative > target.error * (1 + MET)
+    return "unresolved" if missed else reason
 
 
 def _delivered(result: SVDResult, sink: Sink | None) -> SVDResult:

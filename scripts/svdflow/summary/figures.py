@@ -5,6 +5,7 @@ light and the dark scheme; marker shapes repeat what the colours say.
 """
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 from io import StringIO
@@ -15,6 +16,8 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from svdflow.summary.frames import groups
@@ -29,6 +32,10 @@ LABEL_LENGTH = 26
 Marks = Mapping[tuple[str, str], int]
 WIDTH, HEIGHT = 4.1, 2.9  # inches, the legend not counted: text then stands at about 11 px on a phone
 LEGEND_ROW = 0.17
+LEGEND_SIZE = 8.5  # points
+LEGEND_MARGIN = 0.25  # inches that a legend leaves free beside it
+LEGEND_HANDLE = 4.1 * LEGEND_SIZE / 72  # inches: a line, the gap behind it and the gap between columns
+BAND = (0.1, 0.9)  # quantiles: one flat image would stretch the range to 1e-16 or 320 dB
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "svdflow",
@@ -50,7 +57,7 @@ STYLE = {
     "lines.linewidth": 1.7,
     "lines.markersize": 4.5,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": LEGEND_SIZE,
     "axes.unicode_minus": True,
 }
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}
@@ -61,7 +68,7 @@ _VARIABLES |= {colour: f"--series-{i}" for i, colour in enumerate(SERIES)}
 def rate_curves(
     rows: pd.DataFrame, x: str, y: str, *, key: str, label: str, raw_bits: float | None = None
 ) -> str:
-    """Median of `y` over `x` per dataset, with the range over planes as a band.
+    """Median of `y` over `x` per dataset, with the middle 80 % of planes as a band.
 
     Parameters
     ----------
@@ -219,10 +226,10 @@ def _figure() -> tuple[Figure, Axes]:
 def _finish(figure: Figure, key: str, label: str) -> str:
     axes = figure.axes[0]
     handles, names = axes.get_legend_handles_labels()
-    longest = max(map(len, names), default=0)
-    columns = 4 if longest <= 9 else 3 if longest <= 15 else 2 if longest <= 26 else 1
     if names:
-        figure.set_figheight(HEIGHT + LEGEND_ROW * -(-len(names) // columns))
+        names, columns = _fitted(names)
+        rows = sum(name.count("\n") + 1 for name in names) if columns == 1 else -(-len(names) // columns)
+        figure.set_figheight(HEIGHT + LEGEND_ROW * rows)
         figure.legend(
             handles, names, loc="outside lower center", ncols=columns, handlelength=1.9, columnspacing=1.4
         )
@@ -230,12 +237,37 @@ def _finish(figure: Figure, key: str, label: str) -> str:
     return svg(figure, key, label)
 
 
+def _fitted(names: Sequence[str]) -> tuple[list[str], int]:
+    """Names of a legend, folded where one alone is wider than the figure, and how many stand side by side."""
+    room = WIDTH - LEGEND_MARGIN
+    widest = max(map(_text_width, names))
+    for columns in (4, 3, 2):
+        if columns * (widest + LEGEND_HANDLE) <= room:
+            return list(names), columns
+    return [_folded(name, room - LEGEND_HANDLE) for name in names], 1
+
+
+def _folded(name: str, room: float) -> str:
+    """The name in lines of at most `room` inches."""
+    lines, letters = [name], len(name)
+    while (widest := max(map(_text_width, lines), default=0.0)) > room and letters > 1:
+        letters = min(letters - 1, int(max(map(len, lines)) * room / widest) + 1)
+        lines = textwrap.wrap(name, letters, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def _text_width(text: str) -> float:
+    """Inches in the legend's type; what browsers put in its place runs narrower."""
+    return TextPath((0, 0), text, prop=FontProperties(size=LEGEND_SIZE)).get_extents().width / 72
+
+
 def _median_curve(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """Medians per rank, where at least half of the planes reach it, else the curve would change planes."""
     rows = rows[rows["rank"] < rows[["m", "n"]].min(axis=1)]  # full rank is exact and says nothing
     rows = rows.replace([np.inf, -np.inf], np.nan).drop_duplicates(["item", "plane", "rank"])
     ranks = rows.groupby("rank", sort=True)
-    curve = ranks.agg(y=(y, "median"), low=(y, "min"), high=(y, "max"), n=(y, "size"))
+    curve = ranks.agg(y=(y, "median"), n=(y, "size"))
+    curve["low"], curve["high"] = (ranks[y].quantile(share) for share in BAND)
     curve["x"] = curve.index if x == "rank" else ranks[x].median()
     return curve[2 * curve["n"] >= curve["n"].max()]
 

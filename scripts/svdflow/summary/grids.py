@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from svdflow.summary.findings import VERDICTS, denoise_summary, number
+from svdflow.summary.findings import VERDICTS, count, denoise_summary, number
 from svdflow.summary.frames import Tables, groups, records
 from svdflow.summary.select import middle_rank
 from svdflow.summary.tables import verdict_counts
 
 AUDIT_ROWS = 40
+TRUNCATED_ROWS = 3  # they all say the same
 ERROR_ROWS = 100
 RANK_COLUMNS = 12
 
@@ -123,6 +124,11 @@ def denoised(denoise: pd.DataFrame) -> Grid | None:
         "PSNR",
         "SSIM",
     ]
+    if summary["psnr_best"].isna().all() and summary["psnr_automatic"].isna().all():
+        kept = [0, 1, 2, 3, 7, 8]
+        head, rows = [head[i] for i in kept], [[row[i] for i in kept] for row in rows]
+        caption = "Median rank that a rule chose. There is no clean reference, hence neither a best rank nor a PSNR."
+        return Grid(caption, head, rows, frozenset({0, 1, 2, 4}))
     caption = (
         "Medians of the best listed rank, which needs the clean reference to be known, and of the rank that "
         "a rule chose without it."
@@ -156,8 +162,10 @@ def worst_audits(audit: pd.DataFrame) -> Grid | None:
     ordered = audit.assign(severity=audit["verdict"].map(severity).fillna(-1)).sort_values(
         ["severity", "margin"], ascending=[True, False], kind="stable", na_position="last"
     )
+    truncated, passes = _known_from_below(ordered), ordered["verdict"] == "PASS"
+    parts = (ordered[~truncated & ~passes], ordered[truncated].head(TRUNCATED_ROWS), ordered[passes])
     rows, tones = [], []
-    for row in records(ordered.head(AUDIT_ROWS)):
+    for row in records(pd.concat(parts).head(AUDIT_ROWS)):
         where = f"{row['dataset']} {row['item']} {row['plane']}".strip() if row["dataset"] else ""
         subject = " · ".join(filter(None, [row["subject"], where if where not in row["subject"] else ""]))
         figures = [
@@ -167,12 +175,27 @@ def worst_audits(audit: pd.DataFrame) -> Grid | None:
         tones.append(row["verdict"].lower())
     rest = len(ordered) - len(rows)
     more = f" {rest:,} more stand in the table audit of metrics.h5." if rest else ""
+    below = int(truncated.sum())
     caption = (
         "Audits, worst first. Margin is value over fail; resolution is the smallest error that an audit "
-        f"could see.{more}"
+        f"could see.{f' {_below_words(below)}' if below else ''}{more}"
     )
     head = ["verdict", "audit", "subject", "value", "warn", "fail", "margin", "resolution", "reason"]
     return Grid(caption, head, rows, frozenset({0, 1, 2, 8}), tones)
+
+
+def _known_from_below(audit: pd.DataFrame) -> pd.Series:
+    """Condition numbers of which truncated factors give only a lower bound: no fault, and often many."""
+    open_ended = (audit["audit"] == "condition_number") & (audit["verdict"] == "INCONCLUSIVE")
+    return open_ended & audit["reason"].astype(str).str.startswith("truncated")
+
+
+def _below_words(planes: int) -> str:
+    listed = f"; at most {TRUNCATED_ROWS} of them are listed" if planes > TRUNCATED_ROWS else ""
+    return (
+        f"The condition number of {count(planes, 'plane')} is known only from below, because their factors "
+        f"are truncated{listed}."
+    )
 
 
 def errors(table: pd.DataFrame) -> Grid | None:

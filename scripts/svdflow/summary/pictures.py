@@ -11,12 +11,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from PIL import Image
 
+from svdflow.linalg.ranks import shrink
 from svdflow.store import Factors, Item, Observation, factors, items, open_published, read_array, read_rows
 from svdflow.summary.select import Shown
 
@@ -34,6 +35,19 @@ class Picture:
     width: int
     height: int
     caption: str
+
+
+class Kept(NamedTuple):
+    """What a denoiser keeps of a plane: `rank` components, shrunk for noise of level `sigma` if one is given."""
+
+    rank: int
+    sigma: float | None = None
+
+    def weights(self, stored: Factors) -> np.ndarray:
+        """Singular values of the denoised plane, shape (rank,)."""
+        s = read_array(stored.s).astype(float)
+        shape = stored.U.shape[0], stored.Vt.shape[1]
+        return (s if self.sigma is None else shrink(s, shape, self.sigma))[: self.rank]
 
 
 @dataclass(frozen=True)
@@ -105,8 +119,13 @@ def rank_pictures(material: Material, captions: Mapping[int, str]) -> list[Pictu
     return pictures
 
 
-def denoise_pictures(material: Material, sigma_added: float, ranks: Mapping[str, int]) -> list[Picture]:
-    """Noisy, truncated at each of `ranks` (caption -> rank), and clean: the middle at full size."""
+def denoise_pictures(
+    material: Material, sigma_added: float, choices: Mapping[str, Mapping[str, Kept]]
+) -> list[Picture]:
+    """As observed, as each of `choices` (caption -> plane -> kept) leaves it, and clean, where that is known.
+
+    The middle is shown, at full size.
+    """
     observation = material.observation(sigma_added)
     planes = _dense(observation.planes) if observation else {}
     if observation is None or not planes or any(plane.dtype.kind == "c" for plane in planes.values()):
@@ -114,11 +133,14 @@ def denoise_pictures(material: Material, sigma_added: float, ranks: Mapping[str,
     first = next(iter(planes.values()))
     rows, columns = (_middle(size) for size in first.shape[:2])
     show = _viewer(material.item, lambda alpha: alpha[rows, columns])
-    pictures = [show({name: plane[rows, columns].astype(float) for name, plane in planes.items()}, "noisy")]
+    observed = {name: plane[rows, columns].astype(float) for name, plane in planes.items()}
+    pictures = [show(observed, "noisy" if sigma_added else "observed")]
     stored = _of_level(material, observation.level, planes)
-    for words, rank in ranks.items():
-        if stored:
-            low = {name: _cropped_product(f, rank, rows, columns) for name, f in stored.items()}
+    for words, kept in choices.items():
+        if stored and kept.keys() >= stored.keys():
+            low = {
+                name: _cropped_product(f, kept[name].weights(f), rows, columns) for name, f in stored.items()
+            }
             pictures.append(show(low, words))
     clean = _dense(material.item.clean)
     if clean.keys() == planes.keys():
@@ -189,11 +211,17 @@ def _reduce(rows: np.ndarray, block: int) -> np.ndarray:
 
 
 def _product(f: Factors, rank: int, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    return (reduce(f.U[:, :rank]) * f.s[:rank]) @ reduce(f.Vt[:rank].T).T
+    return (reduce(f.U[:, :rank]) * f.s[:rank]) @ reduce(f.Vt[:rank].T).T + reduce(_mean(f))
 
 
-def _cropped_product(f: Factors, rank: int, rows: slice, columns: slice) -> np.ndarray:
-    return (f.U[rows, :rank].astype(float) * f.s[:rank]) @ f.Vt[:rank, columns]
+def _cropped_product(f: Factors, weights: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    rank = len(weights)
+    return (f.U[rows, :rank].astype(float) * weights) @ f.Vt[:rank, columns] + _mean(f)[columns]
+
+
+def _mean(f: Factors) -> np.ndarray:
+    """Column means of a centred factorization, else zeros; shape (n,)."""
+    return read_array(f.group["mean"]) if "mean" in f.group else np.zeros(f.Vt.shape[1])
 
 
 def _middle(size: int) -> slice:

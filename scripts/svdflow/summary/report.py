@@ -15,8 +15,16 @@ from svdflow.store import open_published, publish_text, read_array
 from svdflow.summary import figures, grids
 from svdflow.summary.aggregate import read_tables
 from svdflow.summary.findings import count, findings, number, sentences
-from svdflow.summary.frames import Tables, groups, listed
-from svdflow.summary.pictures import Library, Material, Picture, denoise_pictures, in_order, rank_pictures
+from svdflow.summary.frames import Tables, groups, listed, records
+from svdflow.summary.pictures import (
+    Kept,
+    Library,
+    Material,
+    Picture,
+    denoise_pictures,
+    in_order,
+    rank_pictures,
+)
 from svdflow.summary.select import Shown, middle_rank, select
 
 RANK_PICTURES = 5
@@ -181,7 +189,7 @@ def _curve(
     names = ", ".join(sorted(rows["dataset"].unique()))
     text = figures.rate_curves(rows, x, y, key=key, label=f"{words} for {names}", raw_bits=raw_bits)
     band = (
-        " Line: median; band: all planes."
+        " Line: median; band: the middle 80 % of planes."
         if len(rows[["dataset", "item", "plane"]].drop_duplicates()) > 1
         else ""
     )
@@ -261,9 +269,10 @@ def _panel(one: Shown, material: Material, tables: Tables, kinds: Mapping[str, s
 
 def _denoising(one: Shown, material: Material | None, tables: Tables) -> list[Card]:
     """Denoising curve of an item, and pictures of its noisiest observation."""
-    rows = one.rows(tables["denoise"]).dropna(subset=["psnr"])
+    mine = one.rows(tables["denoise"])
+    rows = mine.dropna(subset=["psnr"])
     if rows.empty:
-        return []
+        return _denoised_alone(one, material, mine)
     text = figures.denoising(
         rows, key=f"denoise-{one.key}", label=f"PSNR against rank when denoising {one.name}"
     )
@@ -276,8 +285,34 @@ def _denoising(one: Shown, material: Material | None, tables: Tables) -> list[Ca
     return [Card(one, drawing, pictures)]
 
 
-def _denoise_captions(rows: pd.DataFrame) -> dict[str, int]:
-    """Caption -> rank of the pictures to show: what each rule chose, and the best listed rank."""
+def _denoised_alone(one: Shown, material: Material | None, rows: pd.DataFrame) -> list[Card]:
+    """Pictures of an image without a clean reference: as observed, and as each method's own choice leaves it."""
+    if material is None or material.item.kind != "image" or rows.empty:
+        return []
+    sigma = float(rows["sigma_added"].max())
+    chosen = rows[rows["chosen"] & (rows["sigma_added"] == sigma)]
+    pages = material.planes(0).keys()  # of several pages the first is shown, and the captions speak of it
+    pictures = denoise_pictures(material, sigma, _own_captions(chosen[chosen["plane"].isin(pages)]))
+    return [Card(one, pictures=pictures)] if len(pictures) > 1 else []
+
+
+def _own_captions(chosen: pd.DataFrame) -> dict[str, dict[str, Kept]]:
+    """Caption -> plane -> what a method kept at the rank of its rule."""
+    captions = {}
+    for (method, rule), rows in groups(chosen, ["method", "rule"]):
+        low, high = rows["rank"].min(), rows["rank"].max()
+        ranks = f"rank {low}" if low == high else f"ranks {low} to {high}"
+        known = "given" if (rows["sigma_source"] == "given").all() else "estimated"
+        noise = f"sigma {number(rows['sigma_used'].median(), 2)} {known}"
+        captions[f"denoised by {str(rule).replace('_', '-')}: {ranks}, {noise}"] = {
+            row["plane"]: Kept(int(row["rank"]), float(row["sigma_used"]) if method == "shrink" else None)
+            for row in records(rows)
+        }
+    return captions
+
+
+def _denoise_captions(rows: pd.DataFrame) -> dict[str, dict[str, Kept]]:
+    """Caption -> plane -> kept of the pictures to show: what each rule chose, and the best listed rank."""
     captions = {}
     for rule, chosen in groups(rows[rows["chosen"]], "rule"):
         name = str(rule).replace("_", "-")
@@ -289,7 +324,10 @@ def _denoise_captions(rows: pd.DataFrame) -> dict[str, int]:
         best = at_ranks.groupby("rank")["psnr"].median()
         rank = int(best.index[int(best.argmax())])
         captions[f"best listed: rank {rank} · {number(best.max())} dB"] = at_ranks[at_ranks["rank"] == rank]
-    return {words: middle_rank(chosen["rank"]) for words, chosen in captions.items()}
+    return {
+        words: dict.fromkeys(chosen["plane"], Kept(middle_rank(chosen["rank"])))
+        for words, chosen in captions.items()
+    }
 
 
 def _page(context: Mapping[str, Any]) -> str:
