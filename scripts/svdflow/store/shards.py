@@ -103,7 +103,7 @@ def slug_of(name: str) -> str:
     """First 40 safe characters of a file's stem: ASCII letters without their accents, digits, ``_`` and ``-``."""
     stem = re.split(r"[\\/]", name)[-1]
     stem = stem.rsplit(".", 1)[0] or stem
-    stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode() or stem
+    stem = "".join(c for c in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(c))
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:SLUG_LENGTH] or "item"
 
 
