@@ -28,6 +28,9 @@ SURROUNDINGS = 16  # points around x that tell the size of f
 DIRECTIONS = 2  # random sign vectors: one sees a single wrong sign in 10,000 entries 98.8 times in 100
 
 
+LISTED = 5  # entries that a row of the table names; the report of `check_gradient` holds ten
+
+
 @dataclass(frozen=True)
 class Slope:
     """Derivative along a direction, its estimated error, and why not to trust it ("" where one can)."""
@@ -106,7 +109,9 @@ class GradientReport:
     def record(self, audit: str, subject: str, reproduce: str = "") -> Record:
         """The report as a row of the table ``audit``."""
         figures = (self.value, self.warn, self.fail, self.resolution)
-        return Record("gradients", audit, subject, *figures, self.verdict, self.reason, self.seed, reproduce)
+        following = (f"{e.place} {e.difference:.1e}" for e in self.worst[1:LISTED])
+        reason = f"{self.reason}; next {', '.join(following)}" if len(self.worst) > 1 else self.reason
+        return Record("gradients", audit, subject, *figures, self.verdict, reason, self.seed, reproduce)
 
 
 def check_gradient(
