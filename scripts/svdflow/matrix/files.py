@@ -316,7 +316,7 @@ def _open_zarr(path: str, dataset: str | None) -> MatrixSource:
         import zarr
     except ImportError:
         raise ValueError(f"{path}: is a directory; reading it as Zarr needs the package zarr") from None
-    node = zarr.open(path, mode="r")
+    node: Any = zarr.open(path, mode="r")
     node = node[dataset] if dataset else node
     if not hasattr(node, "chunks"):
         raise ValueError(f"{path}: a Zarr group; name one of {_listed([key for key, _ in node.arrays()])}")
