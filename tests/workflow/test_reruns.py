@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from small_study import ROOT, SHEET
+from small_study import ROOT, SHEET, small_workflow
 from svdflow.plan.config import load_schema
 
 END = {"aggregate", "tables", "report", "verdict"}
@@ -137,3 +137,12 @@ def test_two_runs_give_the_same_bytes(finished, tmp_path):
         if p.read_bytes() != (again.folder / p.relative_to(finished.folder)).read_bytes()
     ]
     assert different == []
+
+
+def test_more_than_500_files_are_gathered_in_two_levels(tmp_path):
+    workflow = small_workflow(tmp_path / "many")
+    row = "many\tsynthetic\thilbert\t-\t-\tcompress\t1\treplicates=170;rows=4;columns=4\n"
+    (workflow.folder / "sheet.tsv").write_text(SHEET.splitlines(keepends=True)[0] + row)
+    workflow.configure()
+    stages = dict.fromkeys(("ingest_synthetic", "factorize", "compress"), 170)
+    assert workflow.due() == stages | {"gather": 2} | dict.fromkeys(END, 1)
