@@ -13,7 +13,8 @@ from svdflow.plan.datasets import read_datasets
 from svdflow.plan.digest import closure, code_digest, digest
 from svdflow.plan.families import FAMILIES
 from svdflow.plan.options import markdown
-from svdflow.plan.study import Study, parse_bytes
+from svdflow.plan.sizes import parse_size
+from svdflow.plan.study import Study
 
 ROOT = Path(__file__).parents[2]
 HEAD = "name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters\n"
@@ -368,7 +369,7 @@ def test_digest_is_that_of_the_value():
 
 @pytest.mark.parametrize(("text", "size"), [("1GiB", 2**30), ("500 MB", 5e8), ("123", 123), ("1.5KiB", 1536)])
 def test_bytes_in_words(text, size):
-    assert parse_bytes(text) == size
+    assert parse_size(text) == size
 
 
 def test_families_are_plain_data():

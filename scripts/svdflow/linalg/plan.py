@@ -6,7 +6,6 @@ limit runs fewer tasks at a time, or is refused with the limit it needs.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -172,27 +171,6 @@ def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: boo
             f"{_size(limit)}; set memory_limit to {_size(needed)} or more, or ask for a smaller rank"
         )
     return threads
-
-
-def parse_size(limit: Any) -> int | None:
-    """Bytes from an int, or from text such as ``"1GiB"`` or ``"800 MB"``; None and ``"auto"`` mean no limit."""
-    if limit is None or limit == "auto":
-        return None
-    if isinstance(limit, str):
-        number = limit.strip().rstrip("iIbBkKmMgGtT ")
-        unit = limit.strip()[len(number) :].strip().lower()
-        powers = {"": 1, "b": 1}
-        for power, letter in enumerate("kmgt", start=1):
-            powers |= {letter: 1024**power, f"{letter}ib": 1024**power, f"{letter}b": 1000**power}
-        try:
-            limit = float(number) * powers[unit]
-        except (KeyError, ValueError):
-            raise ValueError(
-                f"memory_limit {limit!r}: expected a number of bytes or text such as '1GiB'"
-            ) from None
-    if limit <= 0:
-        raise ValueError(f"memory_limit must be positive, not {limit}")
-    return int(limit)
 
 
 def _single(dtype: np.dtype) -> bool:

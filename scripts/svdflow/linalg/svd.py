@@ -22,12 +22,13 @@ from svdflow.linalg.gram import gram_subspace
 from svdflow.linalg.krylov import krylov_subspace
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.panelwork import Panels, square_norm
-from svdflow.linalg.plan import METHODS, Plan, Target, fit_threads, make_plan, parse_size
+from svdflow.linalg.plan import METHODS, Plan, Target, fit_threads, make_plan
 from svdflow.linalg.result import SVDInfo, SVDResult
 from svdflow.linalg.rsvd import power_subspace
 from svdflow.linalg.signs import phases
 from svdflow.linalg.subspace import Reader, Subspace, unit_scale
 from svdflow.matrix.sources import MatrixSource, as_source
+from svdflow.plan.sizes import parse_size
 
 log = logging.getLogger(__name__)
 

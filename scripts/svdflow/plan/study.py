@@ -9,6 +9,7 @@ from svdflow.plan.config import ConfigError, complete_config, load_config, refus
 from svdflow.plan.datasets import Dataset, read_datasets
 from svdflow.plan.digest import code_digest
 from svdflow.plan.manifest import Manifest, scan
+from svdflow.plan.sizes import parse_size
 
 MAX_JOBS = 5000
 GATHER = 500
@@ -111,8 +112,8 @@ class Study:
     @property
     def memory_mb(self) -> int:
         """Megabytes that a job is given: runtime.memory_limit, or 2000."""
-        text = str(self.config["runtime"]["memory_limit"])
-        return 2000 if text == "auto" else max(1, parse_bytes(text) // 2**20)
+        size = parse_size(self.config["runtime"]["memory_limit"])
+        return 2000 if size is None else max(1, size // 2**20)
 
     # -- files --------------------------------------------------------------------------------------------
 
@@ -161,11 +162,3 @@ class Study:
                 f"{self.jobs} jobs are more than {MAX_JOBS}; "
                 f"dataset '{worst}' has shard_size {row.shard_size}, {-(-self.count(worst) // room)} would do"
             )
-
-
-def parse_bytes(text: str) -> int:
-    """``1GiB``, ``500 MB`` or a plain number of bytes."""
-    number = text.rstrip("BKMGTi ")
-    unit = text[len(number) :].strip()
-    base = 1024 if "i" in unit else 1000
-    return int(float(number) * base ** "BKMGT".index(unit[:1] or "B"))
