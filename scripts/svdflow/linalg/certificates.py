@@ -7,6 +7,8 @@ import numpy as np
 
 EPS = float(np.finfo(float).eps)
 FLOOR = 16  # times eps ||A||_F^2: what the difference of two sums of squares cannot resolve
+FAILURE = 1e-3  # probability that the spectral bound is too small
+SPECTRAL_NOISE = 4  # times eps ||A||_F^2: rounding of A^H A w
 STORED = 2  # times eps ||A||_F: U and Vt are rounded once each, and U is made from a rounded A V
 
 
@@ -30,7 +32,7 @@ class FrobeniusCertificate:
 
 
 def frobenius_certificate(
-    norm_squared: float, s: np.ndarray, *, output: Any = np.float64, uncentred: float = 0.0
+    norm_squared: float, s: np.ndarray, *, output: Any = np.float64, uncentred: float = 0.0, eps: float = EPS
 ) -> FrobeniusCertificate:
     """Frobenius error of orthogonal projection on k singular pairs, by Pythagoras.
 
@@ -48,9 +50,11 @@ def frobenius_certificate(
         Of the factors U and Vt as they are stored.
     uncentred : float
         ``||A||_F^2`` before the mean was taken off, where that was done by a difference of sums.
+    eps : float
+        Of the products that the figures came from.
     """
     tail = norm_squared - float(np.sum(np.square(s, dtype=np.float64)))
-    floor = FLOOR * EPS * max(norm_squared, uncentred) + _stored(output) ** 2 * norm_squared
+    floor = FLOOR * eps * max(norm_squared, uncentred) + _stored(output) ** 2 * norm_squared
     return _judged(norm_squared, tail, floor)
 
 
@@ -77,6 +81,53 @@ def _judged(norm_squared: float, tail: float, floor: float) -> FrobeniusCertific
     exact = tail > floor or floor == 0
     error = max(tail, 0.0) if exact else max(tail, 0.0) + floor
     return FrobeniusCertificate(norm_squared**0.5, error**0.5, "exact" if exact else "floor", floor**0.5)
+
+
+@dataclass(frozen=True)
+class SpectralCertificate:
+    """A bound of ``||A - U s Vt||_2``, which fails with the given probability at most (0: ``exact``)."""
+
+    error: float
+    kind: str
+    failure: float = 0.0
+
+
+def spectral_certificate(
+    probes: np.ndarray,
+    images: np.ndarray,
+    AhU: np.ndarray,
+    *,
+    norm_squared: float,
+    s_first: float,
+    eps: float,
+    output: Any,
+) -> SpectralCertificate:
+    """Spectral error from random probes that took no part in the search.
+
+    With ``E = A - U U^H A`` the product ``E^H E w = A^H A w - (A^H U)(A^H U)^H w`` is had without another read, and
+    ``||E||_2^2 <= alpha max_j ||E^H E w_j||`` but for a probability that falls with the number of probes
+    (Halko, Martinsson and Tropp 2011, lemma 4.1, applied to ``E^H E``, whose spectrum stands out more than that of E).
+
+    Parameters
+    ----------
+    probes, images : ndarray, shape (n, r)
+        Standard Gaussian w and ``A^H A w``.
+    AhU : ndarray, shape (n, k)
+    eps : float
+        Of the products; their rounding is added to the bound.
+    output : dtype
+        Of the stored factors, whose rounding is added too.
+    """
+    residual = images - AhU @ (AhU.conj().T @ probes)
+    largest = float(np.linalg.norm(residual, axis=0).max())
+    r = probes.shape[1]
+    # P(|<u, w>| < t) is at most sqrt(2 / pi) t for a real and t^2 for a complex standard normal number.
+    if probes.dtype.kind == "c":
+        alpha = FAILURE ** (-1 / (2 * r))
+    else:
+        alpha = FAILURE ** (-1 / r) * (2 / np.pi) ** 0.5
+    square = alpha * largest + SPECTRAL_NOISE * eps * norm_squared
+    return SpectralCertificate(square**0.5 + _stored(output) * float(s_first), "probabilistic", FAILURE)
 
 
 def pair_residuals(adjoint_product: np.ndarray, s: np.ndarray, V: np.ndarray) -> np.ndarray:

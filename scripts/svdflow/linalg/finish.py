@@ -1,6 +1,8 @@
 """The last read: from right Ritz vectors V to U, s, Vt and their certificates.
 
-``Y = A V`` and ``W = A^H Y`` in one read, in double precision. Y waits in a scratch while its triangular factor R
+``Y = A V`` and ``W = A^H Y`` in one read, of V and of a few random probes for the spectral certificate. In double
+precision, unless the matrix is in single precision and what the factors leave of it is large: then single resolves the
+error to four digits, and products cost half. Y waits in a scratch while its triangular factor R
 (TSQR) and W tell everything of the longer side: singular values to ``eps s_1``, exact residuals, and the matrix M
 that makes ``U = Y M``. So U is written once, in order, and never needs to be in memory.
 """
@@ -13,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from svdflow.engine import Engine
-from svdflow.linalg.certificates import pair_residuals
+from svdflow.linalg.certificates import SpectralCertificate, pair_residuals, spectral_certificate
 from svdflow.linalg.orthonormal import adjoint
-from svdflow.linalg.panelwork import LastRead, LastSums, triangle
-from svdflow.linalg.plan import Plan
-from svdflow.linalg.random import COMPLETION, gaussian
+from svdflow.linalg.panelwork import Facts, LastRead, LastSums, triangle
+from svdflow.linalg.plan import PROBE_COLUMNS, Plan
+from svdflow.linalg.random import COMPLETION, PROBES, gaussian
 from svdflow.linalg.scratch import FileScratch, MemoryScratch
 from svdflow.linalg.subspace import Subspace
 
@@ -25,11 +27,16 @@ POLISH_FLOOR = (
     1e-5  # s_i / s_1; polishing works with squares, whose error relative to s_i^2 is eps (s_1 / s_i)^2
 )
 REFINE = 1e4  # s_1 / s_k above which U = Y M is orthonormalized once more
+BLUNT = 1e-2  # share of the energy left, above which single precision tells it well enough
+SHARP = 1e-4  # tolerance below which double precision is worth its price
 
 
 @dataclass
 class Factors:
-    """Of the tall matrix as it was scaled: ``A V = U s``. `U` is None where the writer took it."""
+    """Of the tall matrix as it was scaled: ``A V = U s``, and U comes from `write_U`.
+
+    `before` are the singular values of ``A V``, half a step before `s`; `image` is ``A^H A`` times the V of the search.
+    """
 
     write_U: Callable[[Callable[[int, np.ndarray], Any]], None]
     close: Callable[[], None]
@@ -38,6 +45,10 @@ class Factors:
     residuals: np.ndarray
     numerical_rank: int
     polished: bool
+    before: np.ndarray
+    image: np.ndarray
+    dtype: np.dtype
+    spectral: SpectralCertificate
 
 
 def last_read(
@@ -59,13 +70,22 @@ def last_read(
     phase : callable, optional
         From V (n, k) to the unit numbers by which each pair is divided.
     """
-    m = plan.tall.shape[0]
-    shape = (m, found.V.shape[1])
+    m, n = plan.tall.shape
+    width = found.V.shape[1]
     on_disk = on_disk or not engine.shared_memory
-    scratch = FileScratch(shape, plan.output, folder) if on_disk else MemoryScratch(shape, plan.output)
+    dtype = _precision(plan, found)
+    probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES).astype(dtype).astype(plan.wide)
+    X = np.concatenate([found.V, probes], axis=1)
+    scratch = (FileScratch if on_disk else MemoryScratch)((m, width), plan.output, *([folder] if on_disk else []))
     try:
-        sums = engine.reduce(LastRead(found.panels, found.V, found.mean, scratch), plan.groups, LastSums.plus)
-        M, s, V, residuals, rank, polished = _settle(plan, found, sums)
+        task = LastRead(found.panels, X, width, found.mean, scratch, dtype)
+        sums = engine.reduce(task, plan.groups, LastSums.plus)
+        _correct_norm(plan, found, sums.facts)
+        image = adjoint(sums.product)
+        M, s, V, residuals, rank, polished, before, AhU = _settle(plan, found, image[:, :width], sums.R)
+        spectral = spectral_certificate(
+            probes, image[:, width:], AhU, norm_squared=found.norm_squared, s_first=s[0], eps=_eps(dtype), output=plan.output
+        )
         if phase is not None:
             unit = phase(V)
             M, V = M / unit[: M.shape[1]], V / unit
@@ -78,12 +98,34 @@ def last_read(
         scratch.close()
         raise
     local = engine if engine.shared_memory else Engine()
-    return Factors(partial(_write, local, make, plan.bounds), scratch.close, s, V, residuals, rank, polished)
+    write = partial(_write, local, make, plan.bounds)
+    return Factors(
+        write, scratch.close, s, V, residuals, rank, polished, before, image[:, :width], dtype, spectral
+    )
 
 
-def _settle(plan: Plan, found: Subspace, sums: LastSums) -> tuple:
+def _precision(plan: Plan, found: Subspace) -> np.dtype:
+    """Of the products of the last read."""
+    blunt = found.norm_squared - found.captured > BLUNT * found.norm_squared
+    return plan.work if blunt and plan.tol >= SHARP else plan.wide
+
+
+def _correct_norm(plan: Plan, found: Subspace, facts: Facts) -> None:
+    """``||A||_F^2`` anew, where the last read saw it in more digits than the first."""
+    if not facts.norm_squared:
+        return
+    found.norm_squared, found.uncentred = facts.norm_squared, facts.uncentred
+    if found.mean is not None:
+        # ||A - 1 mu^T||^2 for the mean that was taken off, whatever digits it lacks.
+        cross = float(np.vdot(facts.column_sums, found.mean).real)
+        square = plan.tall.shape[0] * float(np.vdot(found.mean, found.mean).real)
+        found.norm_squared = max(0.0, facts.norm_squared - 2 * cross + square)
+
+
+def _settle(plan: Plan, found: Subspace, W: np.ndarray, R: np.ndarray) -> tuple:
     """Singular values and vectors from ``R`` and ``W``; see the module's docstring."""
-    _, s, Th = np.linalg.svd(sums.R)
+    _, s, Th = np.linalg.svd(R)
+    before = s
     T = adjoint(Th)
     alive = s > max(plan.tall.shape) * np.finfo(float).eps * s[0]
     k = found.rank or plan.target.choose(s, found.norm_squared) or len(s)
@@ -91,18 +133,19 @@ def _settle(plan: Plan, found: Subspace, sums: LastSums) -> tuple:
     rank = min(k, int(np.count_nonzero(alive)))
     M = T[:, :rank] / s[:rank]
     V = found.V @ T
-    AhU = sums.W @ M
+    AhU = W @ M
     residuals = np.zeros(k)
     residuals[:rank] = pair_residuals(AhU, s[:rank], V[:, :rank])
     firm = int(np.count_nonzero(s > POLISH_FLOOR * s[0]))
     if found.exact or firm < k or rank < k:
         values = np.where(np.arange(k) < rank, s[:k], 0.0)
-        return M, values, V[:, :k], residuals, rank, False
+        return M, values, V[:, :k], residuals, rank, False, before, AhU[:, :k]
     # A^H times an orthonormal basis of A V; its singular value decomposition is half a step better.
     M = T[:, :firm] / s[:firm]
-    X, s, Zh = np.linalg.svd(sums.W @ M, full_matrices=False)
+    X, s, Zh = np.linalg.svd(W @ M, full_matrices=False)
     k = max(1, min(plan.target.choose(s, found.norm_squared) or k, k))
-    return M @ adjoint(Zh)[:, :k], s[:k], X[:, :k], residuals[:k], k, True
+    AhU = X[:, :k] * s[:k]
+    return M @ adjoint(Zh)[:, :k], s[:k], X[:, :k], residuals[:k], k, True, before, AhU
 
 
 def _rows_of_U(
@@ -139,3 +182,7 @@ def _positive(R: np.ndarray) -> np.ndarray:
 def _write(engine: Engine, make: Callable, bounds: Any, write: Callable[[int, np.ndarray], Any]) -> None:
     for (start, _), rows in zip(bounds, engine.stream(make, bounds), strict=True):
         write(start, rows)
+
+
+def _eps(dtype: np.dtype) -> float:
+    return float(np.finfo(dtype).eps)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from svdflow.linalg.orthonormal import adjoint
-from svdflow.linalg.plan import FINAL_EXTRA, Plan
+from svdflow.linalg.plan import Plan
 from svdflow.linalg.subspace import Reader, Subspace, hermitian
 
 GRAM_FLOOR = 1e-6  # s_k / s_1 below which squaring costs too many digits (error eps (s_1 / s_i)^2)
@@ -21,6 +21,6 @@ def gram_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
         _, s, Vt = np.linalg.svd(reader.triangle())
         vectors, method = adjoint(Vt)[:, ::-1], "tsqr"
         k = plan.target.choose(s[:side]) or side
-    width = min(k + FINAL_EXTRA, side)
+    width = min(plan.last_width(k), side)
     V = np.ascontiguousarray(vectors[:, ::-1][:, :width])
     return reader.found(V, method, "converged", exact=True, rank=k, spectrum=s[:side])

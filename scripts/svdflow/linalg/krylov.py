@@ -8,128 +8,234 @@ and Musco 2015 (block Krylov), Tropp and Webber 2023 (arXiv 2306.12418, sections
 
 import logging
 from functools import partial
+from math import inf, sqrt
 
 import numpy as np
 
+from svdflow.linalg.finish import Factors
 from svdflow.linalg.orthonormal import adjoint, extend_basis, orthonormalize
-from svdflow.linalg.plan import FINAL_EXTRA, Plan
+from svdflow.linalg.plan import Plan
 from svdflow.linalg.random import gaussian
 from svdflow.linalg.subspace import Draw, Reader, Subspace, hermitian
 
 log = logging.getLogger(__name__)
 
-SLOWEST = 0.95  # rate of convergence that the stopping test reckons with
 NOISE = 16  # times eps s_1^2: changes of squared Ritz values that rounding makes
+CLEAR = 100  # times eps theta_1: Ritz values by whose root an image may be divided
+SLOWEST = 0.98  # rate of convergence that an estimate reckons with
+SUBLINEAR = 1 / 6  # of the last whole step, above which the last read's gain shows no geometric convergence
+FIRST_GAIN = 0.25  # of the first half step, which the rest of the way is reckoned to after a warm start
+NOVEL = 0.05  # least length of what is new in a rejected block, for its image to keep its digits
 
 
-def krylov_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
-    n, most = plan.tall.shape[1], min(plan.tall.shape)
-    draw = Draw(seed, n, plan.wide)
-    K = np.empty((n, sum(plan.widths)), plan.wide, order="F")
-    Z = np.empty_like(K)
-    G = np.zeros((0, 0), plan.wide)
-    X = orthonormalize(draw(plan.widths[0]))
-    before, change = np.zeros(0), np.inf
-    for step, width in enumerate(plan.widths):
-        used = G.shape[0]
-        columns = slice(used, used + width)
-        K[:, columns] = X
-        Z[:, columns] = reader.gram_times(X)
-        basis, image = K[:, : columns.stop], Z[:, : columns.stop]
-        G = _bordered(G, adjoint(basis) @ image[:, columns])
-        values, vectors = np.linalg.eigh(hermitian(G))
-        values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-        k = plan.target.choose(np.sqrt(values), reader.norm_squared)
-        last, change = change, _largest_change(values, before, k)
-        estimate = _estimate(values, change, last, k)
-        log.info("%s: read %d, rank %s, estimated accuracy %.1e", plan.tall.name, reader.reads, k, estimate)
-        saturated = columns.stop >= most
-        done = estimate <= plan.tol or _settled(plan, values, change, k)
-        if saturated or done:
-            break
-        if step + 1 < len(plan.widths):
-            X = _next_block(basis, image[:, columns], plan.widths[step + 1], draw)
-        before = values
-    reason = "saturated" if saturated else "converged" if done else "max_reads"
-    k = k or columns.stop
-    estimate = 0.0 if saturated else min(estimate, 1e300)
-    V = ritz_vectors(basis, image, values, vectors, min(k + FINAL_EXTRA, columns.stop, most), _eps(plan))
-    return reader.found(V, "krylov", reason, exact=saturated and n <= columns.stop, estimate=estimate)
+class KrylovSearch:
+    """Right singular subspaces of growing Krylov spaces, until one survives its last read.
 
+    `propose` reads until the triplets may be had to `tol` with one read more; `accepts` judges them by what that read
+    changed. A rejected proposal is not lost: its image extends the basis.
 
-def ritz_vectors(
-    K: np.ndarray, Z: np.ndarray, values: np.ndarray, vectors: np.ndarray, width: int, eps: float
-) -> np.ndarray:
-    """Right Ritz vectors of A from the basis K, its image ``Z = A^H A K`` and the eigenpairs of ``K^H Z``.
-
-    For squared Ritz values theta above rounding, ``B^H = Z P theta^{-1/2}`` is ``A^H`` times an orthonormal basis of
-    ``A K``, and its left singular vectors are half a step better than ``K P`` (Tropp and Webber 2023, section 5.2).
-    Below rounding the division would amplify noise, and ``K P`` itself is taken.
+    Notes
+    -----
+    Three squared values of each triplet rise towards ``s_i^2``, half a step of the power method apart: theta, the
+    Ritz value of ``A^H A`` in K; g, of ``A^H`` in ``A K``; and after the last read y of ``A V`` and f of ``A^H U``.
+    The estimated error is what a geometric series would still add; rates slow down, so the root of the last one is
+    taken. Where a whole step gains little more than the last read, as in a bulk of close values, the error of step t
+    falls like ``t^-2`` and the estimate follows from that.
     """
-    clear = np.count_nonzero(values > 1e4 * eps * len(values) * values[0])
-    P = vectors[:, : min(clear, 2 * width)]
-    if P.shape[1] == 0:
-        return K @ vectors[:, :width]
-    B_adjoint = Z @ (P / np.sqrt(values[: P.shape[1]]))
-    Q, R = np.linalg.qr(B_adjoint)
-    V = (Q @ np.linalg.svd(R)[0])[:, :width]
-    if V.shape[1] == width:
+
+    def __init__(self, plan: Plan, reader: Reader, seed: int) -> None:
+        self.plan, self.reader = plan, reader
+        self.draw = Draw(seed, plan.tall.shape[1], plan.wide)
+        n = plan.tall.shape[1]
+        self.side = min(plan.tall.shape)
+        self._K = np.empty((n, sum(plan.widths)), plan.wide, order="F")
+        self._Z = np.empty_like(self._K)
+        self.used = 0
+        self.step = 0
+        self.G = self.H = np.zeros((0, 0), plan.wide)
+        self.g: np.ndarray = np.zeros(0)
+        self.gains: list[float] = []  # of whole steps
+        self.caution = 1.0
+        self.expected = inf
+        self.saturated = False
+
+    @property
+    def K(self) -> np.ndarray:
+        return self._K[:, : self.used]
+
+    @property
+    def Z(self) -> np.ndarray:
+        return self._Z[:, : self.used]
+
+    def propose(self) -> Subspace:
+        """Read on until one more read is expected to do, or until no more are allowed."""
+        while True:
+            self._grow()
+            if self.saturated or self.step == len(self.plan.widths):
+                break
+            if self.expected * self.caution <= self.plan.tol:
+                break
+        k = self.k or self.used
+        V = self._ritz_vectors(min(self.plan.last_width(k), self.used, self.side))
+        exact = self.saturated and self.plan.tall.shape[1] <= self.used
+        return self.reader.found(
+            V, "krylov", "saturated" if self.saturated else "converged", exact=exact, captured=float(np.sum(self.g[:k]))
+        )
+
+    def accepts(self, found: Subspace, last: Factors) -> bool:
+        """Whether the factors are within `tol`; sets `found.estimate` and `found.reason`."""
+        found.reads = self.reader.reads
+        if self.saturated:
+            return True
+        found.estimate = self._estimate(last)
+        if found.estimate <= self.plan.tol:
+            return True
+        if self.step >= len(self.plan.widths) - 1:
+            found.reason = "max_reads"
+            return True
+        log.info(
+            "%s: estimated accuracy %.1e after the last read; going on", self.plan.tall.name, found.estimate
+        )
+        self.caution = max(2 * self.caution, found.estimate / max(self.expected, 1e-300))
+        self.reader.reads += 1
+        self.step += 1
+        self._absorb(found.V, last.image)
+        return False
+
+    def _grow(self) -> None:
+        """One more block, one more read."""
+        width = self.plan.widths[self.step]
+        if self.used == 0:
+            X = orthonormalize(self.draw(width))
+        else:
+            newest = self.Z[:, -self.newest :][:, :width]
+            width = min(width, self.side - self.used)
+            X = extend_basis(self.K, self._widened(newest[:, :width], width), self.draw)
+        self._append(X, self.reader.gram_times(X))
+        self.step += 1
+        self._rate()
+        log.info(
+            "%s: read %d, rank %s, %.1e expected",
+            self.plan.tall.name,
+            self.reader.reads,
+            self.k,
+            self.expected,
+        )
+        self.saturated = self.used >= self.side
+
+    def _widened(self, X: np.ndarray, width: int) -> np.ndarray:
+        """Fresh random columns where a block is to be wider than the newest image."""
+        return (
+            X if X.shape[1] == width else np.concatenate([X, self.draw(width - X.shape[1])], axis=1)
+        )
+
+    def _append(self, X: np.ndarray, Z: np.ndarray) -> None:
+        new = slice(self.used, self.used + X.shape[1])
+        self._K[:, new], self._Z[:, new] = X, Z
+        self.used, self.newest = new.stop, X.shape[1]
+        self.G = _bordered(self.G, adjoint(self.K) @ Z)
+        self.H = _bordered(self.H, adjoint(self.Z) @ Z)
+
+    def _rate(self) -> None:
+        """Ritz values of the basis, how far the newest step moved them, and what one more read may leave."""
+        values, vectors = np.linalg.eigh(hermitian(self.G))
+        self.theta, self.P = np.maximum(values[::-1], 0), vectors[:, ::-1]
+        before = self.g
+        self.k = k = self.plan.target.choose(np.sqrt(self.theta), self.reader.norm_squared)
+        self.g, self.R = self._half_step(self.plan.last_width(k or self.used))
+        if k is None or k > len(self.g):
+            self.expected = inf
+            return
+        unit = _unit(self.g, k)
+        half = max(0.0, float(np.max(self.g[:k] - self.theta[:k]))) / unit
+        if half * unit <= self._noise():
+            self.gains.append(inf)
+            self.expected = 0.0
+        elif len(before) < k:
+            self.gains.append(inf)
+            self.expected = FIRST_GAIN * half if self.plan.warm else inf
+        else:
+            self.gains.append(float(np.max(self.g[:k] - before[:k])) / unit)
+            rest = max(float(np.max(self.theta[:k] - before[:k])) / unit, 1e-300)
+            self.expected = half * min(1.0, half / rest)
+
+    def _half_step(self, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Squared singular values g of ``B = U^H A`` for an orthonormal basis U of ``A K``, and R with ``V = Z R``.
+
+        ``B^H = Z P theta^{-1/2}``: half a step better than K P (Tropp and Webber 2023, section 5.2). Ritz values below
+        rounding are left out, as the division would amplify noise.
+        """
+        clear = int(np.count_nonzero(self.theta > CLEAR * self._eps() * self.theta[0]))
+        kept = min(clear, 2 * width)
+        scaled = self.P[:, :kept] / np.sqrt(self.theta[:kept])
+        g, W = np.linalg.eigh(hermitian(adjoint(scaled) @ (self.H @ scaled)))
+        return np.maximum(g[::-1], 0), scaled @ W[:, ::-1]
+
+    def _ritz_vectors(self, width: int) -> np.ndarray:
+        """The `width` leading right vectors; below rounding those of K itself."""
+        clear = min(width, self.R.shape[1], int(np.count_nonzero(self.g > self._noise())))
+        rest = self.K @ self.P[:, self.R.shape[1] :]
+        fresh = partial(_fill, self.K.shape[0], self.plan.wide)
+        if clear == 0:
+            return orthonormalize(self.K @ self.P[:, :width])
+        V = self.Z @ (self.R[:, :clear] / np.sqrt(self.g[:clear]))
+        V = extend_basis(V[:, :0], V, fresh)
+        if V.shape[1] < width:
+            V = np.concatenate([V, extend_basis(V, rest, fresh)[:, : width - V.shape[1]]], axis=1)
         return V
-    rest = K @ vectors[:, clear:]
-    return np.concatenate(
-        [V, extend_basis(V, rest, partial(_no_more, rest))[:, : width - V.shape[1]]], axis=1
-    )
+
+    def _estimate(self, last: Factors) -> float:
+        """Estimated ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` of the factors of the last read."""
+        k = len(last.s)
+        f, y = last.s**2, last.before**2
+        if k > len(self.g) or len(y) < k:
+            return inf
+        unit = _unit(self.g, k)
+        first, second = (float(np.max(step)) / unit for step in (y[:k] - self.g[:k], f - y[:k]))
+        if max(first, second) * unit <= self._noise():
+            return 0.0 if second <= 0 else second
+        rate = min(SLOWEST, max(0.0, second / first) if first > 0 else SLOWEST)
+        rate = rate ** (1 / 2 if len(self.gains) > 1 or self.plan.warm else 1 / 3)
+        estimate = second * rate / (1 - rate)
+        whole, gain = self.gains[-1], first + second
+        if np.isfinite(whole) and gain > SUBLINEAR * whole:
+            estimate = max(estimate, len(self.gains) / 2 * whole - gain)
+        return estimate
+
+    def _absorb(self, V: np.ndarray, image: np.ndarray) -> None:
+        """Extend the basis by what is new in a rejected V with its image ``A^H A V``."""
+        C = adjoint(self.K) @ V
+        N, Z = V - self.K @ C, image - self.Z @ C
+        squares, E = np.linalg.eigh(hermitian(adjoint(N) @ N))
+        E = E[:, squares > NOVEL**2] / np.sqrt(squares[squares > NOVEL**2])
+        E = E[:, : min(E.shape[1], self.side - self.used, self._K.shape[1] - self.used)]
+        if E.shape[1]:
+            self._append(N @ E, Z @ E)
+            self._rate()
+
+    def _noise(self) -> float:
+        return NOISE * self._eps() * float(self.theta[0])
+
+    def _eps(self) -> float:
+        return float(np.finfo(self.plan.work).eps)
 
 
-def _no_more(rest: np.ndarray, count: int) -> np.ndarray:
-    """Replacement columns where Ritz vectors coincide: any will do, they stand for singular values of 0."""
-    return gaussian(0, rest.shape[0], count, dtype=rest.dtype, first_column=2**20)
+def _unit(g: np.ndarray, k: int) -> float:
+    """``s_{k+1}^2``, as far as it is known."""
+    following = float(g[k] if k < len(g) else g[-1])
+    return following if following > 0 else 1e-300
 
 
-def _next_block(K: np.ndarray, image: np.ndarray, width: int, draw: Draw) -> np.ndarray:
-    """The newest image, made orthogonal to the basis; fresh random columns where the block is to be wider."""
-    X = image[:, :width]
-    if width > X.shape[1]:
-        X = np.concatenate([X, draw(width - X.shape[1])], axis=1)
-    return extend_basis(K, X, draw)
+def _fill(rows: int, dtype: np.dtype, count: int) -> np.ndarray:
+    """Columns in the place of Ritz vectors that coincide: any will do, they stand for singular values of 0."""
+    return gaussian(0, rows, count, dtype=dtype, first_column=2**20)
 
 
 def _bordered(G: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """G with the new columns ``K^H Z_new``, and their adjoint as new rows."""
+    """G with the new columns, and their adjoint as new rows."""
     old = G.shape[0]
     out = np.empty((new.shape[0], new.shape[0]), new.dtype)
     out[:old, :old] = G
     out[:, old:] = new
     out[old:, :old] = adjoint(new[:old])
     return out
-
-
-def _eps(plan: Plan) -> float:
-    return float(np.finfo(plan.work).eps)
-
-
-def _largest_change(values: np.ndarray, before: np.ndarray, k: int | None) -> float:
-    """Largest move of the first k squared Ritz values since the last read; infinite while there was none."""
-    if k is None or len(before) < k:
-        return np.inf
-    return float(np.max(np.abs(values[:k] - before[:k])))
-
-
-def _estimate(values: np.ndarray, change: float, last: float, k: int | None) -> float:
-    """Estimated error of the first k squared Ritz values over ``s_{k+1}^2``.
-
-    The change stands for the error one step earlier. Where changes shrink slowly, what is still to come may exceed the
-    last one: rho / (1 - rho) of it as of a geometric series, and that twice, because rho itself wavers.
-    """
-    if k is None or not np.isfinite(change):
-        return np.inf
-    following = values[k] if k < len(values) else values[-1]
-    if following <= 0:
-        return 0.0 if change == 0 else np.inf
-    rho = min(change / last, SLOWEST) if 0 < last < np.inf else 0.0
-    return change / following * max(1.0, 2 * rho / (1 - rho))
-
-
-def _settled(plan: Plan, values: np.ndarray, change: float, k: int | None) -> bool:
-    """Whether rounding is all that still moves the values (exactly low rank, or a tolerance below rounding)."""
-    return k is not None and change <= NOISE * _eps(plan) * values[0]

@@ -127,5 +127,6 @@ def _cholesky_qr2(X: Any) -> Any:
         )
         if not bool(xp.min(diagonal) > SAFE_DIAGONAL * xp.max(diagonal)):
             return None
-        X = adjoint(xp.linalg.solve(L, adjoint(X)))
+        # L is well conditioned here, and a product with its inverse is many times faster than a general solve.
+        X = X @ adjoint(xp.linalg.inv(L))
     return X

@@ -1,7 +1,8 @@
 """What is done with one panel, and with one group of panels: the tasks that an engine runs.
 
 Tasks are frozen dataclasses of plain data, so they pickle to other processes; they hold the source's description,
-never the matrix.
+never the matrix. Products with a panel are taken in slices of a few megabytes, which stay in the last-level cache from
+``Y = P X`` to ``Y^H P``.
 """
 
 import math
@@ -11,22 +12,24 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from svdflow.backend import linalg_errors, namespace, to_numpy
+from svdflow.backend import array_namespace, device_of, to_numpy
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.plan import Plan
 from svdflow.matrix.panels import name_rows
 from svdflow.matrix.sources import MatrixSource
 
 Bounds = tuple[tuple[int, int], ...]
-SQUARE_BLOCK = 2**14  # entries squared in float64 at a time; stays in cache, and short sums round little
+SLICE_BYTES = 4 * 2**20  # of a panel, as it is computed with
+SQUARE_BLOCK = 2**12  # entries whose squares are summed at a time in their own precision
+SAFE_NORM = {4: (1e-20, 1e30), 8: (1e-200, 1e200)}  # of squares, by bytes of a real number
 
 
 @dataclass(frozen=True)
 class Panels:
     """The tall matrix, panel by panel, as it is computed with: converted, scaled and centred.
 
-    `shift` (n,) is subtracted from every row: a pilot mean in the first read, so that the rank-one correction for the
-    rest of the mean does not cancel digits.
+    `shift` (n,) is subtracted from every row: a pilot mean, so that the rank-one correction for the rest of the mean
+    does not cancel digits.
     """
 
     source: MatrixSource
@@ -55,40 +58,38 @@ class Panels:
     def rescaled(self, scale: float) -> "Panels":
         return replace(self, scale=scale, shift=None if self.shift is None else self.shift * scale)
 
-    def load(self, start: int, stop: int, dtype: np.dtype) -> "Panel":
-        """Read one panel and convert it."""
-        return self.panel(self.source.read(start, stop), dtype)
-
     def panel(self, block: Any, dtype: np.dtype) -> "Panel":
         """Convert, scale and centre rows as they were read."""
-        xp = namespace(self.backend)
         if sp.issparse(block):
-            block = (
-                block.astype(dtype) * dtype.type(self.scale)
-                if self.scale != 1
-                else block.astype(dtype, copy=False)
-            )
-            mean = (
-                np.asarray(block.sum(axis=1, dtype=self.wide)).reshape(-1) / block.shape[1]
-                if self.center == "rows"
-                else None
-            )
+            block = block.astype(dtype, copy=False)
+            block = block * dtype.type(self.scale) if self.scale != 1 else block
+            mean = None
+            if self.center == "rows":
+                mean = np.asarray(block.sum(axis=1, dtype=self.wide)).reshape(-1) / block.shape[1]
             return Panel(block, mean, None)
-        block = (
-            xp.asarray(block, dtype=dtype) if self.backend != "numpy" else np.asarray(to_numpy(block), dtype)
-        )
+        device = device_of(self.backend)
+        block = converted(block, dtype)
         if self.scale != 1:
-            block = block * dtype.type(self.scale)
+            block = block * self.scale
         mean = None
         if self.center == "rows":
-            wide = xp.astype(block, self.wide, copy=False)
-            mean = to_numpy(xp.mean(wide, axis=1))
+            wide = converted(block, self.wide)
+            mean = device.get(device.xp.sum(wide, axis=1)) / wide.shape[1]
             if not np.isfinite(mean).all():  # perhaps only the sum overflows
-                mean = to_numpy(xp.sum(wide / wide.shape[1], axis=1))
-            block = block - xp.astype(xp.asarray(mean), dtype)[:, None]
+                mean = device.get(device.xp.sum(wide / wide.shape[1], axis=1))
+            block = block - device.put(mean.astype(dtype))[:, None]
         if self.shift is not None:
-            block = block - xp.astype(xp.asarray(self.shift), dtype)
+            block = block - device.put(self.shift.astype(dtype))
         return Panel(block, None, mean)
+
+    def slices(self, start: int, stop: int, dtype: np.dtype) -> list[tuple[int, int]]:
+        """Rows of a dense panel in slices of 4 MB; a sparse one is light as it is."""
+        if self.source.sparse:
+            return [(start, stop)]
+        height = max(64, SLICE_BYTES // (self.source.shape[1] * dtype.itemsize))
+        number = max(1, round((stop - start) / height))
+        cuts = [start + (stop - start) * i // number for i in range(number + 1)]
+        return list(zip(cuts[:-1], cuts[1:], strict=True))
 
 
 @dataclass(frozen=True)
@@ -109,16 +110,16 @@ class Panel:
         return Y if self.pending_mean is None else Y - np.outer(self.pending_mean, X.sum(axis=0))
 
     def adjoint_times(self, Y: Any) -> Any:
-        """``P^H Y``, shape (n, b)."""
+        """``Y^H P``, shape (b, n): the adjoint of ``P^H Y``, which needs no conjugated copy of P."""
         if sp.issparse(self.block):
-            Z = (self.block.conj().T if self.block.dtype.kind == "c" else self.block.T) @ Y
-            return Z if self.pending_mean is None else Z - self.pending_mean.conj() @ Y
-        return adjoint_product(self.block, Y)
+            Z = adjoint((self.block.conj().T if self.block.dtype.kind == "c" else self.block.T) @ Y)
+            return Z if self.pending_mean is None else Z - (self.pending_mean @ Y.conj())[:, None]
+        return adjoint(Y) @ self.block
 
     def gram(self) -> Any:
         """``P^H P``, dense, shape (n, n)."""
         if not sp.issparse(self.block):
-            return adjoint_product(self.block, self.block)
+            return adjoint(self.block) @ self.block
         gram = (self.block.conj().T @ self.block).toarray()
         if self.pending_mean is None:
             return gram
@@ -132,53 +133,89 @@ class Panel:
         return block if self.pending_mean is None else block - self.pending_mean[:, None]
 
     def column_sums(self, wide: np.dtype) -> np.ndarray:
-        sums = self.block.sum(axis=0, dtype=wide)
-        return np.asarray(sums).reshape(-1) if sp.issparse(self.block) else to_numpy(sums)
+        if sp.issparse(self.block):
+            return np.asarray(self.block.sum(axis=0, dtype=wide)).reshape(-1)
+        xp = array_namespace(self.block)
+        return to_numpy(xp.sum(self.block, axis=0, dtype=getattr(xp, wide.name)))
+
+    def part(self, start: int, stop: int) -> "Panel":
+        """Some of its rows."""
+        if (start, stop) == (0, self.block.shape[0]):
+            return self
+        cut = [None if mean is None else mean[start:stop] for mean in (self.pending_mean, self.taken_mean)]
+        return Panel(self.block[start:stop], *cut)
 
 
-def adjoint_product(P: Any, Y: Any) -> Any:
-    """``P^H Y`` without a conjugated copy of P: for complex entries as ``(Y^H P)^H``."""
-    return adjoint(adjoint(Y) @ P) if "complex" in str(P.dtype) else P.T @ Y
+class Products:
+    """``Y = P X`` and the sum of ``Y^H P`` over the slices of a group, on NumPy in buffers that are used again."""
+
+    def __init__(self, X: Any, wide: np.dtype) -> None:
+        self.X, self.wide = X, wide
+        self.total: Any = None
+        self._in_place = isinstance(X, np.ndarray)
+        self._Y: Any = None
+        self._part: Any = None
+
+    def times(self, panel: Panel) -> Any:
+        """``P X``, shape (h, b); on NumPy the next call overwrites it."""
+        if not self._in_place or sp.issparse(panel.block):
+            return panel.times(self.X)
+        height = panel.block.shape[0]
+        if self._Y is None or len(self._Y) < height:
+            self._Y = np.empty((height, self.X.shape[1]), self.X.dtype)
+        return np.matmul(panel.block, self.X, out=self._Y[:height])
+
+    def add(self, panel: Panel, Y: Any) -> None:
+        """Add ``Y^H P`` to the total, shape (b, n)."""
+        if self._in_place and not sp.issparse(panel.block):
+            if self._part is None:
+                self._part = np.empty((Y.shape[1], panel.block.shape[1]), Y.dtype)
+            self.put(np.matmul(adjoint(Y), panel.block, out=self._part))
+        else:
+            self.put(panel.adjoint_times(Y))
+
+    def put(self, part: Any) -> None:
+        """Add a part in the precision of sums."""
+        if self.total is None:
+            self.total = converted(part, self.wide, copy=True)
+        elif isinstance(part, np.ndarray):
+            self.total += part
+        else:
+            self.total = self.total + converted(part, self.wide)
 
 
-def fused_product(panel: Panel, X: Any, xp: Any) -> tuple[Any, float]:
-    """``P^H (P X)``, shape (n, b), from one load of the panel, as a product and a power of two to multiply by.
-
-    The middle factor is scaled by a power of two to size one, so that float32 neither overflows at entries of
-    1e30 nor vanishes at 1e-30; the power is put back in the precision of the sums.
-    """
-    Y = panel.times(X)
-    top = float(xp.max(xp.abs(Y)))
-    if 0 < top < float("inf") and not 2.0**-20 < top < 2.0**20:
-        power = float(2.0 ** np.floor(np.log2(top)))
-        return panel.adjoint_times(Y * xp.asarray(1 / power, dtype=Y.dtype)), power
-    return panel.adjoint_times(Y), 1.0
+def converted(array: Any, dtype: np.dtype, *, copy: bool = False) -> Any:
+    """The array in a NumPy dtype's counterpart of its own library."""
+    xp = array_namespace(array)
+    return xp.astype(array, getattr(xp, dtype.name), copy=copy)
 
 
-def square_norm(block: Any) -> float:
-    """``||P||_F^2``, summed in float64."""
+def square_norm(block: Any, exact: bool = True) -> float:
+    """``||P||_F^2``, its terms added in float64; or in the precision of P by runs of 4096, which is quicker."""
     if sp.issparse(block):
         block = block.data
     if not isinstance(block, np.ndarray):
-        xp = namespace("cupy")
-        return float(xp.sum(xp.abs(block).astype(xp.float64) ** 2))
+        xp = array_namespace(block)
+        size = xp.abs(block)
+        size = xp.astype(size, xp.float64) if exact else size
+        return float(xp.sum(size * size))
     flat = block.ravel(order="K")
-    double = np.complex128 if flat.dtype.kind == "c" else np.float64
+    double = np.dtype(np.complex128 if flat.dtype.kind == "c" else np.float64)
     parts = []
     for start in range(0, flat.size, SQUARE_BLOCK):
-        part = flat[start : start + SQUARE_BLOCK].astype(double, copy=False)
+        part = flat[start : start + SQUARE_BLOCK]
+        part = part.astype(double, copy=False) if exact else part
         parts.append(float(np.vdot(part, part).real))
     return math.fsum(parts) if np.isfinite(parts).all() else float(np.sum(parts))
 
 
 @dataclass(frozen=True)
-class Sums:
-    """What a read adds up over panels. All but `product` come with the first read only.
+class Facts:
+    """What is known of a matrix besides products: summed over panels.
 
     `non_finite` is the complaint about the lowest panel with NaN or infinity; where there is one, the rest is void.
     """
 
-    product: Any
     norm_squared: float = 0.0
     uncentred: float = 0.0
     peak: float = 0.0
@@ -186,13 +223,12 @@ class Sums:
     row_means: Any = None
     non_finite: str | None = None
 
-    def plus(self, other: "Sums") -> "Sums":
+    def plus(self, other: "Facts") -> "Facts":
         # Groups are combined in the order of their rows, so the left complaint is the lower one.
         for part in (self, other):
             if part.non_finite is not None:
                 return part
-        return Sums(
-            self.product + other.product,
+        return Facts(
             self.norm_squared + other.norm_squared,
             self.uncentred + other.uncentred,
             max(self.peak, other.peak),
@@ -201,104 +237,125 @@ class Sums:
         )
 
 
+def facts_of(panels: Panels, panel: Panel, start: int, dtype: np.dtype) -> Facts:
+    """Norm, mean and finiteness of one panel, at the speed of its own precision."""
+    norm = square_norm(panel.block, exact=dtype == panels.wide)
+    low, high = SAFE_NORM[np.finfo(dtype).dtype.itemsize]
+    peak = 0.0
+    if not low < norm < high:
+        values = to_numpy(panel.block.data if sp.issparse(panel.block) else panel.block)
+        if not np.isfinite(values).all():
+            return Facts(non_finite=_where(panels, panel, start))
+        peak = float(np.abs(values).max(initial=0.0))
+    uncentred = norm
+    if panel.pending_mean is not None:
+        norm -= panel.block.shape[1] * float(np.vdot(panel.pending_mean, panel.pending_mean).real)
+    sums = panel.column_sums(panels.wide) if panels.center == "columns" else None
+    return Facts(norm, uncentred, max(peak, min(norm, high) ** 0.5), sums, panel.mean)
+
+
+def _where(panels: Panels, panel: Panel, start: int) -> str:
+    block = panel.block.toarray() if sp.issparse(panel.block) else to_numpy(panel.block)
+    bad = np.flatnonzero(~np.isfinite(block).all(axis=1)) + start
+    return (
+        f"{panels.source.name}: NaN or infinity in {name_rows(bad, noun=panels.noun)} (counted from "
+        "0, first panel that has any); replace or drop such entries first"
+    )
+
+
+@dataclass(frozen=True)
+class Sums:
+    """``X^H A^H A`` of one group, shape (b, n), and the facts where they were asked for."""
+
+    product: Any
+    facts: Facts
+
+    def plus(self, other: "Sums") -> "Sums":
+        return Sums(self.product + other.product, self.facts.plus(other.facts))
+
+
 @dataclass(frozen=True)
 class FusedRead:
-    """Task: the part of ``A^H A X`` (of ``A^H A`` without X) that one group of panels adds."""
+    """Task: the part of ``X^H A^H A`` (of ``A^H A`` without X) that one group of panels adds."""
 
     panels: Panels
     X: np.ndarray | None
     first: bool
 
     def __call__(self, group: Bounds) -> Sums:
-        xp = namespace(self.panels.backend)
-        X = None if self.X is None else xp.asarray(self.X.astype(self.panels.work, copy=False))
-        product, first = None, Sums(0.0)
-        with linalg_errors(self.panels.backend), np.errstate(over="ignore", invalid="ignore"):
-            for start, stop in group:
-                block = self.panels.source.read(start, stop)
-                panel = self.panels.panel(block, self.panels.work)
+        device = device_of(self.panels.backend)
+        work, wide = self.panels.work, self.panels.wide
+        X = None if self.X is None else device.put(np.ascontiguousarray(self.X, work))
+        products = Products(X, wide)
+        facts = None
+        with device.errors(), np.errstate(over="ignore", invalid="ignore"):
+            for (start, stop), block in zip(group, device.feed(self.panels.source.read, group), strict=True):
+                panel = self.panels.panel(block, work)
                 if self.first:
-                    facts = self._facts(self._certain(block, panel), start)
-                    if facts.non_finite is not None:
-                        return facts
-                    first = facts if start == group[0][0] else first.plus(facts)
-                part, power = (panel.gram(), 1.0) if X is None else fused_product(panel, X, xp)
-                part = xp.astype(xp.asarray(part), self.panels.wide, copy=False)
-                part = part if power == 1.0 else part * power
-                product = part if product is None else product + part
-        return replace(first, product=to_numpy(product))
-
-    def _certain(self, block: Any, panel: Panel) -> Panel:
-        """The panel whose norm and mean are exact: where centring rounds in float32, another one in float64."""
-        rounds = self.panels.center is not None and self.panels.work != self.panels.wide
-        return self.panels.panel(block, self.panels.wide) if rounds else panel
-
-    def _facts(self, panel: Panel, start: int) -> Sums:
-        """Norm, mean and finiteness of one panel."""
-        norm = square_norm(panel.block)
-        peak = 0.0
-        values = panel.block.data if sp.issparse(panel.block) else panel.block
-        if not 1e-40 < norm < 1e60:
-            host = to_numpy(values)
-            if not np.isfinite(host).all():
-                return Sums(0.0, non_finite=self._where(panel, start))
-            peak = float(np.abs(host).max(initial=0.0))
-        uncentred = norm
-        if panel.pending_mean is not None:
-            norm -= panel.block.shape[1] * float(np.vdot(panel.pending_mean, panel.pending_mean).real)
-        sums = panel.column_sums(self.panels.wide) if self.panels.center == "columns" else None
-        return Sums(0.0, norm, uncentred, max(peak, min(norm, 1e60) ** 0.5), sums, panel.mean)
-
-    def _where(self, panel: Panel, start: int) -> str:
-        block = panel.block.toarray() if sp.issparse(panel.block) else to_numpy(panel.block)
-        bad = np.flatnonzero(~np.isfinite(block).all(axis=1)) + start
-        return (
-            f"{self.panels.source.name}: NaN or infinity in {name_rows(bad, noun=self.panels.noun)} (counted from "
-            "0, first panel that has any); replace or drop such entries first"
-        )
+                    found = facts_of(self.panels, panel, start, work)
+                    if found.non_finite is not None:
+                        return Sums(0.0, found)
+                    facts = found if facts is None else facts.plus(found)
+                if X is None:
+                    products.put(panel.gram())
+                    continue
+                for low, high in self.panels.slices(start, stop, work):
+                    part = panel.part(low - start, high - start)
+                    products.add(part, products.times(part))
+        return Sums(device.get(products.total), facts or Facts())
 
 
 @dataclass(frozen=True)
 class LastSums:
-    """``W = A^H A V`` and the triangular factor of ``A V``."""
+    """``V^H A^H A`` and the triangular factor of ``A V``; norms where they were still to be had exactly."""
 
-    W: np.ndarray
+    product: np.ndarray
     R: np.ndarray
+    facts: Facts
 
     def plus(self, other: "LastSums") -> "LastSums":
-        return LastSums(self.W + other.W, triangle(self.R, other.R))
+        return LastSums(
+            self.product + other.product, triangle(self.R, other.R), self.facts.plus(other.facts)
+        )
 
 
 @dataclass(frozen=True)
 class LastRead:
-    """Task: ``Y = A V`` of one group, written to `scratch`; adds ``A^H Y`` and the triangular factor of Y.
+    """Task: ``Y = A X`` of one group, its first columns written to `scratch`; adds ``Y^H A`` and their triangle.
 
-    In double precision whatever the panels are, so singular values and errors are exact to float64 for
-    the V that came out of the iteration. `mean` is what is left of the column means after the panels' shift.
+    `dtype` is the precision of products. `mean` is what is left of the column means after the panels' shift.
     """
 
     panels: Panels
-    V: np.ndarray
+    X: np.ndarray
+    kept: int
     mean: np.ndarray | None
     scratch: Any
+    dtype: np.dtype
 
     def __call__(self, group: Bounds) -> LastSums:
-        xp = namespace(self.panels.backend)
-        V = xp.asarray(self.V)
-        total: Any = None
-        mean_V = None if self.mean is None else self.mean @ self.V
-        with linalg_errors(self.panels.backend):
-            for start, stop in group:
-                panel = self.panels.load(start, stop, self.panels.wide)
-                Y = panel.times(V)
-                if mean_V is not None:
-                    Y = Y - xp.asarray(mean_V)
-                # The mean's part of A^H Y is conj(mean) times the column sums of Y, which a centred Y does not have.
-                W, Y = to_numpy(panel.adjoint_times(Y)), to_numpy(Y)
-                self.scratch.write(start, Y)
-                part = LastSums(W, triangle(Y))
-                total = part if total is None else total.plus(part)
-        return total
+        device = device_of(self.panels.backend)
+        wide = self.panels.wide
+        products = Products(device.put(np.ascontiguousarray(self.X, self.dtype)), wide)
+        mean_X = None if self.mean is None else device.put((self.mean @ self.X).astype(self.dtype))
+        R, facts = None, Facts()
+        with device.errors():
+            for (start, stop), block in zip(group, device.feed(self.panels.source.read, group), strict=True):
+                panel = self.panels.panel(block, self.dtype)
+                if self.dtype == wide != self.panels.work:
+                    found = facts_of(self.panels, panel, start, wide)
+                    facts = found if start == group[0][0] else facts.plus(found)
+                for low, high in self.panels.slices(start, stop, self.dtype):
+                    part = panel.part(low - start, high - start)
+                    Y = products.times(part)
+                    if mean_X is not None:
+                        Y = Y - mean_X
+                    # The mean's part of Y^H A is the column sums of Y, which a centred Y does not have.
+                    products.add(part, Y)
+                    rows = device.get(Y[:, : self.kept]).astype(wide)
+                    self.scratch.write(low, rows)
+                    R = triangle(rows) if R is None else triangle(R, rows)
+        return LastSums(device.get(products.total), R, facts)
 
 
 @dataclass(frozen=True)
@@ -309,11 +366,12 @@ class TriangularRead:
     mean: np.ndarray | None
 
     def __call__(self, group: Bounds) -> np.ndarray:
+        device = device_of(self.panels.backend)
         R: Any = None
-        for start, stop in group:
-            block = self.panels.load(start, stop, self.panels.wide).dense()
-            block = block if self.mean is None else block - self.mean
-            R = triangle(block) if R is None else triangle(R, block)
+        for block in device.feed(self.panels.source.read, group):
+            rows = self.panels.panel(block, self.panels.wide).dense()
+            rows = rows if self.mean is None else rows - self.mean
+            R = triangle(rows) if R is None else triangle(R, rows)
         return R
 
 

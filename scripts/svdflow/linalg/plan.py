@@ -23,11 +23,13 @@ GRAM_SIDE, GRAM_LARGEST = 256, 4096
 GRAM_OPEN = 1536  # where the rank is not known beforehand, one read that tells everything is worth more
 GRAM_WORK = 4e9  # m n^2; about 0.2 s on one core
 GRAM_BLOCKS = 2.5  # Krylov spaces of this many blocks fill the side anyway
-OVERSAMPLING, WIDENING = 10, 0.5  # block width k + max(10, k / 2): Feng, Yu, Xie 2024 (dashSVD) take k / 2
+OVERSAMPLING, WIDENING = 10, 0.25  # of the block width over k
 FIRST_BLOCK, LARGEST_BLOCK = 32, 256  # where the rank is not known beforehand
 MAX_READS, RSVD_READS = 16, 6
 GROUPS, GROUP_BYTES = 32, 256 * 2**20
-FINAL_EXTRA = 8  # Ritz vectors beyond k that the last read carries along
+FINAL_EXTRA = 4  # Ritz vectors beyond k that the last read carries along, at least
+PROBE_COLUMNS = 10  # random columns that it carries for the spectral certificate
+LANES = 16  # columns that matrix products like to have in multiples
 
 
 class MemoryLimitError(MemoryError):
@@ -76,6 +78,12 @@ class Plan:
     tol: float
     center: str | None  # None, "columns" or "rows" of `tall`
 
+    warm: bool = False
+
+    def last_width(self, k: int) -> int:
+        """Ritz vectors of the last read for rank k: its products are a multiple of 16 wide, probes included."""
+        return -(-(k + FINAL_EXTRA + PROBE_COLUMNS) // LANES) * LANES - PROBE_COLUMNS
+
     @property
     def panel_height(self) -> int:
         return max(stop - start for start, stop in self.bounds)
@@ -94,7 +102,7 @@ class Plan:
         panel = self.panel_height * (n * (entry + self.tall.itemsize) + 3 * width * wide)
         sums = n * width * wide * (2 * min(threads, len(self.groups)) + 6)
         k = self.target.rank or min(n, sum(self.widths))
-        factor = 2 * m * (k + FINAL_EXTRA) * output if keep_factor else 0
+        factor = 2 * m * (k + FINAL_EXTRA + LANES) * output if keep_factor else 0
         return int(basis + sums + min(threads, len(self.groups)) * panel + factor + 3 * k * n * wide)
 
 
@@ -179,7 +187,8 @@ def _single(dtype: np.dtype) -> bool:
 
 
 def _first_width(rank: int) -> int:
-    return rank + max(OVERSAMPLING, int(WIDENING * rank))
+    """About k + max(10, k / 4), as a multiple of 16."""
+    return -(-(rank + max(OVERSAMPLING, int(WIDENING * rank))) // LANES) * LANES
 
 
 def _block_widths(side: int, target: Target, block_size: int | None, max_reads: int) -> tuple[int, ...]:

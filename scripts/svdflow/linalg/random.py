@@ -12,7 +12,7 @@ TILE_ROWS = 4096
 BLOCK_COLUMNS = 16
 
 # Domains keep matrices that are drawn for different ends independent of each other.
-BASIS, COMPLETION = 0, 1
+BASIS, COMPLETION, PROBES = 0, 1, 2
 
 
 def gaussian(

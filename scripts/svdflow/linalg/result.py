@@ -64,6 +64,9 @@ class SVDInfo:
     dtype: str
     frobenius_resolution: float = 0.0
     relative_error: float = 0.0
+    spectral_error: float = 0.0
+    spectral_kind: str = "exact"
+    spectral_failure: float = 0.0
     backend: str = "numpy"
     block_size: int = 0
     panel_height: int = 0

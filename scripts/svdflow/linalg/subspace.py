@@ -1,18 +1,19 @@
 """The search for right singular subspaces: what every method shares, and what it finds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
 from svdflow.engine import Engine
 from svdflow.linalg.orthonormal import adjoint
-from svdflow.linalg.panelwork import FusedRead, Panels, Sums, TriangularRead, triangle
+from svdflow.linalg.panelwork import SAFE_NORM, FusedRead, Panels, Sums, TriangularRead, triangle
 from svdflow.linalg.plan import Plan
 from svdflow.linalg.random import gaussian
 from svdflow.matrix.panels import NonFiniteError
 
-SAFE_SUM = (1e-200, 1e200)  # of squares; outside, the matrix is scaled by a power of two and read again
-SAFE_SINGLE = (1e-40, 1e60)  # where products are in float32
 LARGEST_POWER = {
     4: 100,
     8: 1000,
@@ -40,7 +41,29 @@ class Subspace:
     row_means: np.ndarray | None
     estimate: float = 0.0
     spectrum: np.ndarray | None = None
+    captured: float = np.inf  # energy of the wanted triplets, as far as the search saw it
     rank: int | None = None  # where all singular values were known to choose it by
+
+
+class Search(Protocol):
+    """How a method is driven: propositions are made until one is accepted after its last read."""
+
+    def propose(self) -> Subspace: ...
+
+    def accepts(self, found: Subspace, last: Any) -> bool: ...
+
+
+class OneProposal:
+    """A method that knows when to stop before the last read: `find` makes its only proposition."""
+
+    def __init__(self, find: Callable[[Any, "Reader", int], Subspace], plan: Plan, reader: "Reader", seed: int):
+        self._find = partial(find, plan, reader, seed)
+
+    def propose(self) -> Subspace:
+        return self._find()
+
+    def accepts(self, found: Subspace, last: Any) -> bool:
+        return True
 
 
 def unit_scale(peak: float, dtype: np.dtype) -> float:
@@ -62,19 +85,24 @@ class Reader:
     def gram_times(self, X: np.ndarray | None) -> np.ndarray:
         """``A^H A X``, or ``A^H A`` without X, of the centred matrix."""
         if self.reads:
-            return self._centred(self._read(X, first=False).product, X)
+            return self._centred(adjoint(self._read(X, first=False).product), X)
         sums = self._read(X, first=True)
-        low, high = SAFE_SINGLE if self.plan.work.itemsize < self.plan.wide.itemsize else SAFE_SUM
-        if sums.peak > 0 and not low < sums.norm_squared < high:
-            self.panels = self.panels.rescaled(unit_scale(sums.peak, self.plan.work))
+        low, high = SAFE_NORM[np.finfo(self.plan.work).dtype.itemsize]
+        if sums.facts.peak > 0 and not low < sums.facts.norm_squared < high:
+            self.panels = self.panels.rescaled(unit_scale(sums.facts.peak, self.plan.work))
             sums = self._read(X, first=True)
-        self.norm_squared, self.uncentred, self.row_means = sums.norm_squared, sums.uncentred, sums.row_means
-        if sums.column_sums is not None:
+        facts = sums.facts
+        self.norm_squared, self.uncentred, self.row_means = (
+            facts.norm_squared,
+            facts.uncentred,
+            facts.row_means,
+        )
+        if facts.column_sums is not None:
             m = self.plan.tall.shape[0]
-            self.mean = sums.column_sums / m
+            self.mean = facts.column_sums / m
             # ||A - 1 mu^T||^2 = ||A||^2 - m |mu|^2
-            self.norm_squared = max(0.0, sums.norm_squared - m * float(np.vdot(self.mean, self.mean).real))
-        return self._centred(sums.product, X)
+            self.norm_squared = max(0.0, facts.norm_squared - m * float(np.vdot(self.mean, self.mean).real))
+        return self._centred(adjoint(sums.product), X)
 
     def triangle(self) -> np.ndarray:
         """R of a QR factorization of the centred matrix."""
@@ -99,8 +127,8 @@ class Reader:
     def _read(self, X: np.ndarray | None, *, first: bool) -> Sums:
         self.reads += 1
         sums = self.engine.reduce(FusedRead(self.panels, X, first), self.plan.groups, Sums.plus)
-        if sums.non_finite is not None:
-            raise NonFiniteError(sums.non_finite)
+        if sums.facts.non_finite is not None:
+            raise NonFiniteError(sums.facts.non_finite)
         return sums
 
     def _centred(self, Z: np.ndarray, X: np.ndarray | None) -> np.ndarray:

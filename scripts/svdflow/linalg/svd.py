@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,14 +20,14 @@ from svdflow.linalg.certificates import (
 from svdflow.linalg.finish import last_read
 from svdflow.linalg.full import full_svd, load_dense
 from svdflow.linalg.gram import gram_subspace
-from svdflow.linalg.krylov import krylov_subspace
+from svdflow.linalg.krylov import KrylovSearch
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.panelwork import Panels, square_norm
 from svdflow.linalg.plan import METHODS, Plan, Target, fit_threads, make_plan
 from svdflow.linalg.result import SVDInfo, SVDResult
 from svdflow.linalg.rsvd import power_subspace
 from svdflow.linalg.signs import phases
-from svdflow.linalg.subspace import Reader, Subspace, unit_scale
+from svdflow.linalg.subspace import OneProposal, Reader, Search, Subspace, unit_scale
 from svdflow.matrix.sources import MatrixSource, as_source
 from svdflow.plan.sizes import parse_size
 
@@ -34,7 +35,11 @@ log = logging.getLogger(__name__)
 
 DEFAULT_TOL = 1e-2
 MET = 1e-9  # of the error asked for: how far above it rounding may leave the one reached
-SEARCH = {"gram": gram_subspace, "krylov": krylov_subspace, "rsvd": power_subspace}
+SEARCH: dict[str, Callable[..., Search]] = {
+    "krylov": KrylovSearch,
+    "gram": partial(OneProposal, gram_subspace),
+    "rsvd": partial(OneProposal, power_subspace),
+}
 
 
 class RowWriter(Protocol):
@@ -202,14 +207,14 @@ def factorize(
     if plan.method == "full":
         return _delivered(_by_lapack(source, plan, center, seed), sink)
     reader = Reader(plan, Panels.of(plan, _backend_for(source, backend)), runner)
-    found = SEARCH[plan.method](plan, reader, seed)
-    return _finish(source, plan, found, runner, seed, sink, scratch, streamed)
+    search = SEARCH[plan.method](plan, reader, seed)
+    return _finish(source, plan, search, runner, seed, sink, scratch, streamed)
 
 
 def _finish(
     source: MatrixSource,
     plan: Plan,
-    found: Subspace,
+    search: Search,
     engine: Any,
     seed: int,
     sink: Sink | None,
@@ -217,9 +222,15 @@ def _finish(
     streamed: bool,
 ) -> SVDResult:
     """The last read, and everything in the orientation and scale of the caller's matrix."""
-    factors = last_read(
-        plan, found, engine, seed, on_disk=streamed, folder=folder, phase=None if plan.transposed else phases
+    read = partial(
+        last_read, plan, engine=engine, seed=seed, on_disk=streamed, folder=folder, phase=None if plan.transposed else phases
     )
+    found = search.propose()
+    factors = read(found)
+    while not search.accepts(found, factors):
+        factors.close()
+        found = search.propose()
+        factors = read(found)
     k, m = len(factors.s), plan.tall.shape[0]
     try:
         if streamed:
@@ -252,7 +263,7 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         )
     else:
         certificate = frobenius_certificate(
-            found.norm_squared, factors.s, output=plan.output, uncentred=found.uncentred
+            found.norm_squared, factors.s, output=plan.output, uncentred=found.uncentred, eps=float(np.finfo(factors.dtype).eps)
         )
     reason = found.reason
     if factors.numerical_rank < len(factors.s):
@@ -272,6 +283,9 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         frobenius_kind=certificate.kind,
         frobenius_resolution=certificate.resolution / scale,
         relative_error=certificate.relative,
+        spectral_error=factors.spectral.error / scale,
+        spectral_kind=factors.spectral.kind,
+        spectral_failure=factors.spectral.failure,
         shape=source.shape,
         dtype=str(source.dtype),
         backend=found.panels.backend,

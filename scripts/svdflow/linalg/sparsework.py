@@ -1,0 +1,133 @@
+"""Products with a sparse matrix in memory, a few columns of the block at a time.
+
+A product with a sparse matrix gathers rows of the block in no order, so what counts is that these rows stay in cache.
+A slice of the block whose rows fill one cache line does that: its products ``A X`` and ``A^H Y`` both run over the same
+CSR arrays (``A^H`` is their CSC reading), and the middle factor lives for one band of rows only. Slices do not depend
+on each other, so they are the tasks: no sums are shared, and any number of threads gives the same bits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse import _sparsetools
+
+from svdflow.engine import Engine
+
+LINE = 64  # bytes of a cache line: columns of a slice times the size of an entry
+BAND_ENTRIES = 8  # stored entries of a band per column of A: then adding up its product costs little beside it
+LEAST_BAND = 4096
+
+
+@dataclass(frozen=True)
+class SparseProducts:
+    """Products of a sparse matrix A (m, n) and of its adjoint with blocks of vectors.
+
+    Parameters
+    ----------
+    matrix : CSR matrix or array, shape (m, n)
+        A itself; its arrays are not copied. Of a wide matrix in CSC format the transpose is CSR at no cost.
+    work : dtype
+        Of the products: float32, float64, complex64 or complex128. Bands are summed in double precision whatever it
+        is, so single precision costs about ``eps sqrt(entries of a band in one column)``.
+    engine : Engine
+        Runs the slices; its tasks must see this process's memory.
+    """
+
+    matrix: Any
+    work: np.dtype
+    engine: Engine
+
+    @classmethod
+    def of_csc(cls, matrix: Any, work: np.dtype, engine: Engine) -> "SparseProducts":
+        """Products of ``matrix^H``, for a matrix in CSC format."""
+        rows = matrix.conj().T if matrix.dtype.kind == "c" else matrix.T
+        return cls(sp.csr_array(rows), work, engine)
+
+    @property
+    def wide(self) -> np.dtype:
+        return np.dtype(np.complex128 if self.work.kind == "c" else np.float64)
+
+    @property
+    def band_height(self) -> int:
+        """Rows of a band, a pure function of shape and number of entries."""
+        m, n = self.matrix.shape
+        return min(m, max(LEAST_BAND, -(-BAND_ENTRIES * n * m // max(1, self.matrix.nnz))))
+
+    def gram_times(self, X: np.ndarray) -> np.ndarray:
+        """``A^H (A X)`` in one read, shape (n, b), float64 or complex128; X of shape (n, b)."""
+        return self._by_slices(self._gram_slice, X, len(X))
+
+    def times(self, X: np.ndarray) -> np.ndarray:
+        """``A X``, shape (m, b), float64 or complex128; X of shape (n, b)."""
+        return self._by_slices(self._slice, X, self.matrix.shape[0])
+
+    def adjoint_times(self, Y: np.ndarray) -> np.ndarray:
+        """``A^H Y``, shape (n, b), float64 or complex128; Y of shape (m, b)."""
+        return self._by_slices(self._adjoint_slice, Y, self.matrix.shape[1])
+
+    @cached_property
+    def _entries(self) -> np.ndarray:
+        return self.matrix.data.astype(self.work, copy=False)
+
+    @cached_property
+    def _adjoint_entries(self) -> np.ndarray:
+        return self._entries.conj() if self.work.kind == "c" else self._entries
+
+    def _by_slices(self, task: Any, X: np.ndarray, rows: int) -> np.ndarray:
+        b = X.shape[1]
+        width = max(1, LINE // self.work.itemsize)
+        starts = range(0, b, width)
+        # Converted before the threads start, which would each do it.
+        _ = self._entries, self._adjoint_entries
+        out = np.empty((rows, b), self.wide, order="F")
+        results = self.engine.stream(partial(_cut_and_run, task, X, self.work, width), starts)
+        for start, part in zip(starts, results, strict=True):
+            out[:, start : start + width] = part
+        return out
+
+    def _bands(self) -> Iterator[tuple[int, int]]:
+        m, height = self.matrix.shape[0], self.band_height
+        return ((start, min(start + height, m)) for start in range(0, m, height))
+
+    def _gram_slice(self, X: np.ndarray) -> np.ndarray:
+        total = np.zeros(X.shape, self.wide)
+        for start, stop in self._bands():
+            total += self._add_adjoint(start, stop, self._rows(start, stop, X))
+        return total
+
+    def _slice(self, X: np.ndarray) -> np.ndarray:
+        return self._rows(0, self.matrix.shape[0], X)
+
+    def _adjoint_slice(self, Y: np.ndarray) -> np.ndarray:
+        total = np.zeros((self.matrix.shape[1], Y.shape[1]), self.wide)
+        for start, stop in self._bands():
+            total += self._add_adjoint(start, stop, Y[start:stop])
+        return total
+
+    def _rows(self, start: int, stop: int, X: np.ndarray) -> np.ndarray:
+        """Rows of ``A X``."""
+        n, b = X.shape
+        Y = np.zeros((stop - start, b), self.work)
+        A = self.matrix
+        # SciPy's own loops, which release the interpreter: its operators copy the band's arrays for every product.
+        _sparsetools.csr_matvecs(
+            stop - start, n, b, A.indptr[start : stop + 1], A.indices, self._entries, X.ravel(), Y.ravel()
+        )
+        return Y
+
+    def _add_adjoint(self, start: int, stop: int, Y: np.ndarray) -> np.ndarray:
+        """What rows ``start:stop`` add to ``A^H Y``."""
+        n, b = self.matrix.shape[1], Y.shape[1]
+        Z = np.zeros((n, b), self.work)
+        A = self.matrix
+        pointers, entries = A.indptr[start : stop + 1], self._adjoint_entries
+        _sparsetools.csc_matvecs(n, stop - start, b, pointers, A.indices, entries, Y.ravel(), Z.ravel())
+        return Z
+
+
+def _cut_and_run(task: Any, X: np.ndarray, work: np.dtype, width: int, start: int) -> np.ndarray:
+    return task(np.ascontiguousarray(X[:, start : start + width], work))
