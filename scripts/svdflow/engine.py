@@ -1,26 +1,36 @@
-"""Where panel work runs: dask's threaded scheduler with one BLAS thread a task, in a fixed order of sums.
+"""Where panel work runs: threads of this process or a dask cluster, in a fixed order of sums.
 
-The work is cut into groups whose number never depends on the workers, and the groups' results are combined
-by one fixed binary tree, named key by key in the dask graph. So a result has the same bits for one thread or
-many, under any dask scheduler, and after a worker was lost and its tasks ran again.
+The work is cut into groups whose number never depends on the workers, and the groups' results are combined by one
+fixed binary tree over their numbers. So a result has the same bits for one thread or many, under any dask scheduler,
+in any order of execution, and after a worker was lost and its tasks ran again.
 """
 
+import io
 import os
+import pickle
 import threading
+import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
-from itertools import count
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
-import dask
+import cloudpickle
 import dask.threaded
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+ATTEMPTS = 3  # at a read whose task was lost with the last worker that held it
 WINDOW = 2  # ordered results in flight per worker: one being computed, one waiting for its turn
+
+
+class Shared:
+    """Base of what a cluster is sent once, and not again with every read: matrices. It never changes."""
 
 
 class Engine:
@@ -32,8 +42,8 @@ class Engine:
         Tasks at a time. By default the cores this process may use, or OMP_NUM_THREADS where that is
         less, because Snakemake states a job's share there.
     get : callable, optional
-        A dask scheduler, ``get(graph, keys) -> results``: ``dask.get``, or the ``get`` of a
-        distributed client. By default dask's threaded scheduler.
+        A dask scheduler, ``get(graph, keys) -> results``, for instance ``dask.get``. By default threads of this
+        process, by dask's threaded scheduler.
     shared_memory : bool
         Whether tasks see this process's memory; then they may fill its arrays in place.
     """
@@ -47,51 +57,239 @@ class Engine:
         self.shared_memory = shared_memory
         self._get = get
 
-    def reduce(self, task: Callable[[T], R], items: Sequence[T], combine: Callable[[R, R], R]) -> R:
+    def reduce(
+        self,
+        task: Callable[[T], R],
+        items: Sequence[T],
+        combine: Callable[[R, R], R],
+        *,
+        backwards: bool = False,
+    ) -> R:
         """``task`` of each item, combined pairwise by a fixed binary tree over the item order.
 
         A partial result is released once it is combined, so about ``threads + log2(len(items))`` of them
         live at a time.
+
+        Parameters
+        ----------
+        backwards : bool
+            Run from the last item to the first: what the read before touched last may still be in cache. The sum
+            has the same bits. A scheduler given as `get` and a cluster run tasks in an order of their own.
         """
         with one_blas_thread():
-            if len(items) == 1:
-                return task(items[0])
-            graph: dict = {("task", 0, i): (_call, task, _Literal(item)) for i, item in enumerate(items)}
-            level, keys = 0, list(graph)
+            if self._get is None:
+                return self._reduce_here(task, items, combine, backwards)
+            graph, keys = self._leaves(task, items)
+            level = 0
             while len(keys) > 1:
                 level += 1
-                paired = [("sum", level, i) for i in range(len(keys) // 2)]
-                graph.update({key: (combine, keys[2 * i], keys[2 * i + 1]) for i, key in enumerate(paired)})
+                paired = [(keys[0][0], level, i) for i in range(len(keys) // 2)]
+                graph.update(
+                    {key: (_combined, combine, *keys[2 * i : 2 * i + 2]) for i, key in enumerate(paired)}
+                )
                 keys = paired + keys[2 * len(paired) :]
-            return self._run(graph, keys[0])
+            return self._get(graph, keys[0])
 
     def stream(self, task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """``task`` of each item, yielded in the order of the items, a bounded number in flight."""
-        step = self.threads * WINDOW
-        for start in range(0, len(items), step):
-            wave = items[start : start + step]
-            with one_blas_thread():
-                if len(wave) == 1:
-                    results = [task(wave[0])]
-                else:
-                    graph = {
-                        ("task", 0, start + i): (_call, task, _Literal(item)) for i, item in enumerate(wave)
-                    }
-                    results = list(self._run(graph, list(graph)))
-            results.reverse()
-            while results:  # give each up as it is handed over
-                yield results.pop()
+        if self._get is not None:
+            return self._stream_waves(task, items)
+        return self._stream_here(task, items) if self.threads > 1 else self._stream_alone(task, items)
 
     def with_threads(self, threads: int) -> "Engine":
         """The same engine with another number of threads."""
         return Engine(threads, get=self._get, shared_memory=self.shared_memory)
 
-    def _run(self, graph: dict, keys: Any) -> Any:
-        if self._get is not None:
-            return self._get(graph, keys)
-        if self.threads == 1:
-            return dask.get(graph, keys)
-        return dask.threaded.get(graph, keys, num_workers=self.threads)
+    def _reduce_here(
+        self, task: Callable[[T], R], items: Sequence[T], combine: Callable[[R, R], R], backwards: bool
+    ) -> R:
+        """Each thread takes the next item, and combines what that completes, until no item is left.
+
+        One dask task a thread, not one an item: dask needs 70 us for each, in which a thread may idle.
+        """
+        todo = deque(range(len(items)))
+        take = todo.pop if backwards else todo.popleft
+        sums = _Sums(len(items), combine)
+        failures: list[BaseException] = []
+
+        def take_turns() -> None:
+            while True:
+                try:
+                    number = take()
+                except IndexError:
+                    return
+                try:
+                    sums.add(number, task(items[number]))
+                except BaseException as error:  # raised below, when no thread is at work any more
+                    failures.append(error)
+                    todo.clear()
+
+        turns = {f"turns-{i}": (take_turns,) for i in range(min(self.threads, len(items)))}
+        try:
+            if len(turns) == 1:
+                take_turns()
+            else:
+                dask.threaded.get(turns, list(turns), pool=self._pool)
+        finally:
+            todo.clear()  # after an interrupt no thread goes on to another item
+        if failures:
+            raise failures[0]
+        return sums.total
+
+    def _stream_alone(self, task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        for item in items:
+            with one_blas_thread():
+                result = [task(item)]
+            yield result.pop()  # given up as it is handed over
+
+    def _stream_here(self, task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        running: deque = deque()
+        try:
+            with one_blas_thread():
+                for item in items:
+                    running.append(self._pool.submit(task, item))
+                    if len(running) == WINDOW * self.threads:
+                        yield running.popleft().result()
+                while running:
+                    yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
+            wait(running)
+
+    def _stream_waves(self, task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        assert self._get is not None
+        wave = WINDOW * self.threads
+        for start in range(0, len(items), wave):
+            with one_blas_thread():
+                results = list(self._get(*self._leaves(task, items[start : start + wave])))
+            results.reverse()
+            while results:
+                yield results.pop()
+
+    def _leaves(self, task: Callable[[T], R], items: Sequence[T]) -> tuple[dict, list[tuple]]:
+        """A dask graph with one task an item, and its keys in the order of the items.
+
+        A cluster keeps results by key, whoever asks, so the keys
+        are those of no other read and of no other client.
+        """
+        run = f"svdflow-{uuid.uuid4().hex}"
+        keys = [(run, 0, i) for i in range(len(items))]
+        call = self._call(task)
+        return {key: (*call, _Literal(item)) for key, item in zip(keys, items, strict=True)}, keys
+
+    def _call(self, task: Callable) -> tuple:
+        """Start of a dask task: a function and its arguments before the item."""
+        return _called, task
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads, thread_name_prefix="svdflow")
+
+
+class ClusterEngine(Engine):
+    """Tasks on the workers of a dask.distributed client.
+
+    Every read sends its task, with the vectors that it multiplies by, once to each worker; a `Shared` object in it is
+    sent once in the engine's life. What is lost with a worker is computed or sent again.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A synchronous one.
+    threads : int, optional
+        Tasks that the caller reckons with; all threads of the present workers by default.
+    """
+
+    def __init__(self, client: Any, threads: int | None = None) -> None:
+        if getattr(client, "asynchronous", False):
+            raise TypeError("engine: this dask client is asynchronous; make one with asynchronous=False")
+        threads = threads or sum(client.nthreads().values()) or 1
+        super().__init__(threads, get=client.get, shared_memory=False)
+        self._client = client
+        self._sent: dict[int, tuple[Shared, Any]] = {}
+
+    def reduce(
+        self,
+        task: Callable[[T], R],
+        items: Sequence[T],
+        combine: Callable[[R, R], R],
+        *,
+        backwards: bool = False,
+    ) -> R:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return super().reduce(task, items, combine, backwards=backwards)
+            except CancelledError:  # dask repeats lost tasks by itself, but not what it was handed for them
+                if self._client.status != "running":
+                    raise
+                self._sent.clear()
+        return super().reduce(task, items, combine, backwards=backwards)
+
+    def with_threads(self, threads: int) -> "ClusterEngine":
+        return ClusterEngine(self._client, threads)
+
+    def _call(self, task: Callable) -> tuple:
+        file, buffers, shared = io.BytesIO(), list[pickle.PickleBuffer](), list[Shared]()
+        _Packer(file, buffers, shared).dump(task)
+        packed = file.getvalue(), [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
+        for thing in shared:
+            if id(thing) not in self._sent:
+                self._sent[id(thing)] = thing, self._send(thing)
+        return _called_packed, self._send(packed), *(self._sent[id(thing)][1] for thing in shared)
+
+    def _send(self, thing: Any) -> Any:
+        return self._client.scatter([thing], broadcast=True, hash=False)[0]
+
+
+class _Sums:
+    """The fixed binary tree of sums: any thread adds results in any order, and the bits are the same."""
+
+    def __init__(self, count: int, combine: Callable[[Any, Any], Any]) -> None:
+        self.total: Any = None
+        self._count, self._combine = count, combine
+        self._waiting: dict[tuple[int, int], Any] = {}  # by level and place, for the neighbour to come
+        self._lock = threading.Lock()
+
+    def add(self, place: int, part: Any) -> None:
+        """Put in the result of an item; whoever brings the second of two neighbours combines them."""
+        level, width = 0, self._count
+        while width > 1:
+            if place ^ 1 < width:  # the odd one out goes up a level as it is
+                with self._lock:
+                    if (level, place ^ 1) not in self._waiting:
+                        self._waiting[level, place] = part
+                        return
+                    other = self._waiting.pop((level, place ^ 1))
+                part = self._combine(other, part) if place % 2 else self._combine(part, other)
+                del other
+            level, place, width = level + 1, place // 2, (width + 1) // 2
+        self.total = part
+
+
+class _Packer(cloudpickle.Pickler):
+    """Pickles a task without the `Shared` objects in it, which it lists, and with arrays beside the pickle."""
+
+    def __init__(self, file: io.BytesIO, buffers: list, shared: list[Shared]) -> None:
+        super().__init__(file, protocol=5, buffer_callback=buffers.append)
+        self._shared = shared
+
+    def persistent_id(self, thing: Any) -> int | None:
+        if not isinstance(thing, Shared):
+            return None
+        places = [i for i, known in enumerate(self._shared) if known is thing]
+        if not places:
+            self._shared.append(thing)
+        return places[0] if places else len(self._shared) - 1
+
+
+class _Unpacker(pickle.Unpickler):
+    def __init__(self, packed: tuple[bytes, list[np.ndarray]], shared: tuple[Shared, ...]) -> None:
+        super().__init__(io.BytesIO(packed[0]), buffers=packed[1])
+        self._shared = shared
+
+    def persistent_load(self, place: int) -> Shared:
+        return self._shared[place]
 
 
 class _Literal:
@@ -103,8 +301,19 @@ class _Literal:
         self.value = value
 
 
-def _call(task: Callable[[Any], R], argument: _Literal) -> R:
-    return task(argument.value)
+def _called(task: Callable[[Any], R], item: _Literal) -> R:
+    return task(item.value)
+
+
+def _called_packed(packed: tuple[bytes, list[np.ndarray]], *arguments: Any) -> Any:
+    *shared, item = arguments
+    with one_blas_thread():
+        return _Unpacker(packed, tuple(shared)).load()(item.value)
+
+
+def _combined(combine: Callable[[R, R], R], left: R, right: R) -> R:
+    with one_blas_thread():  # a worker of a cluster has its own
+        return combine(left, right)
 
 
 def as_engine(engine: Any = None) -> Engine:
@@ -113,11 +322,8 @@ def as_engine(engine: Any = None) -> Engine:
         return engine
     if engine is None or isinstance(engine, int):
         return Engine(engine)
-    if callable(getattr(engine, "get", None)) and hasattr(engine, "scheduler_info"):
-        workers = engine.scheduler_info().get("workers", {})
-        threads = sum(worker["nthreads"] for worker in workers.values()) or 1
-        # Groups of several reads carry equal keys; a serial number keeps the cluster from reusing old results.
-        return Engine(threads, get=_fresh_keys(engine.get), shared_memory=False)
+    if callable(getattr(engine, "get", None)) and hasattr(engine, "scatter"):
+        return ClusterEngine(engine)
     raise TypeError(
         f"engine: expected None, a number of threads, an Engine or a dask client, not {type(engine)}"
     )
@@ -128,22 +334,6 @@ def default_threads() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(asked)) if asked.isdigit() and int(asked) else cores
-
-
-_SERIAL = count()
-
-
-def _fresh_keys(get: Callable[..., Any]) -> Callable[..., Any]:
-    def fresh(graph: dict, keys: Any) -> Any:
-        run = next(_SERIAL)
-        names = {key: ("svdflow", run, *key) for key in graph}
-        renamed = {
-            names[key]: (call[0], *(names[a] if isinstance(a, tuple) and a in names else a for a in call[1:]))
-            for key, call in graph.items()
-        }
-        return get(renamed, [names[k] for k in keys] if isinstance(keys, list) else names[keys])
-
-    return fresh
 
 
 # BLAS thread limits are a property of the process, so overlapping users share one: the first sets it and

@@ -11,12 +11,12 @@ from svdflow import backend
 
 @pytest.fixture
 def no_device(monkeypatch):
-    monkeypatch.setattr(backend, "_cupy_trouble", lambda: "no CUDA device was found")
+    monkeypatch.setattr(backend.choice, "_cupy_trouble", lambda: "no CUDA device was found")
 
 
 @pytest.fixture
 def device(monkeypatch):
-    monkeypatch.setattr(backend, "_cupy_trouble", lambda: "")
+    monkeypatch.setattr(backend.choice, "_cupy_trouble", lambda: "")
 
 
 def test_explicit_cupy_without_a_device_fails_and_says_what_to_do(no_device):

@@ -2,14 +2,17 @@
 
 import pickle
 import threading
+import time
+from concurrent.futures import CancelledError
 
+import cloudpickle
 import dask
 import dask.threaded
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from svdflow.engine import Engine, as_engine, default_threads, one_blas_thread
+from svdflow.engine import Engine, Shared, _Literal, as_engine, default_threads, one_blas_thread
 
 VALUES = np.random.default_rng(0).standard_normal(1001).tolist()
 
@@ -25,6 +28,10 @@ def square(x):
 
 def add(a, b):
     return a + b
+
+
+def bracket(a, b):
+    return f"({a}{b})"
 
 
 ENGINES = [
@@ -47,8 +54,32 @@ def test_the_order_of_sums_matters_here():
 
 
 def test_reduce_is_a_balanced_tree_in_item_order():
-    assert Engine(2).reduce(str, list("abcde"), lambda a, b: f"({a}{b})") == "(((ab)(cd))e)"
+    assert Engine(2).reduce(str, list("abcde"), bracket) == "(((ab)(cd))e)"
     assert Engine(2).reduce(str, ["a"], add) == "a"
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 13, 32])
+def test_backwards_runs_the_last_item_first(count):
+    ran = []
+    for backwards in (False, True):
+        Engine(1).reduce(ran.append, range(count), lambda a, b: None, backwards=backwards)
+    assert ran == [*range(count), *reversed(range(count))]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_threads_take_neighbouring_items(backwards):
+    """Each item waits for the one beside it, so any other order would never end."""
+    pairs = [threading.Barrier(2, timeout=10) for _ in range(8)]
+    Engine(2).reduce(lambda i: pairs[i // 2].wait(), range(16), lambda a, b: None, backwards=backwards)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_backwards_has_the_same_bits(engine):
+    assert engine.reduce(square, VALUES, add, backwards=True) == ENGINES[0].reduce(square, VALUES, add)
+    for count in range(1, 34):
+        letters = [chr(ord("A") + i) for i in range(count)]
+        forwards, backwards = (engine.reduce(str, letters, bracket, backwards=way) for way in (False, True))
+        assert forwards == backwards and forwards.translate(dict.fromkeys(b"()")) == "".join(letters)
 
 
 def test_tuples_and_callables_pass_as_items():
@@ -77,6 +108,33 @@ def test_stream_keeps_the_order_and_bounds_what_is_in_flight(threads):
         del result
     assert seen == list(range(50))
     assert most <= 2 * threads + 1
+
+
+def test_stream_has_no_barrier():
+    """Two threads have four results in flight, and the fifth task starts when the second result is taken."""
+    started = [threading.Event() for _ in range(8)]
+    results = Engine(2).stream(lambda i: started[i].set(), list(range(8)))
+    next(results)
+    next(results)
+    assert started[4].wait(timeout=10)
+    results.close()
+
+
+def test_a_stream_that_is_given_up_leaves_no_task_running():
+    running, lock = 0, threading.Lock()
+
+    def task(_):
+        nonlocal running
+        with lock:
+            running += 1
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+
+    results = Engine(2).stream(task, list(range(20)))
+    next(results)
+    results.close()
+    assert running == 0
 
 
 def test_reduce_holds_few_partial_sums():
@@ -117,6 +175,25 @@ def test_a_failing_task_raises_its_own_error():
         Engine(2).reduce(lambda x: 1 / x, [1, 0, 1], add)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_after_a_failure_no_task_is_running(threads):
+    """So the caller may close what tasks write into."""
+    ended, started, lock = [], [], threading.Lock()
+
+    def task(i):
+        with lock:
+            started.append(i)
+        if i == 3:
+            raise ZeroDivisionError
+        time.sleep(0.02)
+        with lock:
+            ended.append(i)
+
+    with pytest.raises(ZeroDivisionError):
+        Engine(threads).reduce(task, range(40), lambda a, b: None)
+    assert sorted([*ended, 3]) == sorted(started) and len(started) < 20
+
+
 def test_as_engine():
     assert as_engine(3).threads == 3
     assert as_engine().threads == default_threads()
@@ -131,24 +208,119 @@ def test_default_threads_obeys_the_job(monkeypatch):
     assert default_threads() == 1
 
 
+class Sent:
+    """A future of the client below."""
+
+    def __init__(self, thing):
+        self.thing = thing
+
+
 class FakeClient:
     """What `as_engine` uses of a distributed client; it refuses a key it has seen, as a cluster reuses its result."""
 
-    def __init__(self):
-        self.seen = set()
+    status = "running"
 
-    def scheduler_info(self):
-        return {"workers": {"a": {"nthreads": 2}, "b": {"nthreads": 2}}}
+    def __init__(self):
+        self.seen, self.sent = set(), []
+
+    def nthreads(self):
+        return {"a": 2, "b": 2}
+
+    def scatter(self, things, broadcast, hash):
+        assert broadcast and not hash
+        self.sent += [cloudpickle.dumps(thing) for thing in things]
+        return [Sent(pickle.loads(data)) for data in self.sent[-len(things) :]]
 
     def get(self, graph, keys):
         assert not self.seen & set(graph)
         self.seen |= set(graph)
-        return pickled_get(graph, keys)
+        received = {
+            key: tuple(part.thing if isinstance(part, Sent) else part for part in call)
+            for key, call in graph.items()
+        }
+        return pickled_get(received, keys)
 
 
 def test_a_client_is_an_engine():
     engine = as_engine(FakeClient())
     assert engine.threads == 4 and not engine.shared_memory
+    assert engine.with_threads(3).threads == 3 and not engine.with_threads(3).shared_memory
     for _ in range(2):
         assert engine.reduce(square, VALUES, add) == Engine(1).reduce(square, VALUES, add)
         assert list(engine.stream(square, [1, 2, 3])) == [1, 4, 9]
+
+
+class Numbers(Shared):
+    def __init__(self, values):
+        self.values = values
+
+
+class Dot:
+    """A task with a large shared part, a part of each read, and one that both reach."""
+
+    def __init__(self, numbers, x):
+        self.numbers, self.again, self.x = numbers, [numbers], x
+
+    def __call__(self, i):
+        assert self.again[0] is self.numbers
+        return float(self.numbers.values[i] @ self.x)
+
+
+def test_a_client_is_sent_shared_objects_once_and_a_task_once_a_read():
+    client = FakeClient()
+    engine = as_engine(client)
+    numbers = Numbers(np.random.default_rng(1).standard_normal((64, 1000)))
+    for read in range(3):
+        task = Dot(numbers, np.full(1000, read + 1.0))
+        assert engine.reduce(task, range(64), add) == Engine(1).reduce(task, range(64), add)
+    sizes = sorted(len(data) for data in client.sent)
+    assert len(sizes) == 4 and sizes[-1] > numbers.values.nbytes and sizes[-2] < 2 * task.x.nbytes
+
+
+def test_a_worker_holds_blas_at_one_thread():
+    """A worker is another process, so the caller's limit does not reach it: the call that is sent has its own."""
+
+    def threads(_=None):
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    function, packed = as_engine(FakeClient())._call(threads)
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert threads() == {2}  # negative control
+        assert function(packed.thing, _Literal(None)) == {1}
+
+
+class ForgetfulClient(FakeClient):
+    """A cluster that loses what it was sent, the given number of times."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def get(self, graph, keys):
+        self.times -= 1
+        if self.times >= 0:
+            raise CancelledError("lost")
+        return super().get(graph, keys)
+
+
+def test_what_a_cluster_lost_is_sent_again():
+    client = ForgetfulClient(2)
+    task = Dot(Numbers(np.eye(8)), np.arange(8.0))
+    assert as_engine(client).reduce(task, range(8), add) == 28
+    assert len(client.sent) == 6
+
+
+def test_a_cluster_that_keeps_losing_or_is_gone_fails():
+    with pytest.raises(CancelledError):
+        as_engine(ForgetfulClient(99)).reduce(square, VALUES, add)
+    gone = ForgetfulClient(1)
+    gone.status = "closed"
+    with pytest.raises(CancelledError):
+        as_engine(gone).reduce(square, VALUES, add)
+
+
+def test_an_asynchronous_client_is_refused():
+    client = FakeClient()
+    client.asynchronous = True
+    with pytest.raises(TypeError, match="asynchronous"):
+        as_engine(client)

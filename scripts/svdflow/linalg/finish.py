@@ -79,7 +79,7 @@ def last_read(
     scratch = (FileScratch if on_disk else MemoryScratch)((m, width), plan.output, *([folder] if on_disk else []))
     try:
         task = LastRead(found.panels, X, width, found.mean, scratch, dtype)
-        sums = engine.reduce(task, plan.groups, LastSums.plus)
+        sums = engine.reduce(task, plan.groups, LastSums.plus, backwards=found.reads % 2 == 1)
         _correct_norm(plan, found, sums.facts)
         image = adjoint(sums.product)
         M, s, V, residuals, rank, polished, before, AhU = _settle(plan, found, image[:, :width], sums.R)

@@ -25,6 +25,7 @@ CLEAR = 100  # times eps theta_1: Ritz values by whose root an image may be divi
 SLOWEST = 0.98  # rate of convergence that an estimate reckons with
 SUBLINEAR = 1 / 6  # of the last whole step, above which the last read's gain shows no geometric convergence
 FIRST_GAIN = 0.25  # of the first half step, which the rest of the way is reckoned to after a warm start
+CAUTION = 4  # times more is asked of the expectation after a rejection, at most
 NOVEL = 0.05  # least length of what is new in a rejected block, for its image to keep its digits
 
 
@@ -96,7 +97,8 @@ class KrylovSearch:
         log.info(
             "%s: estimated accuracy %.1e after the last read; going on", self.plan.tall.name, found.estimate
         )
-        self.caution = max(2 * self.caution, found.estimate / max(self.expected, 1e-300))
+        missed = found.estimate / self.plan.tol if self.plan.tol else CAUTION
+        self.caution = max(self.caution, min(CAUTION, missed))
         self.reader.reads += 1
         self.step += 1
         self._absorb(found.V, last.image)

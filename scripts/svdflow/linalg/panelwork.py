@@ -5,14 +5,14 @@ never the matrix. Products with a panel are taken in slices of a few megabytes, 
 ``Y = P X`` to ``Y^H P``.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from svdflow.backend import array_namespace, device_of, to_numpy
+from svdflow.backend import Device, array_namespace
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.plan import Plan
 from svdflow.matrix.panels import name_rows
@@ -20,7 +20,7 @@ from svdflow.matrix.sources import MatrixSource
 
 Bounds = tuple[tuple[int, int], ...]
 SLICE_BYTES = 4 * 2**20  # of a panel, as it is computed with
-SQUARE_BLOCK = 2**12  # entries whose squares are summed at a time in their own precision
+SQUARE_RUN, RUNS = 2**10, 2**6  # entries squared and summed in one go, and how many such runs are converted at a time
 SAFE_NORM = {4: (1e-20, 1e30), 8: (1e-200, 1e200)}  # of squares, by bytes of a real number
 
 
@@ -35,20 +35,20 @@ class Panels:
     source: MatrixSource
     work: np.dtype
     wide: np.dtype
-    backend: str = "numpy"
+    device: Device = field(default_factory=Device)
     center: str | None = None
     shift: np.ndarray | None = None
     scale: float = 1.0
     noun: str = "row"
 
     @classmethod
-    def of(cls, plan: Plan, backend: str) -> "Panels":
+    def of(cls, plan: Plan, device: Device) -> "Panels":
         panels = cls(
-            plan.tall, plan.work, plan.wide, backend, plan.center, noun="column" if plan.transposed else "row"
+            plan.tall, plan.work, plan.wide, device, plan.center, noun="column" if plan.transposed else "row"
         )
         if plan.center == "columns" and not plan.tall.sparse:
             start, stop = plan.bounds[0]
-            first = np.asarray(to_numpy(plan.tall.read(start, stop)), plan.wide)
+            first = np.asarray(device.get(plan.tall.read(start, stop)), plan.wide)
             finite = np.nan_to_num(first, posinf=0.0, neginf=0.0)  # the read itself will name the others
             pilot = (finite / len(finite)).sum(axis=0)  # divided first: the sum of large entries overflows
             # Rounded to what panels are computed in, so that every read takes off the very same numbers.
@@ -67,7 +67,7 @@ class Panels:
             if self.center == "rows":
                 mean = np.asarray(block.sum(axis=1, dtype=self.wide)).reshape(-1) / block.shape[1]
             return Panel(block, mean, None)
-        device = device_of(self.backend)
+        device = self.device
         block = converted(block, dtype)
         if self.scale != 1:
             block = block * self.scale
@@ -83,8 +83,8 @@ class Panels:
         return Panel(block, None, mean)
 
     def slices(self, start: int, stop: int, dtype: np.dtype) -> list[tuple[int, int]]:
-        """Rows of a dense panel in slices of 4 MB; a sparse one is light as it is."""
-        if self.source.sparse:
+        """Rows of a dense panel in slices of 4 MB, for the cache of a processor; others are taken whole."""
+        if self.source.sparse or self.device.name != "numpy":
             return [(start, stop)]
         height = max(64, SLICE_BYTES // (self.source.shape[1] * dtype.itemsize))
         number = max(1, round((stop - start) / height))
@@ -128,22 +128,22 @@ class Panel:
         product = gram - np.outer(weights, ones) - np.outer(ones, weights.conj())
         return product + np.vdot(self.pending_mean, self.pending_mean).real
 
-    def dense(self) -> np.ndarray:
-        block = self.block.toarray() if sp.issparse(self.block) else to_numpy(self.block)
+    def dense(self) -> Any:
+        block = self.block.toarray() if sp.issparse(self.block) else self.block
         return block if self.pending_mean is None else block - self.pending_mean[:, None]
 
-    def column_sums(self, wide: np.dtype) -> np.ndarray:
+    def column_sums(self, wide: np.dtype) -> Any:
         if sp.issparse(self.block):
             return np.asarray(self.block.sum(axis=0, dtype=wide)).reshape(-1)
         xp = array_namespace(self.block)
-        return to_numpy(xp.sum(self.block, axis=0, dtype=getattr(xp, wide.name)))
+        return xp.sum(self.block, axis=0, dtype=getattr(xp, wide.name))
 
     def part(self, start: int, stop: int) -> "Panel":
         """Some of its rows."""
         if (start, stop) == (0, self.block.shape[0]):
             return self
         cut = [None if mean is None else mean[start:stop] for mean in (self.pending_mean, self.taken_mean)]
-        return Panel(self.block[start:stop], *cut)
+        return Panel(self.block[start:stop, :], *cut)
 
 
 class Products:
@@ -190,23 +190,23 @@ def converted(array: Any, dtype: np.dtype, *, copy: bool = False) -> Any:
     return xp.astype(array, getattr(xp, dtype.name), copy=copy)
 
 
-def square_norm(block: Any, exact: bool = True) -> float:
-    """``||P||_F^2``, its terms added in float64; or in the precision of P by runs of 4096, which is quicker."""
+def square_norm(block: Any, exact: bool = True, device: Device | None = None) -> float:
+    """``||P||_F^2``, terms added in float64; or by runs of 1024 in the precision of P, which is quicker."""
     if sp.issparse(block):
         block = block.data
     if not isinstance(block, np.ndarray):
         xp = array_namespace(block)
         size = xp.abs(block)
         size = xp.astype(size, xp.float64) if exact else size
-        return float(xp.sum(size * size))
+        return float((device or Device()).get(xp.sum(size * size)))
     flat = block.ravel(order="K")
+    whole = flat.size - flat.size % SQUARE_RUN
+    runs = flat[:whole].reshape(-1, SQUARE_RUN)
     double = np.dtype(np.complex128 if flat.dtype.kind == "c" else np.float64)
-    parts = []
-    for start in range(0, flat.size, SQUARE_BLOCK):
-        part = flat[start : start + SQUARE_BLOCK]
-        part = part.astype(double, copy=False) if exact else part
-        parts.append(float(np.vdot(part, part).real))
-    return math.fsum(parts) if np.isfinite(parts).all() else float(np.sum(parts))
+    kind = double if exact else flat.dtype
+    parts = [flat[whole:][None]] + [runs[i : i + RUNS] for i in range(0, len(runs), RUNS)]
+    squares = [np.vecdot(part, part).real for part in (part.astype(kind, copy=False) for part in parts)]
+    return float(np.sum(np.concatenate(squares), dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -239,23 +239,23 @@ class Facts:
 
 def facts_of(panels: Panels, panel: Panel, start: int, dtype: np.dtype) -> Facts:
     """Norm, mean and finiteness of one panel, at the speed of its own precision."""
-    norm = square_norm(panel.block, exact=dtype == panels.wide)
+    norm = square_norm(panel.block, dtype == panels.wide, panels.device)
     low, high = SAFE_NORM[np.finfo(dtype).dtype.itemsize]
     peak = 0.0
     if not low < norm < high:
-        values = to_numpy(panel.block.data if sp.issparse(panel.block) else panel.block)
+        values = panel.block.data if sp.issparse(panel.block) else panels.device.get(panel.block)
         if not np.isfinite(values).all():
             return Facts(non_finite=_where(panels, panel, start))
         peak = float(np.abs(values).max(initial=0.0))
     uncentred = norm
     if panel.pending_mean is not None:
         norm -= panel.block.shape[1] * float(np.vdot(panel.pending_mean, panel.pending_mean).real)
-    sums = panel.column_sums(panels.wide) if panels.center == "columns" else None
+    sums = panels.device.get(panel.column_sums(panels.wide)) if panels.center == "columns" else None
     return Facts(norm, uncentred, max(peak, min(norm, high) ** 0.5), sums, panel.mean)
 
 
 def _where(panels: Panels, panel: Panel, start: int) -> str:
-    block = panel.block.toarray() if sp.issparse(panel.block) else to_numpy(panel.block)
+    block = panel.block.toarray() if sp.issparse(panel.block) else panels.device.get(panel.block)
     bad = np.flatnonzero(~np.isfinite(block).all(axis=1)) + start
     return (
         f"{panels.source.name}: NaN or infinity in {name_rows(bad, noun=panels.noun)} (counted from "
@@ -283,26 +283,27 @@ class FusedRead:
     first: bool
 
     def __call__(self, group: Bounds) -> Sums:
-        device = device_of(self.panels.backend)
-        work, wide = self.panels.work, self.panels.wide
+        panels = self.panels
+        device, work = panels.device, panels.work
         X = None if self.X is None else device.put(np.ascontiguousarray(self.X, work))
-        products = Products(X, wide)
-        facts = None
+        products = Products(X, panels.wide)
+
+        def add(block: Any, start: int, stop: int) -> Facts:
+            panel = panels.panel(block, work)
+            facts = facts_of(panels, panel, start, work) if self.first else Facts()
+            if facts.non_finite is not None:
+                return facts
+            if X is None:
+                products.put(panel.gram())
+                return facts
+            for low, high in panels.slices(start, stop, work):
+                part = panel.part(low - start, high - start)
+                products.add(part, products.times(part))
+            return facts
+
         with device.errors(), np.errstate(over="ignore", invalid="ignore"):
-            for (start, stop), block in zip(group, device.feed(self.panels.source.read, group), strict=True):
-                panel = self.panels.panel(block, work)
-                if self.first:
-                    found = facts_of(self.panels, panel, start, work)
-                    if found.non_finite is not None:
-                        return Sums(0.0, found)
-                    facts = found if facts is None else facts.plus(found)
-                if X is None:
-                    products.put(panel.gram())
-                    continue
-                for low, high in self.panels.slices(start, stop, work):
-                    part = panel.part(low - start, high - start)
-                    products.add(part, products.times(part))
-        return Sums(device.get(products.total), facts or Facts())
+            facts = reduce(Facts.plus, device.each(add, panels.source.read, group))
+        return Sums(0.0 if facts.non_finite is not None else device.get(products.total), facts)
 
 
 @dataclass(frozen=True)
@@ -334,28 +335,30 @@ class LastRead:
     dtype: np.dtype
 
     def __call__(self, group: Bounds) -> LastSums:
-        device = device_of(self.panels.backend)
-        wide = self.panels.wide
-        products = Products(device.put(np.ascontiguousarray(self.X, self.dtype)), wide)
-        mean_X = None if self.mean is None else device.put((self.mean @ self.X).astype(self.dtype))
-        R, facts = None, Facts()
+        panels, dtype = self.panels, self.dtype
+        device, wide = panels.device, panels.wide
+        products = Products(device.put(np.ascontiguousarray(self.X, dtype)), wide)
+        mean_X = None if self.mean is None else device.put((self.mean @ self.X).astype(dtype))
+
+        def add(block: Any, start: int, stop: int) -> tuple[np.ndarray, Facts]:
+            panel = panels.panel(block, dtype)
+            facts = facts_of(panels, panel, start, wide) if dtype == wide != panels.work else Facts()
+            triangles = []
+            for low, high in panels.slices(start, stop, dtype):
+                part = panel.part(low - start, high - start)
+                Y = products.times(part)
+                Y = Y if mean_X is None else Y - mean_X
+                rows = device.get(Y[:, : self.kept]).astype(wide)
+                self.scratch.write(low, rows)
+                triangles.append(triangle(rows))
+                # The mean's part of Y^H A is the column sums of Y, which a centred Y does not have.
+                products.add(part, Y)
+            return triangle(*triangles), facts
+
         with device.errors():
-            for (start, stop), block in zip(group, device.feed(self.panels.source.read, group), strict=True):
-                panel = self.panels.panel(block, self.dtype)
-                if self.dtype == wide != self.panels.work:
-                    found = facts_of(self.panels, panel, start, wide)
-                    facts = found if start == group[0][0] else facts.plus(found)
-                for low, high in self.panels.slices(start, stop, self.dtype):
-                    part = panel.part(low - start, high - start)
-                    Y = products.times(part)
-                    if mean_X is not None:
-                        Y = Y - mean_X
-                    # The mean's part of Y^H A is the column sums of Y, which a centred Y does not have.
-                    products.add(part, Y)
-                    rows = device.get(Y[:, : self.kept]).astype(wide)
-                    self.scratch.write(low, rows)
-                    R = triangle(rows) if R is None else triangle(R, rows)
-        return LastSums(device.get(products.total), R, facts)
+            results = list(device.each(add, panels.source.read, group))
+        R = triangle(*(R for R, _ in results))
+        return LastSums(device.get(products.total), R, reduce(Facts.plus, (facts for _, facts in results)))
 
 
 @dataclass(frozen=True)
@@ -366,13 +369,14 @@ class TriangularRead:
     mean: np.ndarray | None
 
     def __call__(self, group: Bounds) -> np.ndarray:
-        device = device_of(self.panels.backend)
-        R: Any = None
-        for block in device.feed(self.panels.source.read, group):
-            rows = self.panels.panel(block, self.panels.wide).dense()
-            rows = rows if self.mean is None else rows - self.mean
-            R = triangle(rows) if R is None else triangle(R, rows)
-        return R
+        panels = self.panels
+
+        def factor(block: Any, start: int, stop: int) -> np.ndarray:
+            rows = panels.device.get(panels.panel(block, panels.wide).dense())
+            return triangle(rows if self.mean is None else rows - self.mean)
+
+        with panels.device.errors():
+            return reduce(triangle, panels.device.each(factor, panels.source.read, group))
 
 
 def triangle(*blocks: np.ndarray) -> np.ndarray:

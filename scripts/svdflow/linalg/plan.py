@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from svdflow.linalg.ranks import rank_for_energy, rank_for_error
-from svdflow.matrix.panels import panel_bounds
+from svdflow.matrix.panels import PANEL_BYTES, panel_bounds
 from svdflow.matrix.sources import MatrixSource, TransposedSource
 
 METHODS = ("auto", "full", "gram", "krylov", "rsvd")
@@ -27,6 +27,7 @@ OVERSAMPLING, WIDENING = 10, 0.25  # of the block width over k
 FIRST_BLOCK, LARGEST_BLOCK = 32, 256  # where the rank is not known beforehand
 MAX_READS, RSVD_READS = 16, 6
 GROUPS, GROUP_BYTES = 32, 256 * 2**20
+DEVICE_PANEL = 128 * 2**20  # where each kernel has a price, and one stream computes
 FINAL_EXTRA = 4  # Ritz vectors beyond k that the last read carries along, at least
 PROBE_COLUMNS = 10  # random columns that it carries for the spectral certificate
 LANES = 16  # columns that matrix products like to have in multiples
@@ -115,6 +116,7 @@ def make_plan(
     block_size: int | None,
     max_reads: int | None,
     center: bool,
+    backend: str = "numpy",
 ) -> Plan:
     """Choose method, orientation, block widths, panels and their groups."""
     transposed = source.shape[0] < source.shape[1] and source.column_access
@@ -125,7 +127,8 @@ def make_plan(
     output = narrow if _single(source.dtype) else wide
     work = narrow if _single(source.dtype) and method in ("krylov", "rsvd") else wide
     itemsize = (work.itemsize + 4) * tall.density if tall.sparse else work.itemsize
-    bounds = tuple(panel_bounds(tall.shape, itemsize, tall.row_bands))
+    panel_bytes = DEVICE_PANEL if backend == "cupy" else PANEL_BYTES
+    bounds = tuple(panel_bounds(tall.shape, itemsize * PANEL_BYTES / panel_bytes, tall.row_bands))
     if method == "rsvd":
         width = min(min(source.shape), block_size or _first_width(target.rank or FIRST_BLOCK))
         widths = (width,) * ((max_reads or RSVD_READS) - 1)
@@ -141,7 +144,7 @@ def make_plan(
         wide,
         output,
         bounds,
-        _groups(bounds, tall.shape[1] * width * wide.itemsize),
+        (bounds,) if backend == "cupy" else _groups(bounds, tall.shape[1] * width * wide.itemsize),
         widths,
         tol,
         None if not center else "rows" if transposed else "columns",

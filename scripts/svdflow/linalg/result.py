@@ -68,6 +68,7 @@ class SVDInfo:
     spectral_kind: str = "exact"
     spectral_failure: float = 0.0
     backend: str = "numpy"
+    notes: tuple[str, ...] = ()
     block_size: int = 0
     panel_height: int = 0
     seed: int = 0

@@ -126,7 +126,9 @@ class Reader:
 
     def _read(self, X: np.ndarray | None, *, first: bool) -> Sums:
         self.reads += 1
-        sums = self.engine.reduce(FusedRead(self.panels, X, first), self.plan.groups, Sums.plus)
+        task = FusedRead(self.panels, X, first)
+        backwards = self.reads % 2 == 0  # what the last read left in a cache comes first
+        sums = self.engine.reduce(task, self.plan.groups, Sums.plus, backwards=backwards)
         if sums.facts.non_finite is not None:
             raise NonFiniteError(sums.facts.non_finite)
         return sums

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from svdflow.backend import BackendError, pick
-from svdflow.engine import as_engine
+from svdflow.backend import BackendError, device_of, pick
+from svdflow.engine import as_engine, one_blas_thread
 from svdflow.linalg.certificates import (
     FrobeniusCertificate,
     frobenius_certificate,
@@ -183,6 +183,7 @@ def factorize(
     source = as_source(A)
     target = _check_target(source, rank, error, energy)
     _check_options(source, method, tol, block_size, max_reads, seed)
+    backend = _backend_for(source, backend)
     plan = make_plan(
         source,
         target,
@@ -191,10 +192,13 @@ def factorize(
         block_size=block_size,
         max_reads=max_reads,
         center=center,
+        backend=backend,
     )
     streamed = sink is not None and not plan.transposed
     runner = as_engine(engine)
     threads = fit_threads(plan, runner.threads, parse_size(memory_limit), keep_factor=not streamed)
+    # A device has one compute stream: panels take turns there, and the host's threads only feed it.
+    staging, threads = threads, 1 if backend == "cupy" else threads
     runner = runner if threads == runner.threads else runner.with_threads(threads)
     log.info(
         "%s: %s by method %s, %d panels, %d tasks at a time",
@@ -204,11 +208,13 @@ def factorize(
         len(plan.bounds),
         threads,
     )
-    if plan.method == "full":
-        return _delivered(_by_lapack(source, plan, center, seed), sink)
-    reader = Reader(plan, Panels.of(plan, _backend_for(source, backend)), runner)
-    search = SEARCH[plan.method](plan, reader, seed)
-    return _finish(source, plan, search, runner, seed, sink, scratch, streamed)
+    limit = parse_size(memory_limit) if backend == "cupy" else None
+    with one_blas_thread(), device_of(backend, threads=staging, memory_limit=limit) as device:
+        if plan.method == "full":
+            return _delivered(_by_lapack(source, plan, center, seed), sink)
+        reader = Reader(plan, Panels.of(plan, device), runner)
+        search = SEARCH[plan.method](plan, reader, seed)
+        return _finish(source, plan, search, runner, seed, sink, scratch, streamed)
 
 
 def _finish(
@@ -288,7 +294,8 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         spectral_failure=factors.spectral.failure,
         shape=source.shape,
         dtype=str(source.dtype),
-        backend=found.panels.backend,
+        backend=found.panels.device.name,
+        notes=tuple(found.panels.device.notes),
         block_size=_block_size(plan),
         panel_height=plan.panel_height,
         seed=seed,

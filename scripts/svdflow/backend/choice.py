@@ -1,4 +1,4 @@
-"""What the library computes on: NumPy, or CuPy on a CUDA device, through the array API.
+"""Which backend computes, its namespace, and the way home to NumPy.
 
 CuPy is imported only when asked for, so a machine without it pays nothing. Nothing here falls back in
 silence: an explicit ``cupy`` without a usable device is an error, and ``auto`` logs what it took.
