@@ -18,7 +18,9 @@ from scipy.sparse import _sparsetools
 from svdflow.engine import Engine
 
 LINE = 64  # bytes of a cache line: columns of a slice times the size of an entry
-BAND_ENTRIES = 8  # stored entries of a band per column of A: then adding up its product costs little beside it
+BAND_ENTRIES = (
+    8  # stored entries of a band per column of A: then adding up its product costs little beside it
+)
 LEAST_BAND = 4096
 
 
@@ -96,7 +98,12 @@ class SparseProducts:
     def _gram_slice(self, X: np.ndarray) -> np.ndarray:
         total = np.zeros(X.shape, self.wide)
         for start, stop in self._bands():
-            total += self._add_adjoint(start, stop, self._rows(start, stop, X))
+            Y = self._rows(start, stop, X)
+            power = _middle_power(Y)
+            if power != 1:
+                Y /= self.work.type(power)
+            Z = self._band_adjoint(start, stop, Y)
+            total += Z if power == 1 else Z.astype(self.wide) * power
         return total
 
     def _slice(self, X: np.ndarray) -> np.ndarray:
@@ -105,7 +112,7 @@ class SparseProducts:
     def _adjoint_slice(self, Y: np.ndarray) -> np.ndarray:
         total = np.zeros((self.matrix.shape[1], Y.shape[1]), self.wide)
         for start, stop in self._bands():
-            total += self._add_adjoint(start, stop, Y[start:stop])
+            total += self._band_adjoint(start, stop, Y[start:stop])
         return total
 
     def _rows(self, start: int, stop: int, X: np.ndarray) -> np.ndarray:
@@ -119,7 +126,7 @@ class SparseProducts:
         )
         return Y
 
-    def _add_adjoint(self, start: int, stop: int, Y: np.ndarray) -> np.ndarray:
+    def _band_adjoint(self, start: int, stop: int, Y: np.ndarray) -> np.ndarray:
         """What rows ``start:stop`` add to ``A^H Y``."""
         n, b = self.matrix.shape[1], Y.shape[1]
         Z = np.zeros((n, b), self.work)
@@ -127,6 +134,12 @@ class SparseProducts:
         pointers, entries = A.indptr[start : stop + 1], self._adjoint_entries
         _sparsetools.csc_matvecs(n, stop - start, b, pointers, A.indices, entries, Y.ravel(), Z.ravel())
         return Z
+
+
+def _middle_power(Y: np.ndarray) -> float:
+    """A power of two that brings Y to size one: float32 holds ``A X`` for entries of 1e30, but not its square."""
+    top = float(np.abs(Y).max(initial=0.0))
+    return 1.0 if 2.0**-20 < top < 2.0**20 or not 0 < top < np.inf else 2.0 ** float(np.floor(np.log2(top)))
 
 
 def _cut_and_run(task: Any, X: np.ndarray, work: np.dtype, width: int, start: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from svdflow.linalg.certificates import (
 from svdflow.linalg.finish import last_read
 from svdflow.linalg.full import full_svd, load_dense
 from svdflow.linalg.gram import gram_subspace
+from svdflow.linalg.journal import Journal, identity_of
 from svdflow.linalg.krylov import KrylovSearch
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.panelwork import Panels, square_norm
@@ -66,6 +67,7 @@ def truncated_svd(
     backend: str = "auto",
     engine: Any = None,
     memory_limit: int | str | None = None,
+    checkpoint: str | Path | None = None,
 ) -> SVDResult:
     """Leading singular triplets of a matrix in memory, in a file or in a dask array.
 
@@ -98,6 +100,9 @@ def truncated_svd(
         Where panels are computed; a number of threads. By default all cores of the process.
     memory_limit : int or str, optional
         Bytes, or text such as "1GiB". It limits tasks in flight; a factorization that cannot fit is refused.
+    checkpoint : path, optional
+        Folder where the sums of every finished read are kept until the end. The same call with the same folder goes on
+        after a kill, to the same bits.
 
     Returns
     -------
@@ -143,6 +148,7 @@ def truncated_svd(
         backend=backend,
         engine=engine,
         memory_limit=memory_limit,
+        checkpoint=checkpoint,
     )
 
 
@@ -161,6 +167,7 @@ def factorize(
     backend: str = "auto",
     engine: Any = None,
     memory_limit: int | str | None = None,
+    checkpoint: str | Path | None = None,
     sink: Sink | None = None,
     scratch: str | Path | None = None,
 ) -> SVDResult:
@@ -212,9 +219,13 @@ def factorize(
     with one_blas_thread(), device_of(backend, threads=staging, memory_limit=limit) as device:
         if plan.method == "full":
             return _delivered(_by_lapack(source, plan, center, seed), sink)
-        reader = Reader(plan, Panels.of(plan, device), runner)
+        journal = Journal(checkpoint, identity_of(source, plan, seed)) if checkpoint else None
+        reader = Reader(plan, Panels.of(plan, device), runner, journal)
         search = SEARCH[plan.method](plan, reader, seed)
-        return _finish(source, plan, search, runner, seed, sink, scratch, streamed)
+        result = _finish(source, plan, search, runner, seed, sink, scratch, streamed)
+        if journal:
+            journal.close()
+        return result
 
 
 def _finish(

@@ -1,0 +1,132 @@
+"""What finished reads summed, on disk, so that a factorization that was killed goes on where it stood.
+
+A search is a pure function of the sums of its reads. So nothing else is kept: after a kill the search runs again from
+its start, takes the sums it finds here instead of reading the matrix, and arrives at the same bits. Each entry carries a
+checksum of the block that was multiplied; one that does not match ends the recall.
+"""
+
+import hashlib
+import logging
+import shutil
+import zlib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from svdflow.linalg.panelwork import Facts, Sums
+from svdflow.linalg.plan import Plan
+from svdflow.matrix.sources import MatrixSource
+from svdflow.store import StoreError, open_published, publish, publish_text, read_array, write_array
+
+log = logging.getLogger(__name__)
+
+KIND = "checkpoint"
+
+
+class Journal:
+    """The sums of every read, one file each, in a folder that belongs to one factorization.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is missing. What another factorization left in it is removed; a folder that holds anything else is
+        refused.
+    identity : str
+        Of matrix, plan and seed; see `identity_of`.
+
+    Raises
+    ------
+    ValueError
+        `folder` holds files that are no checkpoint.
+    """
+
+    def __init__(self, folder: str | Path, identity: str) -> None:
+        self.folder = Path(folder)
+        mark = self.folder / "identity.txt"
+        if self.folder.exists() and not mark.exists() and any(self.folder.iterdir()):
+            raise ValueError(f"checkpoint {self.folder}: the folder holds other files; name an empty or a new one")
+        if mark.exists() and mark.read_text(encoding="utf-8").strip() != identity:
+            log.warning("%s: checkpoint of another matrix, plan or seed; starting anew", self.folder)
+            shutil.rmtree(self.folder)
+        publish_text(mark, identity + "\n")
+
+    def recall(self, read: int, X: np.ndarray | None) -> Sums | None:
+        """The sums of that read, if it was finished with the same block."""
+        path = self._path(read)
+        if not path.exists():
+            return None
+        try:
+            with open_published(path, KIND) as file:
+                if file.attrs["block"] != _checksum(X):
+                    return None
+                sums = Sums(read_array(file, "product"), _facts(file))
+        except (StoreError, OSError, KeyError) as error:
+            log.warning("%s: not used (%s)", path, error)
+            return None
+        log.info("read %d taken from the checkpoint %s", read, self.folder)
+        return sums
+
+    def record(self, read: int, X: np.ndarray | None, sums: Sums) -> None:
+        """Keep the sums of a finished read."""
+        with publish(self._path(read), KIND) as file:
+            file.attrs["block"] = _checksum(X)
+            write_array(file, "product", sums.product)
+            for entry in fields(Facts):
+                value = getattr(sums.facts, entry.name)
+                if isinstance(value, np.ndarray):
+                    write_array(file, entry.name, value)
+                elif value is not None:
+                    file.attrs[entry.name] = value
+
+    def close(self) -> None:
+        """Remove it: the factorization is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, read: int) -> Path:
+        return self.folder / f"read_{read:05d}.h5"
+
+
+def identity_of(source: MatrixSource, plan: Plan, seed: int) -> str:
+    """Digest of all that shapes the sums: the plan, the seed, and the matrix by its first, middle and last panel."""
+    described = (
+        source.shape,
+        str(source.dtype),
+        plan.method,
+        plan.target,
+        plan.transposed,
+        [str(kind) for kind in (plan.work, plan.wide, plan.output)],
+        plan.groups,
+        plan.widths,
+        plan.tol,
+        plan.center,
+        seed,
+        np.__version__,
+    )
+    digest = hashlib.sha256(repr(described).encode())
+    for start, stop in (plan.bounds[i] for i in sorted({0, len(plan.bounds) // 2, len(plan.bounds) - 1})):
+        digest.update(_bytes(plan.tall.read(start, stop)))
+    return digest.hexdigest()
+
+
+def _facts(file: h5py.File) -> Facts:
+    known: dict[str, Any] = {}
+    for entry in fields(Facts):
+        if entry.name in file:
+            known[entry.name] = read_array(file, entry.name)
+        elif entry.name in file.attrs:
+            known[entry.name] = float(file.attrs[entry.name])
+    return Facts(**known)
+
+
+def _checksum(X: np.ndarray | None) -> int:
+    return 0 if X is None else zlib.crc32(np.ascontiguousarray(X).data)
+
+
+def _bytes(block: Any) -> bytes:
+    if hasattr(block, "tocsr"):
+        block = block.tocsr()
+        return b"".join(part.tobytes() for part in (block.data, block.indices, block.indptr))
+    return np.ascontiguousarray(block.get() if hasattr(block, "get") else block).tobytes()
