@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import cloudpickle
 import dask.threaded
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -349,6 +349,7 @@ def one_blas_thread() -> Iterator[None]:
     global _blas_users, _blas_limit
     with _blas_lock:
         if _blas_users == 0:
+            _take_control()
             _blas_limit = _blas_controller().limit(limits=1, user_api="blas")
         _blas_users += 1
     try:
@@ -357,8 +358,15 @@ def one_blas_thread() -> Iterator[None]:
         with _blas_lock:
             _blas_users -= 1
             if _blas_users == 0:
+                _take_control()
                 _blas_limit.restore_original_limits()
                 _blas_limit = None
+                _take_control()  # and leave it to whoever comes next
+
+
+def _take_control() -> None:
+    """Let any thread set limits: threadpoolctl heeds the first one that did, and ignores others in silence."""
+    OpenBLASController.clear_controlling_thread(force=True)
 
 
 @cache

@@ -324,3 +324,23 @@ def test_an_asynchronous_client_is_refused():
     client.asynchronous = True
     with pytest.raises(TypeError, match="asynchronous"):
         as_engine(client)
+
+
+def test_blas_is_held_at_one_thread_from_any_thread():
+    np.linalg.inv(np.eye(2))
+    threads = lambda: {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}  # noqa: E731
+    before, inside = threads(), []
+
+    def held():
+        with one_blas_thread():
+            inside.append(threads())
+
+    held()
+    other = threading.Thread(target=held)
+    other.start()
+    other.join()
+    held()
+    assert inside == [{1}, {1}, {1}]
+    assert threads() == before
+    with threadpool_limits(1):  # a user's own limits still work afterwards
+        assert threads() == {1}

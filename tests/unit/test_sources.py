@@ -84,6 +84,10 @@ def test_every_source_reads_rows_and_columns(tmp_path):
         np.testing.assert_array_equal(
             dense(TransposedSource(source).read(2, 9)), array.conj().T[2:9], err_msg=name
         )
+        if not source.sparse:
+            out = np.empty((14, array.shape[1]), array.dtype)
+            source.read_into(3, 17, out)
+            np.testing.assert_array_equal(out, array[3:17], err_msg=name)
         bounds = source.bounds()
         assert bounds[0][0] == 0 and bounds[-1][1] == 37, name
         assert 1 <= source.panel_height <= 37, name

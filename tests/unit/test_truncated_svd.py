@@ -433,7 +433,7 @@ def test_non_finite_columns_of_a_wide_matrix_are_named():
         ({"error": 1.0}, r"error must be in \[0, 1\)"),
         ({"energy": 0.0}, r"energy must be in \(0, 1\]"),
         ({"energy": float("nan")}, r"energy must be in \(0, 1\]"),
-        ({"rank": 2, "method": "lanczos"}, "'lanczos' is not one of auto, full"),
+        ({"rank": 2, "method": "arpack"}, "'arpack' is not one of auto, full"),
         ({"rank": 2, "tol": -1.0}, "tol must be"),
         ({"rank": 2, "block_size": 0}, "block_size must be"),
         ({"rank": 2, "max_reads": 1}, "at least 2"),

@@ -4,6 +4,7 @@ from svdflow.linalg.certificates import FrobeniusCertificate, frobenius_certific
 from svdflow.linalg.leastsquares import lstsq_svd, pinv
 from svdflow.linalg.plan import MemoryLimitError
 from svdflow.linalg.result import SVDInfo, SVDResult
+from svdflow.linalg.single_pass import SinglePassSVD
 from svdflow.linalg.svd import factorize, truncated_svd
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "MemoryLimitError",
     "SVDInfo",
     "SVDResult",
+    "SinglePassSVD",
     "factorize",
     "frobenius_certificate",
     "lstsq_svd",

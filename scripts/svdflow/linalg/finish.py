@@ -76,7 +76,9 @@ def last_read(
     dtype = _precision(plan, found)
     probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES).astype(dtype).astype(plan.wide)
     X = np.concatenate([found.V, probes], axis=1)
-    scratch = (FileScratch if on_disk else MemoryScratch)((m, width), plan.output, *([folder] if on_disk else []))
+    scratch = (FileScratch if on_disk else MemoryScratch)(
+        (m, width), plan.output, *([folder] if on_disk else [])
+    )
     try:
         task = LastRead(found.panels, X, width, found.mean, scratch, dtype)
         sums = engine.reduce(task, plan.groups, LastSums.plus, backwards=found.reads % 2 == 1)
@@ -84,7 +86,13 @@ def last_read(
         image = adjoint(sums.product)
         M, s, V, residuals, rank, polished, before, AhU = _settle(plan, found, image[:, :width], sums.R)
         spectral = spectral_certificate(
-            probes, image[:, width:], AhU, norm_squared=found.norm_squared, s_first=s[0], eps=_eps(dtype), output=plan.output
+            probes,
+            image[:, width:],
+            AhU,
+            norm_squared=found.norm_squared,
+            s_first=s[0],
+            eps=_eps(dtype),
+            output=plan.output,
         )
         if phase is not None:
             unit = phase(V)

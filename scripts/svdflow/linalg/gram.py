@@ -6,7 +6,8 @@ from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.plan import Plan
 from svdflow.linalg.subspace import Reader, Subspace, hermitian
 
-GRAM_FLOOR = 1e-6  # s_k / s_1 below which squaring costs too many digits (error eps (s_1 / s_i)^2)
+# s_k / s_1 below which squaring costs too many digits, by bytes of a real number (error eps (s_1 / s_i)^2)
+GRAM_FLOOR = {4: 2.5e-3, 8: 1e-6}
 
 
 def gram_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
@@ -17,10 +18,13 @@ def gram_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
     k = plan.target.choose(s[:side], reader.norm_squared) or side
     method = "gram"
     asked = plan.target.error
-    if s[k - 1] < GRAM_FLOOR * s[0] or (asked is not None and asked < GRAM_FLOOR):
+    floor = GRAM_FLOOR[np.finfo(plan.work).dtype.itemsize]
+    exact = plan.work == plan.wide
+    if s[k - 1] < floor * s[0] or (asked is not None and asked < floor):
         _, s, Vt = np.linalg.svd(reader.triangle())
         vectors, method = adjoint(Vt)[:, ::-1], "tsqr"
-        k = plan.target.choose(s[:side]) or side
+        k, exact = plan.target.choose(s[:side]) or side, True
     width = min(plan.last_width(k), side)
     V = np.ascontiguousarray(vectors[:, ::-1][:, :width])
-    return reader.found(V, method, "converged", exact=True, rank=k, spectrum=s[:side])
+    captured = float(np.sum(s[:k] ** 2))
+    return reader.found(V, method, "converged", exact=exact, rank=k, spectrum=s[:side], captured=captured)

@@ -1,8 +1,8 @@
 """What finished reads summed, on disk, so that a factorization that was killed goes on where it stood.
 
 A search is a pure function of the sums of its reads. So nothing else is kept: after a kill the search runs again from
-its start, takes the sums it finds here instead of reading the matrix, and arrives at the same bits. Each entry carries a
-checksum of the block that was multiplied; one that does not match ends the recall.
+its start, takes the sums it finds here instead of reading the matrix, and arrives at the same bits. Each entry carries
+a checksum of the block that was multiplied; one that does not match ends the recall.
 """
 
 import hashlib
@@ -47,7 +47,9 @@ class Journal:
         self.folder = Path(folder)
         mark = self.folder / "identity.txt"
         if self.folder.exists() and not mark.exists() and any(self.folder.iterdir()):
-            raise ValueError(f"checkpoint {self.folder}: the folder holds other files; name an empty or a new one")
+            raise ValueError(
+                f"checkpoint {self.folder}: the folder holds other files; name an empty or a new one"
+            )
         if mark.exists() and mark.read_text(encoding="utf-8").strip() != identity:
             log.warning("%s: checkpoint of another matrix, plan or seed; starting anew", self.folder)
             shutil.rmtree(self.folder)

@@ -8,7 +8,7 @@ and Musco 2015 (block Krylov), Tropp and Webber 2023 (arXiv 2306.12418, sections
 
 import logging
 from functools import partial
-from math import inf, sqrt
+from math import inf
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class KrylovSearch:
         self.gains: list[float] = []  # of whole steps
         self.caution = 1.0
         self.expected = inf
-        self.saturated = False
+        self.saturated = self.absorbed = False
 
     @property
     def K(self) -> np.ndarray:
@@ -70,17 +70,20 @@ class KrylovSearch:
 
     def propose(self) -> Subspace:
         """Read on until one more read is expected to do, or until no more are allowed."""
-        while True:
+        if not self.absorbed:
             self._grow()
-            if self.saturated or self.step == len(self.plan.widths):
-                break
-            if self.expected * self.caution <= self.plan.tol:
-                break
+        while not (self.saturated or self.step == len(self.plan.widths)) and not self._promising():
+            self._grow()
+        self.absorbed = False
         k = self.k or self.used
         V = self._ritz_vectors(min(self.plan.last_width(k), self.used, self.side))
         exact = self.saturated and self.plan.tall.shape[1] <= self.used
         return self.reader.found(
-            V, "krylov", "saturated" if self.saturated else "converged", exact=exact, captured=float(np.sum(self.g[:k]))
+            V,
+            "krylov",
+            "saturated" if self.saturated else "converged",
+            exact=exact,
+            captured=float(np.sum(self.g[:k])),
         )
 
     def accepts(self, found: Subspace, last: Factors) -> bool:
@@ -103,6 +106,9 @@ class KrylovSearch:
         self.step += 1
         self._absorb(found.V, last.image)
         return False
+
+    def _promising(self) -> bool:
+        return self.expected * self.caution <= self.plan.tol
 
     def _grow(self) -> None:
         """One more block, one more read."""
@@ -127,9 +133,7 @@ class KrylovSearch:
 
     def _widened(self, X: np.ndarray, width: int) -> np.ndarray:
         """Fresh random columns where a block is to be wider than the newest image."""
-        return (
-            X if X.shape[1] == width else np.concatenate([X, self.draw(width - X.shape[1])], axis=1)
-        )
+        return X if X.shape[1] == width else np.concatenate([X, self.draw(width - X.shape[1])], axis=1)
 
     def _append(self, X: np.ndarray, Z: np.ndarray) -> None:
         new = slice(self.used, self.used + X.shape[1])
@@ -201,7 +205,7 @@ class KrylovSearch:
         estimate = second * rate / (1 - rate)
         whole, gain = self.gains[-1], first + second
         if np.isfinite(whole) and gain > SUBLINEAR * whole:
-            estimate = max(estimate, len(self.gains) / 2 * whole - gain)
+            estimate = max(estimate, len(self.gains) / 2 * whole)
         return estimate
 
     def _absorb(self, V: np.ndarray, image: np.ndarray) -> None:
@@ -214,6 +218,8 @@ class KrylovSearch:
         if E.shape[1]:
             self._append(N @ E, Z @ E)
             self._rate()
+            self.saturated = self.used >= self.side
+            self.absorbed = True
 
     def _noise(self) -> float:
         return NOISE * self._eps() * float(self.theta[0])

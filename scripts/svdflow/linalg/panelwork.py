@@ -7,6 +7,7 @@ never the matrix. Products with a panel are taken in slices of a few megabytes, 
 
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,10 @@ from svdflow.matrix.sources import MatrixSource
 
 Bounds = tuple[tuple[int, int], ...]
 SLICE_BYTES = 4 * 2**20  # of a panel, as it is computed with
-SQUARE_RUN, RUNS = 2**10, 2**6  # entries squared and summed in one go, and how many such runs are converted at a time
+SQUARE_RUN, RUNS = (
+    2**10,
+    2**6,
+)  # entries squared and summed in one go, and how many such runs are converted at a time
 SAFE_NORM = {4: (1e-20, 1e30), 8: (1e-200, 1e200)}  # of squares, by bytes of a real number
 
 
@@ -89,7 +93,7 @@ class Panels:
         height = max(64, SLICE_BYTES // (self.source.shape[1] * dtype.itemsize))
         number = max(1, round((stop - start) / height))
         cuts = [start + (stop - start) * i // number for i in range(number + 1)]
-        return list(zip(cuts[:-1], cuts[1:], strict=True))
+        return list(pairwise(cuts))
 
 
 @dataclass(frozen=True)
@@ -315,9 +319,7 @@ class LastSums:
     facts: Facts
 
     def plus(self, other: "LastSums") -> "LastSums":
-        return LastSums(
-            self.product + other.product, triangle(self.R, other.R), self.facts.plus(other.facts)
-        )
+        return LastSums(self.product + other.product, triangle(self.R, other.R), self.facts.plus(other.facts))
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,28 @@ from itertools import pairwise
 
 import numpy as np
 
+from svdflow.linalg import costs
 from svdflow.linalg.ranks import rank_for_energy, rank_for_error
 from svdflow.matrix.panels import PANEL_BYTES, panel_bounds
 from svdflow.matrix.sources import MatrixSource, TransposedSource
 
-METHODS = ("auto", "full", "gram", "krylov", "rsvd")
+METHODS = ("auto", "full", "gram", "krylov", "shift", "lanczos", "rsvd", "single_pass")
 
-CONSTANTS_VERSION = 1
-FULL_SIDE = 192  # LAPACK is as fast as anything below this
-FULL_ENTRIES = 2**23  # and needs the matrix in memory
-FULL_SHARE, FULL_LARGEST = 0.4, 2**25  # of the smaller side, above which nothing is saved by truncation
-GRAM_SIDE, GRAM_LARGEST = 256, 4096
-GRAM_OPEN = 1536  # where the rank is not known beforehand, one read that tells everything is worth more
-GRAM_WORK = 4e9  # m n^2; about 0.2 s on one core
-GRAM_BLOCKS = 2.5  # Krylov spaces of this many blocks fill the side anyway
+FULL_ENTRIES, FULL_LARGEST = 2**23, 2**25  # LAPACK needs the matrix in memory, three times over
+FULL_SHARE = 0.4  # of the smaller side, above which nothing is saved by truncation
+GRAM_LARGEST = 4096
+GRAM_SINGLE = (
+    2e10  # m n^2 above which A^H A of a matrix in single precision is formed in it, and polished after
+)
+OPEN_RANK = 4  # min(m, n) over the rank that is reckoned with where an error or energy chooses it
 OVERSAMPLING, WIDENING = 10, 0.25  # of the block width over k
 FIRST_BLOCK, LARGEST_BLOCK = 32, 256  # where the rank is not known beforehand
-MAX_READS, RSVD_READS = 16, 6
+MAX_READS, RSVD_READS, SHIFT_READS, LANCZOS_READS = 16, 6, 40, 500
+LANCZOS_BLOCK = 8  # of 4, 8, 16: about the columns in all of 4, half its reads; 16 costs more columns
+SPARSE_WIDTH, SPARSE_READS = (
+    32,
+    40,
+)  # two slices of a cache line each; narrow blocks make better Krylov spaces
 GROUPS, GROUP_BYTES = 32, 256 * 2**20
 DEVICE_PANEL = 128 * 2**20  # where each kernel has a price, and one stream computes
 FINAL_EXTRA = 4  # Ritz vectors beyond k that the last read carries along, at least
@@ -78,6 +83,7 @@ class Plan:
     widths: tuple[int, ...]  # of the Krylov blocks, one a read
     tol: float
     center: str | None  # None, "columns" or "rows" of `tall`
+    why: str = ""
 
     warm: bool = False
 
@@ -96,7 +102,15 @@ class Plan:
         if self.method == "full":
             return m * n * (self.tall.dtype.itemsize + 3 * wide)
         width = n if self.method == "gram" else max(self.widths)
-        basis = n * (n if self.method == "gram" else min(n, sum(self.widths))) * wide * 2
+        if self.method == "single_pass":
+            return int(m * width * wide + 4 * n * width * wide + 4 * threads * PANEL_BYTES)
+        columns = {
+            "gram": 2 * n,
+            "shift": 6 * width,
+            "rsvd": 6 * width,
+            "lanczos": 3 * lanczos_columns(self.target.rank or FIRST_BLOCK, n),
+        }
+        basis = n * wide * columns.get(self.method, 2 * min(n, sum(self.widths)))
         entry = self.tall.itemsize if self.tall.sparse else wide
         if self.center is not None and self.work != self.wide:
             entry += self.work.itemsize  # the first read centres panels in both precisions
@@ -121,19 +135,18 @@ def make_plan(
     """Choose method, orientation, block widths, panels and their groups."""
     transposed = source.shape[0] < source.shape[1] and source.column_access
     tall = TransposedSource(source) if transposed else source
-    method = choose_method(source, target, block_size) if method == "auto" else method
+    method, why = _cheapest(source, target, block_size) if method == "auto" else (method, "as asked")
     wide = np.dtype(np.complex128 if source.dtype.kind == "c" else np.float64)
     narrow = np.dtype(np.complex64 if source.dtype.kind == "c" else np.float32)
-    output = narrow if _single(source.dtype) else wide
-    work = narrow if _single(source.dtype) and method in ("krylov", "rsvd") else wide
+    single = costs.is_single(source.dtype)
+    output = narrow if single else wide
+    forms_gram = tall.shape[0] * tall.shape[1] ** 2 <= GRAM_SINGLE or target.rank is None
+    narrows = method in ("krylov", "shift", "rsvd") or (method == "gram" and not forms_gram)
+    work = narrow if single and narrows else wide
     itemsize = (work.itemsize + 4) * tall.density if tall.sparse else work.itemsize
     panel_bytes = DEVICE_PANEL if backend == "cupy" else PANEL_BYTES
     bounds = tuple(panel_bounds(tall.shape, itemsize * PANEL_BYTES / panel_bytes, tall.row_bands))
-    if method == "rsvd":
-        width = min(min(source.shape), block_size or _first_width(target.rank or FIRST_BLOCK))
-        widths = (width,) * ((max_reads or RSVD_READS) - 1)
-    else:
-        widths = _block_widths(min(source.shape), target, block_size, max_reads or MAX_READS)
+    widths = _widths(method, min(source.shape), target, block_size, max_reads, tall.sparse)
     width = tall.shape[1] if method == "gram" else max(widths)
     return Plan(
         method,
@@ -148,25 +161,33 @@ def make_plan(
         widths,
         tol,
         None if not center else "rows" if transposed else "columns",
+        why,
     )
 
 
 def choose_method(source: MatrixSource, target: Target, block_size: int | None = None) -> str:
-    """``full``, ``gram`` or ``krylov`` by what each costs."""
+    """``full``, ``gram`` or ``krylov`` by what each costs; see `svdflow.linalg.costs`."""
+    return _cheapest(source, target, block_size)[0]
+
+
+def _cheapest(source: MatrixSource, target: Target, block_size: int | None) -> tuple[str, str]:
+    """The method, and why."""
     m, n = max(source.shape), min(source.shape)
     if block_size is not None:
-        return "krylov"
-    if n <= FULL_SIDE and m * n <= FULL_ENTRIES:
-        return "full"
-    if target.rank is not None and target.rank > FULL_SHARE * n and m * n <= FULL_LARGEST:
-        return "full"
+        return "krylov", "a block size was given"
+    rank = target.rank or max(1, n // OPEN_RANK)
+    if target.rank is not None and rank > FULL_SHARE * n and m * n <= FULL_LARGEST:
+        return "full", f"a rank above {FULL_SHARE} min(m, n) leaves nothing to save"
+    width = _first_width(rank, source.sparse)
+    blocks = costs.KRYLOV_READS if target.rank is not None else 2 * costs.KRYLOV_READS
     if source.sparse:
-        return "gram" if n <= GRAM_SIDE else "krylov"
-    few_blocks = target.rank is not None and n <= GRAM_BLOCKS * _first_width(target.rank)
-    cheap = m * n * n <= GRAM_WORK or (target.rank is None and n <= GRAM_OPEN)
-    if n <= GRAM_SIDE or (n <= GRAM_LARGEST and (few_blocks or cheap)):
-        return "gram"
-    return "krylov"
+        blocks *= 2  # narrower ones
+    times = costs.seconds(costs.problem(source, width, rank + LANES, blocks, costs.is_single(source.dtype)))
+    if m * n > FULL_ENTRIES:
+        del times["full"]
+    if n > GRAM_LARGEST:
+        del times["gram"]
+    return min(times, key=times.__getitem__), costs.described(times)
 
 
 def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: bool) -> int:
@@ -184,14 +205,32 @@ def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: boo
     return threads
 
 
-def _single(dtype: np.dtype) -> bool:
-    """Whether float32 holds every entry exactly."""
-    return dtype in (np.float32, np.float16, np.complex64) or (dtype.kind in "iub" and dtype.itemsize <= 2)
-
-
-def _first_width(rank: int) -> int:
-    """About k + max(10, k / 4), as a multiple of 16."""
+def _first_width(rank: int, sparse: bool = False) -> int:
+    """About k + max(10, k / 4), as a multiple of 16; less for a sparse matrix, whose products gain nothing by width."""
+    if sparse:
+        return SPARSE_WIDTH
     return -(-(rank + max(OVERSAMPLING, int(WIDENING * rank))) // LANES) * LANES
+
+
+def lanczos_columns(rank: int, side: int, block: int = LANCZOS_BLOCK) -> int:
+    """Most columns of the Lanczos basis; twice as many n-sized columns are in memory."""
+    return min(side, max(2 * rank + 8 * block, rank + 12 * block))
+
+
+def _widths(
+    method: str, side: int, target: Target, block_size: int | None, max_reads: int | None, sparse: bool
+) -> tuple[int, ...]:
+    """Width of the block of each read but the last."""
+    rank = target.rank or FIRST_BLOCK
+    one = min(side, block_size or _first_width(rank))
+    if method in ("rsvd", "shift"):
+        return (one,) * ((max_reads or (RSVD_READS if method == "rsvd" else SHIFT_READS)) - 1)
+    if method == "single_pass":
+        return (min(side, max(rank, block_size or 2 * rank + OVERSAMPLING)),)
+    if method == "lanczos":
+        return (min(side, rank + LANCZOS_BLOCK), *(LANCZOS_BLOCK,) * ((max_reads or LANCZOS_READS) - 2))
+    asked = block_size or (SPARSE_WIDTH if sparse else None)
+    return _block_widths(side, target, asked, max_reads or (SPARSE_READS if sparse else MAX_READS))
 
 
 def _block_widths(side: int, target: Target, block_size: int | None, max_reads: int) -> tuple[int, ...]:

@@ -15,6 +15,8 @@ class SVDInfo:
     ----------
     method : str
         ``full``, ``gram``, ``tsqr``, ``krylov`` or ``rsvd``.
+    why : str
+        What the choice of the method rests on.
     rank : int
         Number of triplets, k.
     numerical_rank : int
@@ -67,6 +69,7 @@ class SVDInfo:
     spectral_error: float = 0.0
     spectral_kind: str = "exact"
     spectral_failure: float = 0.0
+    why: str = ""
     backend: str = "numpy"
     notes: tuple[str, ...] = ()
     block_size: int = 0

@@ -7,6 +7,7 @@ Ritz vectors half a step better than Q, so t reads make the power 2t - 1 (PerSVD
 """
 
 import logging
+from functools import reduce
 
 import numpy as np
 
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 EPS = float(np.finfo(float).eps)
 CLEAR = 1e4  # times eps theta_1: Ritz values by whose root an image may be divided
+BAND = 4096  # rows
 SHIFT_ROUNDS = 20  # of raising the shift within one read; it settles in a few
 NOISE = 16  # times eps s_1^2: what rounding does to squared Ritz values
 SLOWEST = 0.95  # rate of convergence that the stopping test reckons with
@@ -28,7 +30,7 @@ SLACK, HALF_STEP_SLACK = 2.0, 8.0
 
 
 def shift_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
-    """Right Ritz vectors by dynamically shifted subspace iteration, in a few times n l numbers.
+    """Right Ritz vectors by dynamically shifted subspace iteration, in about 6 n l numbers at the peak.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def shift_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
         G = hermitian(adjoint(Q) @ Z)
         theta, P = np.linalg.eigh(G)
         theta, P = np.maximum(theta[::-1], 0), P[:, ::-1]
-        R = triangle(Z - Q @ G)  # Z = [Q, W] [G; R], W orthogonal to Q
+        R = _residual_triangle(Q, Z, G)
         s2, turned = _half_step_better(theta, P, R)
         k = plan.target.choose(np.sqrt(s2), reader.norm_squared)
         estimate = _estimate(theta, np.linalg.norm(R @ P, axis=0), s2, before, shift, k)
@@ -64,10 +66,12 @@ def shift_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
         if saturated or done or step == last:
             break
         shift, before = _raised(shift, G, R), s2
-        X = Z - shift * Q
+        Q *= shift
+        Z = Z - Q
         if k is None:
-            X, shift = np.concatenate([X, draw(min(X.shape[1], most - X.shape[1]))], axis=1), 0.0
-        Q = extend_basis(nothing, X, draw)
+            Z = np.concatenate([Z, draw(min(Z.shape[1], most - Z.shape[1]))], axis=1)
+            shift = 0.0
+        Q = extend_basis(nothing, Z, draw)
     reason = "saturated" if saturated else "converged" if done else "max_reads"
     width = min((k or len(theta)) + FINAL_EXTRA, len(theta))
     # Columns beyond `turned` stand for singular values that rounding hides.
@@ -77,6 +81,12 @@ def shift_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
     captured = float(s2[:k].sum())
     exact = saturated and n <= len(theta)
     return reader.found(V, "shift", reason, exact=exact, estimate=estimate, captured=captured)
+
+
+def _residual_triangle(Q: np.ndarray, Z: np.ndarray, G: np.ndarray) -> np.ndarray:
+    """R of ``Z = [Q, W] [G; R]``, where W is orthonormal and orthogonal to Q; by bands of rows, to save memory."""
+    bands = [slice(start, start + BAND) for start in range(0, len(Q), BAND)]
+    return reduce(triangle, (triangle(Z[rows] - Q[rows] @ G) for rows in bands))
 
 
 def _half_step_better(theta: np.ndarray, P: np.ndarray, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -139,6 +139,8 @@ class Sketch:
         T = adjoint(Ph)[:, :rank] / S[:rank]  # Y T is orthonormal
         V, s, turn = np.linalg.svd(self.Z @ T, full_matrices=False)
         k = choose(np.concatenate([s, np.zeros(side - rank)]), self.norm_squared) or max(1, rank)
+        if k > l:
+            raise ValueError(f"rank {k} is above the width {l} of the sketch; widen it")
         found = min(k, rank)
         if k > rank:
             V = np.concatenate([V, extend_basis(V, np.zeros((n, k - rank), V.dtype), self._fresh)], axis=1)

@@ -9,9 +9,20 @@ import numpy as np
 
 from svdflow.engine import Engine
 from svdflow.linalg.orthonormal import adjoint
-from svdflow.linalg.panelwork import SAFE_NORM, FusedRead, Panels, Sums, TriangularRead, triangle
+from svdflow.linalg.panelwork import (
+    SAFE_NORM,
+    Facts,
+    FusedRead,
+    Panel,
+    Panels,
+    Sums,
+    TriangularRead,
+    facts_of,
+    triangle,
+)
 from svdflow.linalg.plan import Plan
 from svdflow.linalg.random import gaussian
+from svdflow.linalg.sparsework import SparseProducts
 from svdflow.matrix.panels import NonFiniteError
 
 LARGEST_POWER = {
@@ -56,7 +67,9 @@ class Search(Protocol):
 class OneProposal:
     """A method that knows when to stop before the last read: `find` makes its only proposition."""
 
-    def __init__(self, find: Callable[[Any, "Reader", int], Subspace], plan: Plan, reader: "Reader", seed: int):
+    def __init__(
+        self, find: Callable[[Any, "Reader", int], Subspace], plan: Plan, reader: "Reader", seed: int
+    ):
         self._find = partial(find, plan, reader, seed)
 
     def propose(self) -> Subspace:
@@ -129,14 +142,17 @@ class Reader:
         known = self.journal.recall(self.reads, X) if self.journal else None
         if known is not None:
             return known
-        task = FusedRead(self.panels, X, first)
-        backwards = self.reads % 2 == 0  # what the last read left in a cache comes first
-        sums = self.engine.reduce(task, self.plan.groups, Sums.plus, backwards=backwards)
+        sums = self._sums(X, first)
         if sums.facts.non_finite is not None:
             raise NonFiniteError(sums.facts.non_finite)
         if self.journal:
             self.journal.record(self.reads, X, sums)
         return sums
+
+    def _sums(self, X: np.ndarray | None, first: bool) -> Sums:
+        backwards = self.reads % 2 == 0  # what the last read left in a cache comes first
+        task = FusedRead(self.panels, X, first)
+        return self.engine.reduce(task, self.plan.groups, Sums.plus, backwards=backwards)
 
     def _centred(self, Z: np.ndarray, X: np.ndarray | None) -> np.ndarray:
         if self.mean is None:
@@ -144,6 +160,23 @@ class Reader:
         # (A - 1 mu^T)^H (A - 1 mu^T) = A^H A - m conj(mu) mu^T
         mean_X = self.mean if X is None else self.mean @ X
         return Z - self.plan.tall.shape[0] * np.outer(self.mean.conj(), mean_X)
+
+
+class SparseReader(Reader):
+    """Of a sparse matrix in memory: products by slices of the block instead of panels."""
+
+    def _sums(self, X: np.ndarray | None, first: bool) -> Sums:
+        if X is None or self.panels.center == "rows":
+            return super()._sums(X, first)
+        facts = Facts()
+        if first:
+            A = self.plan.tall.csr()
+            A = A * self.panels.scale if self.panels.scale != 1 else A
+            facts = facts_of(self.panels, Panel(A, None, None), 0, self.plan.wide)
+            self._products = SparseProducts(A, self.plan.work, self.engine)
+        if facts.non_finite is not None:
+            return Sums(0.0, facts)
+        return Sums(adjoint(self._products.gram_times(X)), facts)
 
 
 class Draw:
@@ -156,6 +189,12 @@ class Draw:
         out = gaussian(self._seed, self._rows, columns, first_column=self._drawn, dtype=self._dtype)
         self._drawn += columns
         return out
+
+
+def reader_for(plan: Plan, panels: Panels, engine: Engine, journal: Any = None) -> Reader:
+    """The reader that suits the matrix."""
+    by_slices = plan.tall.sparse and plan.tall.in_memory and engine.shared_memory
+    return (SparseReader if by_slices else Reader)(plan, panels, engine, journal)
 
 
 def hermitian(G: np.ndarray) -> np.ndarray:

@@ -22,13 +22,16 @@ from svdflow.linalg.full import full_svd, load_dense
 from svdflow.linalg.gram import gram_subspace
 from svdflow.linalg.journal import Journal, identity_of
 from svdflow.linalg.krylov import KrylovSearch
+from svdflow.linalg.lanczos import lanczos_subspace
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.panelwork import Panels, square_norm
 from svdflow.linalg.plan import METHODS, Plan, Target, fit_threads, make_plan
 from svdflow.linalg.result import SVDInfo, SVDResult
 from svdflow.linalg.rsvd import power_subspace
+from svdflow.linalg.shift import shift_subspace
 from svdflow.linalg.signs import phases
-from svdflow.linalg.subspace import OneProposal, Reader, Search, Subspace, unit_scale
+from svdflow.linalg.single_pass import single_pass_svd
+from svdflow.linalg.subspace import OneProposal, Search, Subspace, reader_for, unit_scale
 from svdflow.matrix.sources import MatrixSource, as_source
 from svdflow.plan.sizes import parse_size
 
@@ -39,6 +42,8 @@ MET = 1e-9  # of the error asked for: how far above it rounding may leave the on
 SEARCH: dict[str, Callable[..., Search]] = {
     "krylov": KrylovSearch,
     "gram": partial(OneProposal, gram_subspace),
+    "shift": partial(OneProposal, shift_subspace),
+    "lanczos": partial(OneProposal, lanczos_subspace),
     "rsvd": partial(OneProposal, power_subspace),
 }
 
@@ -84,9 +89,11 @@ def truncated_svd(
     tol : float, optional
         Accuracy of the triplets, ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2``; 0.01 by default. It steers where the
         iteration stops; the exact residuals are in the result.
-    method : {"auto", "full", "gram", "krylov", "rsvd"}
+    method : {"auto", "full", "gram", "krylov", "shift", "lanczos", "rsvd", "single_pass"}
         ``full`` is LAPACK; ``gram`` forms ``A^H A`` in one read; ``krylov`` is block Krylov with one fused read a step;
-        ``rsvd`` is randomized subspace iteration, for comparison. ``auto`` takes one of the first three by cost.
+        ``shift`` is shifted subspace iteration, for little memory; ``lanczos`` is thick-restart block Lanczos, for
+        tight tolerances; ``rsvd`` is randomized subspace iteration, for comparison; ``single_pass`` reads once, with an
+        error estimate. ``auto`` takes one of the first three by cost (docs/choosing.md).
     block_size : int, optional
         Columns of a block, ``k + max(10, k / 2)`` by default.
     max_reads : int, optional
@@ -190,7 +197,7 @@ def factorize(
     source = as_source(A)
     target = _check_target(source, rank, error, energy)
     _check_options(source, method, tol, block_size, max_reads, seed)
-    backend = _backend_for(source, backend)
+    backend = _backend_for(source, method, backend)
     plan = make_plan(
         source,
         target,
@@ -219,8 +226,12 @@ def factorize(
     with one_blas_thread(), device_of(backend, threads=staging, memory_limit=limit) as device:
         if plan.method == "full":
             return _delivered(_by_lapack(source, plan, center, seed), sink)
+        if plan.method == "single_pass":
+            return single_pass_svd(
+                source, plan.target.choose, plan.widths[0], center=center, seed=seed, engine=runner, sink=sink
+            )
         journal = Journal(checkpoint, identity_of(source, plan, seed)) if checkpoint else None
-        reader = Reader(plan, Panels.of(plan, device), runner, journal)
+        reader = reader_for(plan, Panels.of(plan, device), runner, journal)
         search = SEARCH[plan.method](plan, reader, seed)
         result = _finish(source, plan, search, runner, seed, sink, scratch, streamed)
         if journal:
@@ -240,7 +251,13 @@ def _finish(
 ) -> SVDResult:
     """The last read, and everything in the orientation and scale of the caller's matrix."""
     read = partial(
-        last_read, plan, engine=engine, seed=seed, on_disk=streamed, folder=folder, phase=None if plan.transposed else phases
+        last_read,
+        plan,
+        engine=engine,
+        seed=seed,
+        on_disk=streamed,
+        folder=folder,
+        phase=None if plan.transposed else phases,
     )
     found = search.propose()
     factors = read(found)
@@ -280,7 +297,11 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         )
     else:
         certificate = frobenius_certificate(
-            found.norm_squared, factors.s, output=plan.output, uncentred=found.uncentred, eps=float(np.finfo(factors.dtype).eps)
+            found.norm_squared,
+            factors.s,
+            output=plan.output,
+            uncentred=found.uncentred,
+            eps=float(np.finfo(factors.dtype).eps),
         )
     reason = found.reason
     if factors.numerical_rank < len(factors.s):
@@ -291,6 +312,7 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         reason = _resolved(reason, plan.target, certificate)
     return SVDInfo(
         method=found.method,
+        why=plan.why,
         rank=len(factors.s),
         numerical_rank=factors.numerical_rank,
         reads=found.reads + 1,
@@ -335,6 +357,7 @@ def _by_lapack(source: MatrixSource, plan: Plan, center: bool, seed: int) -> SVD
     rank = int(np.count_nonzero(s[:k] > max(source.shape) * np.finfo(float).eps * s[0]))
     info = SVDInfo(
         method="full",
+        why=plan.why,
         rank=k,
         numerical_rank=rank,
         reads=1,
@@ -389,13 +412,14 @@ def _block_size(plan: Plan) -> int:
     return plan.tall.shape[1] if plan.method == "gram" else plan.widths[0]
 
 
-def _backend_for(source: MatrixSource, backend: str) -> str:
-    if not source.sparse:
+def _backend_for(source: MatrixSource, method: str, backend: str) -> str:
+    what = (
+        "sparse panels are" if source.sparse else "method 'single_pass' is" if method == "single_pass" else ""
+    )
+    if not what:
         return pick(backend)
     if backend == "cupy":
-        raise BackendError(
-            f"{source.name}: sparse panels are computed on NumPy only; choose backend 'auto' or 'numpy'"
-        )
+        raise BackendError(f"{source.name}: {what} computed on NumPy only; choose backend 'auto' or 'numpy'")
     return "numpy"
 
 
@@ -432,7 +456,8 @@ def _check_options(
         raise ValueError(f"tol must be 0 or positive, not {tol!r}")
     if block_size is not None and (not _is_integer(block_size) or block_size < 1):
         raise ValueError(f"block_size must be a positive integer, not {block_size!r}")
-    if max_reads is not None and (not _is_integer(max_reads) or max_reads < 2):
+    least = 1 if method == "single_pass" else 2
+    if max_reads is not None and (not _is_integer(max_reads) or max_reads < least):
         raise ValueError(
             f"max_reads must be an integer of at least 2 (one for V, one for U), not {max_reads!r}"
         )

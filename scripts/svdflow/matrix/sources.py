@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from svdflow.engine import Shared
 from svdflow.matrix.panels import Bands, panel_bounds, panel_height
 
 NUMERIC = "biufc"
+CHEAP_COLUMNS = 64 * 2**20  # bytes of the stored chunks under one band of columns that may be read at a time
 
 
-class MatrixSource:
+class MatrixSource(Shared):
     """A matrix that is read in bands of consecutive rows.
 
     Attributes
@@ -50,8 +52,23 @@ class MatrixSource:
         """Rows ``start:stop`` as an ndarray (stop - start, n), or CSR. The caller must not write into it."""
         raise NotImplementedError
 
+    def read_into(self, start: int, stop: int, out: np.ndarray) -> None:
+        """Rows ``start:stop`` into `out`, shape (stop - start, n) of any dtype; dense sources only.
+
+        Without a copy where the source stands for a file, and `out` is C-contiguous and of its dtype.
+        """
+        out[...] = self.read(start, stop)
+
     def read_columns(self, start: int, stop: int) -> Any:
         """Columns ``start:stop`` as an ndarray (m, stop - start), or sparse."""
+        raise NotImplementedError
+
+    def csr(self) -> sp.csr_array:
+        """The whole of a sparse matrix in memory, by rows."""
+        raise NotImplementedError
+
+    def csc(self) -> sp.csc_array:
+        """The whole of a sparse matrix in memory, by columns."""
         raise NotImplementedError
 
     @property
@@ -111,9 +128,15 @@ class SparseSource(MatrixSource):
         return self._rows[start:stop]
 
     def read_columns(self, start: int, stop: int) -> Any:
+        return self.csc()[:, start:stop]
+
+    def csr(self) -> sp.csr_array:
+        return self._rows
+
+    def csc(self) -> sp.csc_array:
         if self._columns is None:
             self._columns = self._rows.tocsc()
-        return self._columns[:, start:stop]
+        return self._columns
 
 
 class DaskSource(MatrixSource):
@@ -126,6 +149,7 @@ class DaskSource(MatrixSource):
         self._array = array
         self.shape, self.dtype, self.name = array.shape, np.dtype(array.dtype), name
         self.sparse = sp.issparse(array._meta)
+        self._held = any(hasattr(value, "client") for value in dict(array.__dask_graph__()).values())
         self.row_bands, self.column_bands = array.chunks
         # A column chunk that spans all rows is read once; several row chunks are simply joined.
         self.column_access = len(array.chunks[1]) > 1 or self.shape[0] * self.shape[1] * 8 <= 64 * 2**20
@@ -137,8 +161,9 @@ class DaskSource(MatrixSource):
         return self._compute(self._array[:, start:stop])
 
     def _compute(self, part: Any) -> Any:
-        # Panels already run in parallel; a scheduler inside each would only add threads.
-        block = part.compute(scheduler="synchronous")
+        # Panels already run in parallel; a scheduler inside each would only add threads. Chunks that a cluster holds
+        # are known to its client alone.
+        block = part.compute() if self._held else part.compute(scheduler="synchronous")
         return sp.csr_array(block) if sp.issparse(block) else block
 
 
@@ -159,6 +184,9 @@ class TransposedSource(MatrixSource):
 
     def read_columns(self, start: int, stop: int) -> Any:
         return _adjoint(self._source.read(start, stop))
+
+    def csr(self) -> sp.csr_array:
+        return sp.csr_array(_adjoint(self._source.csc()))
 
 
 class _AdaptedSource(MatrixSource):
@@ -193,7 +221,7 @@ def as_source(A: Any, name: str | None = None) -> MatrixSource:
     ValueError
         It is not a matrix of numbers.
     """
-    from svdflow.matrix import files
+    from svdflow.matrix import files, hdf5, zarr
 
     if isinstance(A, MatrixSource):
         return A
@@ -205,9 +233,9 @@ def as_source(A: Any, name: str | None = None) -> MatrixSource:
     if kind == "dask" and hasattr(A, "chunks"):
         return DaskSource(A, name or "dask array")
     if kind == "h5py":
-        return files.source_of_h5(A)
+        return hdf5.source_of_h5(A)
     if kind == "zarr":
-        return files.ZarrSource(A, name or "Zarr array")
+        return zarr.ZarrSource(A, name or "Zarr array")
     if isinstance(A, np.ma.MaskedArray):
         raise TypeError("a masked array has no singular values: fill it, e.g. with A.filled(0)")
     if isinstance(A, np.ndarray) or kind == "cupy":
@@ -235,3 +263,9 @@ def _check_matrix(shape: Any, dtype: Any, name: str) -> None:
 
 def _adjoint(block: Any) -> Any:
     return block.conj().T if block.dtype.kind == "c" else block.T
+
+
+def listed(names: list[str], shown: int = 8) -> str:
+    """The first few names, for messages."""
+    more = f", ... ({len(names)} in all)" if len(names) > shown else ""
+    return (", ".join(repr(name) for name in names[:shown]) + more) or "no matrix in it"

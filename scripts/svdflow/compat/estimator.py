@@ -1,0 +1,209 @@
+"""A scikit-learn transformer over the engine; the only part of svdflow that needs scikit-learn."""
+
+from typing import Any
+
+import numpy as np
+
+from svdflow.backend import to_numpy
+from svdflow.compat.accuracy import in_peer_precision
+from svdflow.compat.parameters import InvalidParameterError, is_integer, seed_of_random_state
+from svdflow.linalg.svd import truncated_svd
+from svdflow.matrix.sources import MatrixSource, as_source
+
+try:
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+    from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        "svdflow.compat.TruncatedSVD is a scikit-learn estimator and needs scikit-learn 1.6 or later: "
+        "pip install 'svdflow[sklearn]'. svdflow.truncated_svd and svdflow.compat.randomized_svd do without it."
+    ) from error
+
+SPARSE = ("csr", "csc")  # other formats become the first
+
+
+class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Reduce dimensions by a truncated singular value decomposition, or with ``center=True`` by PCA.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components k, at most min(n_samples, n_features).
+    center : bool
+        Subtract the column means, without making a sparse matrix dense.
+    tol : float, optional
+        Accuracy of the triplets, ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2``; the engine's default (0.01) where None.
+    method : str
+        As in `svdflow.truncated_svd`.
+    random_state : int, numpy.random.RandomState or None
+        Of the test matrix. None draws a seed from NumPy's global stream.
+
+    Attributes
+    ----------
+    components_ : ndarray, shape (k, n_features)
+        Right singular vectors as rows; the entry of largest magnitude in each is real and positive.
+    singular_values_ : ndarray, shape (k,), float64, not increasing
+    explained_variance_ : ndarray, shape (k,), float64
+        With ``center=True`` the sample variances ``s^2 / (n_samples - 1)`` as of scikit-learn's PCA, otherwise the
+        variances of the transformed training data over n_samples as of its TruncatedSVD.
+    explained_variance_ratio_ : ndarray, shape (k,), float64
+        Over the total variance of the training data; 0 where that is 0.
+    mean_ : ndarray, shape (n_features,), or None
+        What `transform` subtracts.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where X had them.
+    info_ : SVDInfo
+        Method, reads, reason of ending, Frobenius error and its kind, residuals, estimate of the accuracy.
+
+    Notes
+    -----
+    Array-likes and sparse matrices are validated by scikit-learn, which refuses complex ones. Everything else that
+    `svdflow.truncated_svd` reads (a path, an h5py dataset, a dask array, a `MatrixSource`, complex or not) is
+    read panel by panel. Without centring, the ratio of explained variance takes one read more, for the column means.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.diag([3.0, 2.0, 1.0])
+    >>> svd = TruncatedSVD(n_components=2).fit(X)
+    >>> svd.singular_values_.round(6).tolist()
+    [3.0, 2.0]
+    >>> svd.transform(X).round(6).tolist()
+    [[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        center: bool = False,
+        tol: float | None = None,
+        method: str = "auto",
+        random_state: Any = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.center = center
+        self.tol = tol
+        self.method = method
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> "TruncatedSVD":
+        """Learn the components of X, shape (n_samples, n_features). `y` is ignored.
+
+        Raises
+        ------
+        ValueError
+            n_components is outside 1 to min(n_samples, n_features), or X is not a finite matrix of numbers.
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Learn the components of X and return X in them, ``U diag(s)``, shape (n_samples, k), without another read."""
+        return self._fit(X)
+
+    def transform(self, X: Any) -> Any:
+        """X in the components, shape (n_samples, k): an ndarray, or a dask array where X is one."""
+        check_is_fitted(self)
+        if not _is_validated_elsewhere(X):
+            return self._project(validate_data(self, X, accept_sparse=SPARSE, dtype="numeric", reset=False))
+        source = as_source(X)
+        if source.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {source.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} "
+                "features as input"
+            )
+        if hasattr(X, "dask"):
+            return self._project(X)
+        return np.concatenate([self._project(source.read(start, stop)) for start, stop in source.bounds()])
+
+    def inverse_transform(self, X: Any) -> Any:
+        """From components, shape (n_samples, k), back to features, shape (n_samples, n_features)."""
+        check_is_fitted(self)
+        Z = X if hasattr(X, "dask") or np.iscomplexobj(X) else check_array(X, dtype="numeric")
+        back = Z @ self.components_
+        return back if self.mean_ is None else back + self.mean_.astype(self.components_.dtype)
+
+    def _fit(self, X: Any) -> np.ndarray:
+        source = self._training_source(X)
+        m, n = source.shape
+        if not is_integer(self.n_components, 1, min(m, n)):
+            raise InvalidParameterError(
+                f"n_components={self.n_components!r} must be an integer from 1 to min(n_samples, n_features), "
+                f"with n_samples={m} and n_features={n}"
+            )
+        result = truncated_svd(
+            source,
+            self.n_components,
+            center=self.center,
+            tol=self.tol,
+            method=self.method,
+            seed=seed_of_random_state(self.random_state, type(self).__name__),
+        )
+        self.components_, self.singular_values_ = result.Vt, result.s
+        self.info_, self.mean_ = result.info, result.info.mean
+        scores = result.U * result.s.astype(result.U.real.dtype)
+        if self.center:
+            self.explained_variance_ = result.s**2 / max(1, m - 1)
+            total = result.info.frobenius_norm**2 / max(1, m - 1)
+        else:
+            self.explained_variance_ = scores.var(axis=0, dtype=np.result_type(scores, np.float64))
+            total = _total_variance(source)
+        self.explained_variance_ratio_ = (
+            self.explained_variance_ / total if total > 0 else np.zeros(len(result.s))
+        )
+        return scores
+
+    def _training_source(self, X: Any) -> MatrixSource:
+        if not _is_validated_elsewhere(X):
+            return in_peer_precision(as_source(validate_data(self, X, accept_sparse=SPARSE, dtype="numeric")))
+        source = as_source(X)
+        self.n_features_in_ = source.shape[1]
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return in_peer_precision(source)
+
+    def _project(self, X: Any) -> Any:
+        V = self.components_.conj().T
+        return X @ V if self.mean_ is None else X @ V - (self.mean_ @ V).astype(V.dtype)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.components_.shape[0]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _is_validated_elsewhere(X: Any) -> bool:
+    """Whether X is read in panels, which are checked as they come, rather than an array-like in memory."""
+    if isinstance(X, MatrixSource | str) or hasattr(X, "__fspath__") or hasattr(X, "dask"):
+        return True
+    return type(X).__module__.split(".")[0] in ("h5py", "zarr")
+
+
+def _total_variance(source: MatrixSource) -> float:
+    """Sum of the variances of all columns, over the number of rows; one read.
+
+    Dense rows are taken relative to the first, so that a large mean costs no digits.
+    """
+    m, n = source.shape
+    wide = np.result_type(source.dtype, np.float64)
+    origin, sums, squares = np.zeros(n, wide), np.zeros(n, wide), 0.0
+    for start, stop in source.bounds():
+        block = source.read(start, stop)
+        if source.sparse:
+            entries = block.data.astype(wide)
+            sums += np.asarray(block.sum(axis=0, dtype=wide)).ravel()
+        else:
+            block = to_numpy(block).astype(wide)
+            origin = block[0].copy() if start == 0 else origin
+            block -= origin
+            entries = block
+            sums += block.sum(axis=0)
+        squares += float(np.vdot(entries, entries).real)
+    return max(0.0, squares - float(np.vdot(sums, sums).real) / m) / m

@@ -1,0 +1,180 @@
+"""The scikit-learn estimator: its contract, its figures against theory and scikit-learn, and matrices on disk."""
+
+import pickle
+
+import dask.array as da
+import h5py
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose
+
+from svdflow.linalg.random import gaussian
+from svdflow.matrix.sources import ArraySource
+
+pytest.importorskip("sklearn", reason="the estimator needs scikit-learn")
+
+from sklearn import decomposition
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from svdflow.compat import TruncatedSVD
+
+EPS = np.finfo(float).eps
+M, N, K = 60, 20, 5
+
+
+@pytest.fixture
+def X():
+    return gaussian(1, M, N) * 2.0 ** -np.arange(N) + gaussian(2, 1, N)  # columns with means
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Skipping check check_array_api_input"
+)  # a check of SCIPY_ARRAY_API=1 only
+@pytest.mark.parametrize("estimator", [TruncatedSVD(), TruncatedSVD(n_components=1, center=True)])
+def test_check_estimator(estimator):
+    results = check_estimator(estimator)
+    passed = {result["check_name"] for result in results if result["status"] == "passed"}
+    left = {result["check_name"] for result in results} - passed
+    assert left <= {"check_array_api_input"}
+    assert len(passed) > 40
+
+
+class Contrary(TruncatedSVD):
+    """Its transform is not what its fit_transform says."""
+
+    def transform(self, X):
+        return -super().transform(X)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping check check_array_api_input")
+def test_check_estimator_catches_a_contrary_one():
+    with pytest.raises(AssertionError):
+        check_estimator(Contrary())
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_figures_by_theory(X, center):
+    svd = TruncatedSVD(K, center=center)
+    scores = svd.fit_transform(X)
+    A = X - X.mean(axis=0) if center else X
+    s = np.linalg.svd(A, compute_uv=False)
+    rounding = 100 * EPS * s[0]
+    assert_allclose(svd.singular_values_, s[:K], atol=rounding)
+    assert_allclose(svd.components_ @ svd.components_.T, np.eye(K), atol=100 * EPS)
+    assert_allclose(scores, A @ svd.components_.T, atol=rounding)
+    assert_allclose(svd.transform(X), scores, atol=rounding)
+    tail = np.linalg.norm(s[K:])
+    assert_allclose(np.linalg.norm(svd.inverse_transform(scores) - X), tail, rtol=1e-9)
+    assert_allclose(svd.info_.frobenius_error, tail, rtol=1e-6)
+    largest = svd.components_[np.arange(K), np.argmax(np.abs(svd.components_), axis=1)]
+    assert (largest > 0).all()
+    assert list(svd.get_feature_names_out()) == [f"truncatedsvd{i}" for i in range(K)]
+    assert svd.n_features_in_ == N
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array, sp.coo_matrix, ArraySource])
+def test_figures_of_truncated_svd_in_sklearn(X, form):
+    ours = TruncatedSVD(K).fit(form(X))
+    peer = decomposition.TruncatedSVD(K, algorithm="arpack").fit(X)
+    for name in ("components_", "singular_values_", "explained_variance_", "explained_variance_ratio_"):
+        assert_allclose(getattr(ours, name), getattr(peer, name), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csc_array, ArraySource])
+def test_figures_of_pca_in_sklearn(X, form):
+    ours = TruncatedSVD(K, center=True).fit(form(X))
+    peer = decomposition.PCA(K, svd_solver="full").fit(X)
+    for name in (
+        "components_",
+        "singular_values_",
+        "explained_variance_",
+        "explained_variance_ratio_",
+        "mean_",
+    ):
+        assert_allclose(getattr(ours, name), getattr(peer, name), rtol=1e-9, atol=1e-9)
+    assert_allclose(ours.transform(X), peer.transform(X), atol=1e-12)
+
+
+def test_ratio_of_variance_with_a_large_mean():
+    X = gaussian(3, 200, 6) + 1e7
+    ratio = TruncatedSVD(2).fit(X).explained_variance_ratio_
+    scores = TruncatedSVD(2).fit_transform(X)
+    assert_allclose(ratio, scores.var(axis=0) / X.var(axis=0).sum(), rtol=1e-6)
+
+
+def test_matrices_that_are_not_in_memory(X, tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    with h5py.File(tmp_path / "X.h5", "w") as f:
+        f["X"] = X
+    lazy = da.from_array(X, chunks=(16, N))
+    expected = TruncatedSVD(K, center=True).fit(X)
+    for big in (tmp_path / "X.npy", str(tmp_path / "X.npy"), f"{tmp_path}/X.h5:/X", lazy, ArraySource(X)):
+        svd = TruncatedSVD(K, center=True).fit(big)
+        assert svd.n_features_in_ == N
+        assert_allclose(svd.components_, expected.components_, atol=1e-12)
+        assert_allclose(svd.transform(big), expected.transform(X), atol=1e-12)
+    assert isinstance(svd.transform(lazy), da.Array)
+    assert isinstance(svd.inverse_transform(svd.transform(lazy)), da.Array)
+    with pytest.raises(ValueError, match="X has 3 features, but TruncatedSVD is expecting 20"):
+        svd.transform(ArraySource(np.ones((4, 3))))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_dtypes(dtype):
+    X = (100 * gaussian(4, 30, 8)).astype(dtype)
+    expected = np.float32 if dtype == np.float32 else np.float64
+    for center in (False, True):
+        svd = TruncatedSVD(3, center=center)
+        assert svd.fit_transform(X).dtype == expected
+        assert svd.transform(X).dtype == svd.components_.dtype == expected
+        assert svd.inverse_transform(svd.transform(X)).dtype == expected
+
+
+def test_complex_through_a_source():
+    X = gaussian(5, 40, 10, dtype=np.complex128)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        TruncatedSVD(3).fit(X)
+    svd = TruncatedSVD(10).fit(ArraySource(X))
+    scores = svd.transform(ArraySource(X))
+    assert_allclose(svd.inverse_transform(scores), X, atol=1e-12)
+    assert_allclose(svd.explained_variance_ratio_.sum(), 1)
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_constant_columns_have_no_variance(center):
+    svd = TruncatedSVD(1, center=center).fit(np.ones((8, 3)))
+    assert_allclose(svd.explained_variance_ratio_, 0, atol=1e-12)
+
+
+def test_bad_arguments(X):
+    for wrong in (0, N + 1, 2.0, True, "mle"):
+        with pytest.raises(ValueError, match="n_components"):
+            TruncatedSVD(wrong).fit(X)
+    with pytest.raises(ValueError, match="random_state"):
+        TruncatedSVD(2, random_state=-1).fit(X)
+    with pytest.raises(ValueError, match="method"):
+        TruncatedSVD(2, method="best").fit(X)
+    with pytest.raises(NotFittedError):
+        TruncatedSVD(2).transform(X)
+
+
+def test_in_a_pipeline_cloned_and_pickled(X):
+    pipeline = make_pipeline(StandardScaler(), TruncatedSVD(3, random_state=np.random.RandomState(0)))
+    scores = pipeline.fit_transform(X)
+    again = pickle.loads(pickle.dumps(pipeline))
+    assert_allclose(again.transform(X), scores, atol=1e-12)
+    assert clone(pipeline[-1]).get_params()["n_components"] == 3
+
+
+def test_names_of_features():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(gaussian(6, 12, 3), columns=["a", "b", "c"])
+    svd = TruncatedSVD(2).set_output(transform="pandas").fit(frame)
+    assert list(svd.feature_names_in_) == ["a", "b", "c"]
+    assert list(svd.transform(frame).columns) == ["truncatedsvd0", "truncatedsvd1"]
+    assert not hasattr(svd.fit(ArraySource(frame.to_numpy())), "feature_names_in_")
