@@ -467,7 +467,7 @@ def test_numpy_integer_rank_and_unpacking():
 # The plan is a function of the problem only.
 
 
-def plan_of(shape, dtype=np.float64, sparse=False, **options):
+def plan_of(shape, dtype=np.float64, sparse=False, in_memory=True, **options):
     source = MatrixSource()
     source.shape, source.dtype, source.sparse, source.density = (
         shape,
@@ -476,6 +476,7 @@ def plan_of(shape, dtype=np.float64, sparse=False, **options):
         1e-3 if sparse else 1.0,
     )
     source.column_access = True
+    source.in_memory = in_memory
     target = Target(**({"rank": 20} | options))
     return make_plan(source, target, method="auto", tol=1e-2, block_size=None, max_reads=None, center=False)
 
@@ -484,8 +485,9 @@ def plan_of(shape, dtype=np.float64, sparse=False, **options):
     ("shape", "method"),
     [
         ((100, 90), "full"),
-        ((512, 512), "gram"),
-        ((10**6, 200), "gram"),
+        ((300, 250), "gram"),
+        ((512, 512), "krylov"),
+        ((10**6, 100), "gram"),
         ((10**6, 1000), "krylov"),
         ((1000, 10**6), "krylov"),
     ],
@@ -493,6 +495,11 @@ def plan_of(shape, dtype=np.float64, sparse=False, **options):
 def test_auto_takes_the_cheap_method(shape, method):
     assert plan_of(shape).method == method
     assert plan_of(shape).tall.shape[0] >= plan_of(shape).tall.shape[1]
+
+
+def test_where_reading_takes_longest_one_read_is_best():
+    assert plan_of((10**6, 1000)).method == "krylov"
+    assert plan_of((10**6, 1000), in_memory=False).method == "gram"
 
 
 def test_sparse_matrices_are_iterated_on():

@@ -13,12 +13,13 @@ from svdflow.matrix.sources import MatrixSource
 
 VERSION = 2
 
-# Rates of one core, per second: products with a narrow block, A^H A, LAPACK's SVD and symmetric eigenproblem, entries
-# of a sparse matrix times a column.
+# Rates of one core, per second: products with a narrow block, A^H A, LAPACK's SVD and symmetric eigenproblem, QR,
+# entries of a sparse matrix times a column.
 NARROW = {"single": 1.2e11, "double": 6e10}
 SQUARE = {"single": 1.7e11, "double": 8e10}
-LAPACK = 1.5e10
-EIGEN = 1.2e10
+LAPACK = 6e10
+EIGEN = 2.5e10
+TRIANGLE = 1e10
 SPARSE = 1.5e9
 MEMORY = 1e10  # bytes
 DISK = 1e9
@@ -37,6 +38,7 @@ class Problem:
     last: int  # columns of the last read
     blocks: int  # Krylov blocks that are likely
     single: bool
+    single_gram: bool  # A^H A is formed in single precision
     complex: bool
     stored: float  # bytes of the matrix
     entries: float  # stored numbers
@@ -48,10 +50,13 @@ class Problem:
         return "single" if self.single else "double"
 
 
-def problem(source: MatrixSource, width: int, last: int, blocks: int, single: bool) -> Problem:
+def problem(
+    source: MatrixSource, *, width: int, last: int, blocks: int, single: bool, single_gram: bool
+) -> Problem:
     """The problem of a source."""
     m, n = max(source.shape), min(source.shape)
     entries = m * n * source.density if source.sparse else m * n
+    kind, stored = source.dtype.kind == "c", entries * source.itemsize
     return Problem(
         m,
         n,
@@ -59,8 +64,9 @@ def problem(source: MatrixSource, width: int, last: int, blocks: int, single: bo
         last,
         blocks,
         single,
-        source.dtype.kind == "c",
-        entries * source.itemsize,
+        single_gram,
+        kind,
+        stored,
         entries,
         source.sparse,
         not source.in_memory,
@@ -73,11 +79,20 @@ def seconds(problem: Problem) -> dict[str, float]:
     flops = 4.0 if problem.complex else 1.0  # of a complex product, in real ones
     full = flops * (4.0 * m * n * n + 22.0 * n**3) / LAPACK + 3 * 8 * m * n / MEMORY
     last = _read(problem, problem.last)
+    last += 0 if problem.single else flops * 2 * m * problem.last**2 / TRIANGLE / CORES
     eigen = flops * (4 / 3 + 2) * n**3 / EIGEN
-    gram = max(_fetch(problem), flops * m * n * n / SQUARE["double"] / CORES) + START + eigen + last
+    gram = (
+        max(
+            _fetch(problem), flops * m * n * n / SQUARE["single" if problem.single_gram else "double"] / CORES
+        )
+        + START
+        + eigen
+        + last
+    )
     basis = problem.blocks * problem.width
     core = (
-        flops * 10.0 * n * basis * problem.width * problem.blocks / NARROW["double"] + 15.0 * basis**3 / EIGEN
+        flops * 10.0 * n * basis * problem.width * problem.blocks / NARROW["double"]
+        + 15.0 * basis**3 / EIGEN / 2
     )
     krylov = problem.blocks * _read(problem, problem.width) + core + last
     return {"full": full, "gram": gram, "krylov": krylov}

@@ -28,6 +28,9 @@ POLISH_FLOOR = (
 )
 REFINE = 1e4  # s_1 / s_k above which U = Y M is orthonormalized once more
 BLUNT = 1e-2  # share of the energy left, above which single precision tells it well enough
+# Least over largest singular value for which factors in single precision may come from squares in double: what they
+# make of U is orthogonal to eps (s_1 / s_l)^2.
+LEAST_SPREAD = 3e-4
 SHARP = 1e-4  # tolerance below which double precision is worth its price
 
 
@@ -74,17 +77,20 @@ def last_read(
     width = found.V.shape[1]
     on_disk = on_disk or not engine.shared_memory
     dtype = _precision(plan, found)
+    by_square = plan.output != plan.wide and (dtype != plan.wide or found.spread > LEAST_SPREAD)
     probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES).astype(dtype).astype(plan.wide)
     X = np.concatenate([found.V, probes], axis=1)
     scratch = (FileScratch if on_disk else MemoryScratch)(
         (m, width), plan.output, *([folder] if on_disk else [])
     )
     try:
-        task = LastRead(found.panels, X, width, found.mean, scratch, dtype)
+        task = LastRead(found.panels, X, width, found.mean, scratch, dtype, by_square)
         sums = engine.reduce(task, plan.groups, LastSums.plus, backwards=found.reads % 2 == 1)
         _correct_norm(plan, found, sums.facts)
         image = adjoint(sums.product)
-        M, s, V, residuals, rank, polished, before, AhU = _settle(plan, found, image[:, :width], sums.R)
+        M, s, V, residuals, rank, polished, before, AhU = _settle(
+            plan, found, image[:, :width], sums.triangle()
+        )
         spectral = spectral_certificate(
             probes,
             image[:, width:],
@@ -150,10 +156,20 @@ def _settle(plan: Plan, found: Subspace, W: np.ndarray, R: np.ndarray) -> tuple:
         return M, values, V[:, :k], residuals, rank, False, before, AhU[:, :k]
     # A^H times an orthonormal basis of A V; its singular value decomposition is half a step better.
     M = T[:, :firm] / s[:firm]
-    X, s, Zh = np.linalg.svd(W @ M, full_matrices=False)
+    X, s, Zh = _thin_svd(W @ M, single=plan.output != plan.wide)
     k = max(1, min(plan.target.choose(s, found.norm_squared) or k, k))
     AhU = X[:, :k] * s[:k]
     return M @ adjoint(Zh)[:, :k], s[:k], X[:, :k], residuals[:k], k, True, before, AhU
+
+
+def _thin_svd(C: np.ndarray, *, single: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """SVD of a matrix of few columns; by ``C^H C`` for single precision and values that are not far apart."""
+    if single:
+        squares, Z = np.linalg.eigh(adjoint(C) @ C)
+        if squares[0] > LEAST_SPREAD**2 * squares[-1]:
+            s, Z = np.sqrt(squares[::-1]), Z[:, ::-1]
+            return C @ (Z / s), s, adjoint(Z)
+    return np.linalg.svd(C, full_matrices=False)
 
 
 def _rows_of_U(

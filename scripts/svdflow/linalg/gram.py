@@ -26,5 +26,8 @@ def gram_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
         k, exact = plan.target.choose(s[:side]) or side, True
     width = min(plan.last_width(k), side)
     V = np.ascontiguousarray(vectors[:, ::-1][:, :width])
+    spread = float(s[width - 1] / s[0]) if s[0] else 0.0
     captured = float(np.sum(s[:k] ** 2))
-    return reader.found(V, method, "converged", exact=exact, rank=k, spectrum=s[:side], captured=captured)
+    return reader.found(
+        V, method, "converged", exact=exact, rank=k, spectrum=s[:side], captured=captured, spread=spread
+    )

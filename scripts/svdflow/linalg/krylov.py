@@ -8,12 +8,12 @@ and Musco 2015 (block Krylov), Tropp and Webber 2023 (arXiv 2306.12418, sections
 
 import logging
 from functools import partial
-from math import inf
+from math import inf, sqrt
 
 import numpy as np
 
 from svdflow.linalg.finish import Factors
-from svdflow.linalg.orthonormal import adjoint, extend_basis, orthonormalize
+from svdflow.linalg.orthonormal import adjoint, extend_basis, orthonormal_columns, orthonormalize
 from svdflow.linalg.plan import Plan
 from svdflow.linalg.random import gaussian
 from svdflow.linalg.subspace import Draw, Reader, Subspace, hermitian
@@ -26,6 +26,7 @@ SLOWEST = 0.98  # rate of convergence that an estimate reckons with
 SUBLINEAR = 1 / 6  # of the last whole step, above which the last read's gain shows no geometric convergence
 FIRST_GAIN = 0.25  # of the first half step, which the rest of the way is reckoned to after a warm start
 CAUTION = 4  # times more is asked of the expectation after a rejection, at most
+LEAST_RANDOM = 4  # columns of a learnt block that stay random
 NOVEL = 0.05  # least length of what is new in a rejected block, for its image to keep its digits
 
 
@@ -58,7 +59,7 @@ class KrylovSearch:
         self.gains: list[float] = []  # of whole steps
         self.caution = 1.0
         self.expected = inf
-        self.saturated = self.absorbed = False
+        self.saturated = self.absorbed = self.learnt = False
 
     @property
     def K(self) -> np.ndarray:
@@ -84,6 +85,10 @@ class KrylovSearch:
             "saturated" if self.saturated else "converged",
             exact=exact,
             captured=float(np.sum(self.g[:k])),
+            spread=sqrt(self.g[V.shape[1] - 1] / self.g[0])
+            if V.shape[1] <= len(self.g) and self.g[0]
+            else 0.0,
+            sampled_rows=sum(stop - start for start, stop in self.plan.sample) if self.learnt else 0,
         )
 
     def accepts(self, found: Subspace, last: Factors) -> bool:
@@ -114,7 +119,7 @@ class KrylovSearch:
         """One more block, one more read."""
         width = self.plan.widths[self.step]
         if self.used == 0:
-            X = orthonormalize(self.draw(width))
+            X = self._first_block(width)
         else:
             newest = self.Z[:, -self.newest :][:, :width]
             width = min(width, self.side - self.used)
@@ -130,6 +135,21 @@ class KrylovSearch:
             self.expected,
         )
         self.saturated = self.used >= self.side
+
+    def _first_block(self, width: int) -> np.ndarray:
+        """Random directions; after one step of the power method on a sample of rows, where the plan has one.
+
+        Some stay random, so that nothing which the sample misses is lost.
+        """
+        X = orthonormalize(self.draw(width))
+        image = self.reader.learn(X)
+        if image is None:
+            return X
+        self.learnt = True
+        learnt = width - max(LEAST_RANDOM, width // 8)
+        return extend_basis(
+            X[:, :0], np.concatenate([image[:, :learnt], self.draw(width - learnt)], axis=1), self.draw
+        )
 
     def _widened(self, X: np.ndarray, width: int) -> np.ndarray:
         """Fresh random columns where a block is to be wider than the newest image."""
@@ -159,11 +179,12 @@ class KrylovSearch:
             self.expected = 0.0
         elif len(before) < k:
             self.gains.append(inf)
-            self.expected = FIRST_GAIN * half if self.plan.warm else inf
+            self.expected = FIRST_GAIN * half if self.learnt else inf
         else:
             self.gains.append(float(np.max(self.g[:k] - before[:k])) / unit)
             rest = max(float(np.max(self.theta[:k] - before[:k])) / unit, 1e-300)
-            self.expected = half * min(1.0, half / rest)
+            # The first whole step begins at random vectors and tells little of those to come.
+            self.expected = half * min(1.0, half / rest) ** (1.0 if len(self.gains) > 2 else 0.5)
 
     def _half_step(self, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Squared singular values g of ``B = U^H A`` for an orthonormal basis U of ``A K``, and R with ``V = Z R``.
@@ -185,7 +206,7 @@ class KrylovSearch:
         if clear == 0:
             return orthonormalize(self.K @ self.P[:, :width])
         V = self.Z @ (self.R[:, :clear] / np.sqrt(self.g[:clear]))
-        V = extend_basis(V[:, :0], V, fresh)
+        V = orthonormal_columns(V, fresh)
         if V.shape[1] < width:
             V = np.concatenate([V, extend_basis(V, rest, fresh)[:, : width - V.shape[1]]], axis=1)
         return V
@@ -201,7 +222,7 @@ class KrylovSearch:
         if max(first, second) * unit <= self._noise():
             return 0.0 if second <= 0 else second
         rate = min(SLOWEST, max(0.0, second / first) if first > 0 else SLOWEST)
-        rate = rate ** (1 / 2 if len(self.gains) > 1 or self.plan.warm else 1 / 3)
+        rate = rate ** (1 / 2 if len(self.gains) > 1 or self.learnt else 1 / 3)
         estimate = second * rate / (1 - rate)
         whole, gain = self.gains[-1], first + second
         if np.isfinite(whole) and gain > SUBLINEAR * whole:

@@ -28,7 +28,7 @@ def orthonormalize(X: Any) -> Any:
     BreakdownError
         The columns are linearly dependent to rounding.
     """
-    Q = _cholesky_qr2(X)
+    Q = _cholesky_qr(X, 2)
     if Q is not None:
         return Q
     xp = array_namespace(X)
@@ -37,6 +37,12 @@ def orthonormalize(X: Any) -> Any:
     if not bool(xp.min(diagonal) > DEPENDENT * xp.max(diagonal)):
         raise BreakdownError
     return Q
+
+
+def orthonormal_columns(X: Any, fresh: Callable[[int], Any]) -> Any:
+    """The same where columns may depend on each other: `fresh` ones take their place, as in `extend_basis`."""
+    Q = _cholesky_qr(X, 2)
+    return extend_basis(X[:, :0], X, fresh) if Q is None else Q
 
 
 class BreakdownError(ArithmeticError):
@@ -59,6 +65,10 @@ def extend_basis(K: Any, X: Any, fresh: Callable[[int], Any]) -> Any:
     array, shape (n, b)
         Orthonormal, and orthogonal to K.
     """
+    quick = _cholesky_qr(_project(X, K), 2)
+    quick = None if quick is None else _cholesky_qr(_project(quick, K), 1)
+    if quick is not None:
+        return quick
     xp = array_namespace(X)
     new = _unit_columns(X)
     new = _unit_columns(new, project=K)
@@ -109,10 +119,10 @@ def _independent(xp: Any, X: Any, K: Any) -> Any:
     return kept
 
 
-def _cholesky_qr2(X: Any) -> Any:
-    """CholeskyQR2, or None where it cannot be trusted."""
+def _cholesky_qr(X: Any, passes: int) -> Any:
+    """CholeskyQR, repeated; or None where it cannot be trusted."""
     xp = array_namespace(X)
-    for _ in range(2):
+    for _ in range(passes):
         gram = adjoint(X) @ X
         try:
             L = xp.linalg.cholesky(gram)

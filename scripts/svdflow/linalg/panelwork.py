@@ -20,7 +20,7 @@ from svdflow.matrix.panels import name_rows
 from svdflow.matrix.sources import MatrixSource
 
 Bounds = tuple[tuple[int, int], ...]
-SLICE_BYTES = 4 * 2**20  # of a panel, as it is computed with
+SLICE_BYTES = 8 * 2**20  # of a panel, as it is computed with
 SQUARE_RUN, RUNS = (
     2**10,
     2**6,
@@ -87,7 +87,7 @@ class Panels:
         return Panel(block, None, mean)
 
     def slices(self, start: int, stop: int, dtype: np.dtype) -> list[tuple[int, int]]:
-        """Rows of a dense panel in slices of 4 MB, for the cache of a processor; others are taken whole."""
+        """Rows of a dense panel in slices of 8 MB, for the cache of a processor; others are taken whole."""
         if self.source.sparse or self.device.name != "numpy":
             return [(start, stop)]
         height = max(64, SLICE_BYTES // (self.source.shape[1] * dtype.itemsize))
@@ -312,21 +312,32 @@ class FusedRead:
 
 @dataclass(frozen=True)
 class LastSums:
-    """``V^H A^H A`` and the triangular factor of ``A V``; norms where they were still to be had exactly."""
+    """``V^H A^H A``, and ``Y^H Y`` or the triangular factor of ``Y = A V``; norms where the first read was blunt."""
 
-    product: np.ndarray
-    R: np.ndarray
+    product: Any
+    square: np.ndarray | None
+    R: np.ndarray | None
     facts: Facts
 
     def plus(self, other: "LastSums") -> "LastSums":
-        return LastSums(self.product + other.product, triangle(self.R, other.R), self.facts.plus(other.facts))
+        square = None if self.square is None or other.square is None else self.square + other.square
+        R = None if self.R is None or other.R is None else triangle(self.R, other.R)
+        return LastSums(self.product + other.product, square, R, self.facts.plus(other.facts))
+
+    def triangle(self) -> np.ndarray:
+        """The triangular factor of Y."""
+        if self.square is not None:
+            return adjoint(np.linalg.cholesky(self.square))
+        assert self.R is not None
+        return self.R
 
 
 @dataclass(frozen=True)
 class LastRead:
     """Task: ``Y = A X`` of one group, its first columns written to `scratch`; adds ``Y^H A`` and their triangle.
 
-    `dtype` is the precision of products. `mean` is what is left of the column means after the panels' shift.
+    `dtype` is the precision of products. `mean` is what is left of the column means after the panels' shift. The
+    triangle comes from ``Y^H Y`` in double where `by_square`, else from QR (TSQR).
     """
 
     panels: Panels
@@ -335,32 +346,35 @@ class LastRead:
     mean: np.ndarray | None
     scratch: Any
     dtype: np.dtype
+    by_square: bool
 
     def __call__(self, group: Bounds) -> LastSums:
         panels, dtype = self.panels, self.dtype
         device, wide = panels.device, panels.wide
         products = Products(device.put(np.ascontiguousarray(self.X, dtype)), wide)
         mean_X = None if self.mean is None else device.put((self.mean @ self.X).astype(dtype))
+        anew = dtype == wide != panels.work  # figures that the first read gave in fewer digits
 
-        def add(block: Any, start: int, stop: int) -> tuple[np.ndarray, Facts]:
+        def add(block: Any, start: int, stop: int) -> LastSums:
             panel = panels.panel(block, dtype)
-            facts = facts_of(panels, panel, start, wide) if dtype == wide != panels.work else Facts()
-            triangles = []
+            facts = facts_of(panels, panel, start, wide) if anew else Facts()
+            found = []
             for low, high in panels.slices(start, stop, dtype):
                 part = panel.part(low - start, high - start)
                 Y = products.times(part)
                 Y = Y if mean_X is None else Y - mean_X
-                rows = device.get(Y[:, : self.kept]).astype(wide)
+                rows = device.get(Y[:, : self.kept])
                 self.scratch.write(low, rows)
-                triangles.append(triangle(rows))
+                rows = rows.astype(wide, copy=False)
+                found.append(adjoint(rows) @ rows if self.by_square else triangle(rows))
                 # The mean's part of Y^H A is the column sums of Y, which a centred Y does not have.
                 products.add(part, Y)
-            return triangle(*triangles), facts
+            square, R = (reduce(np.add, found), None) if self.by_square else (None, reduce(triangle, found))
+            return LastSums(0.0, square, R, facts)
 
         with device.errors():
-            results = list(device.each(add, panels.source.read, group))
-        R = triangle(*(R for R, _ in results))
-        return LastSums(device.get(products.total), R, reduce(Facts.plus, (facts for _, facts in results)))
+            sums = reduce(LastSums.plus, device.each(add, panels.source.read, group))
+        return replace(sums, product=device.get(products.total))
 
 
 @dataclass(frozen=True)

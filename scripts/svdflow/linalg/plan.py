@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from svdflow.linalg import costs
+from svdflow.linalg.random import uniform
 from svdflow.linalg.ranks import rank_for_energy, rank_for_error
 from svdflow.matrix.panels import PANEL_BYTES, panel_bounds
 from svdflow.matrix.sources import MatrixSource, TransposedSource
@@ -27,11 +28,14 @@ OVERSAMPLING, WIDENING = 10, 0.25  # of the block width over k
 FIRST_BLOCK, LARGEST_BLOCK = 32, 256  # where the rank is not known beforehand
 MAX_READS, RSVD_READS, SHIFT_READS, LANCZOS_READS = 16, 6, 40, 500
 LANCZOS_BLOCK = 8  # of 4, 8, 16: about the columns in all of 4, half its reads; 16 costs more columns
+SAMPLE_ROWS, SAMPLE_PANELS = 16, 8  # rows over block width; panels, where rows are not to be had singly
+SAMPLE_SHARE = 16  # rows of the matrix over rows of the sample, at least
 SPARSE_WIDTH, SPARSE_READS = (
     32,
     40,
 )  # two slices of a cache line each; narrow blocks make better Krylov spaces
 GROUPS, GROUP_BYTES = 32, 256 * 2**20
+GROUP_ROWS = 2500  # below which making and adding up a group's sum would cost a twentieth of its products
 DEVICE_PANEL = 128 * 2**20  # where each kernel has a price, and one stream computes
 FINAL_EXTRA = 4  # Ritz vectors beyond k that the last read carries along, at least
 PROBE_COLUMNS = 10  # random columns that it carries for the spectral certificate
@@ -85,7 +89,7 @@ class Plan:
     center: str | None  # None, "columns" or "rows" of `tall`
     why: str = ""
 
-    warm: bool = False
+    sample: tuple[tuple[int, int], ...] = ()  # rows that the first block of a Krylov space is learnt from
 
     def last_width(self, k: int) -> int:
         """Ritz vectors of the last read for rank k: its products are a multiple of 16 wide, probes included."""
@@ -131,6 +135,7 @@ def make_plan(
     max_reads: int | None,
     center: bool,
     backend: str = "numpy",
+    seed: int = 0,
 ) -> Plan:
     """Choose method, orientation, block widths, panels and their groups."""
     transposed = source.shape[0] < source.shape[1] and source.column_access
@@ -162,6 +167,7 @@ def make_plan(
         tol,
         None if not center else "rows" if transposed else "columns",
         why,
+        _sample(tall, bounds, widths[0], seed) if method == "krylov" else (),
     )
 
 
@@ -170,23 +176,35 @@ def choose_method(source: MatrixSource, target: Target, block_size: int | None =
     return _cheapest(source, target, block_size)[0]
 
 
-def _cheapest(source: MatrixSource, target: Target, block_size: int | None) -> tuple[str, str]:
-    """The method, and why."""
+def candidates(source: MatrixSource, target: Target) -> dict[str, float]:
+    """Expected seconds of each method that may be taken, on the reference machine."""
     m, n = max(source.shape), min(source.shape)
-    if block_size is not None:
-        return "krylov", "a block size was given"
     rank = target.rank or max(1, n // OPEN_RANK)
-    if target.rank is not None and rank > FULL_SHARE * n and m * n <= FULL_LARGEST:
-        return "full", f"a rank above {FULL_SHARE} min(m, n) leaves nothing to save"
     width = _first_width(rank, source.sparse)
     blocks = costs.KRYLOV_READS if target.rank is not None else 2 * costs.KRYLOV_READS
-    if source.sparse:
-        blocks *= 2  # narrower ones
-    times = costs.seconds(costs.problem(source, width, rank + LANES, blocks, costs.is_single(source.dtype)))
+    blocks *= 2 if source.sparse else 1  # narrower ones
+    single = costs.is_single(source.dtype)
+    halved = single and target.rank is not None and m * n**2 > GRAM_SINGLE
+    times = costs.seconds(
+        costs.problem(
+            source, width=width, last=rank + LANES, blocks=blocks, single=single, single_gram=halved
+        )
+    )
     if m * n > FULL_ENTRIES:
         del times["full"]
     if n > GRAM_LARGEST:
         del times["gram"]
+    return times
+
+
+def _cheapest(source: MatrixSource, target: Target, block_size: int | None) -> tuple[str, str]:
+    """The method, and why."""
+    if block_size is not None:
+        return "krylov", "a block size was given"
+    m, n = max(source.shape), min(source.shape)
+    if target.rank is not None and target.rank > FULL_SHARE * n and m * n <= FULL_LARGEST:
+        return "full", f"a rank above {FULL_SHARE} min(m, n) leaves nothing to save"
+    times = candidates(source, target)
     return min(times, key=times.__getitem__), costs.described(times)
 
 
@@ -247,9 +265,39 @@ def _block_widths(side: int, target: Target, block_size: int | None, max_reads: 
     return tuple(widths)
 
 
+def _sample(tall: MatrixSource, bounds: tuple, width: int, seed: int) -> tuple[tuple[int, int], ...]:
+    """Rows, one drawn from each of as many equal strata, to learn the first block from; none where they are not few.
+
+    Where the matrix is not in memory a row costs as much as its panel, so they are whole panels.
+    """
+    m = tall.shape[0]
+    rows = SAMPLE_ROWS * width
+    if tall.sparse:
+        return ()
+    if tall.in_memory:
+        chosen = _strata(m, rows, seed) if m >= SAMPLE_SHARE * rows else []
+        return tuple((row, row + 1) for row in chosen)
+    number = max(SAMPLE_PANELS, -(-rows * len(bounds) // m))
+    return (
+        tuple(bounds[i] for i in _strata(len(bounds), number, seed))
+        if len(bounds) >= SAMPLE_SHARE * number
+        else ()
+    )
+
+
+def _strata(size: int, number: int, seed: int) -> list[int]:
+    """One of each of `number` equal parts of ``range(size)``."""
+    edges = [size * i // number for i in range(number + 1)]
+    shares = uniform(seed, number)
+    return [
+        low + int(share * (high - low)) for share, (low, high) in zip(shares, pairwise(edges), strict=True)
+    ]
+
+
 def _groups(bounds: tuple, sum_bytes: int) -> tuple:
     """Panels in contiguous groups, one a task; their number never depends on the workers."""
-    number = min(len(bounds), GROUPS, max(4, GROUP_BYTES // max(1, sum_bytes)))
+    rows = bounds[-1][1]
+    number = min(len(bounds), GROUPS, max(4, min(rows // GROUP_ROWS, GROUP_BYTES // max(1, sum_bytes))))
     cuts = [len(bounds) * i // number for i in range(number + 1)]
     return tuple(bounds[a:b] for a, b in pairwise(cuts))
 

@@ -12,7 +12,7 @@ TILE_ROWS = 4096
 BLOCK_COLUMNS = 16
 
 # Domains keep matrices that are drawn for different ends independent of each other.
-BASIS, COMPLETION, PROBES = 0, 1, 2
+BASIS, COMPLETION, PROBES, SAMPLE = 0, 1, 2, 3
 
 
 def gaussian(
@@ -48,6 +48,12 @@ def gaussian(
             drawn = _tile(seed, tile, block, domain, np.dtype(dtype).kind == "c")
             out[row, column] = drawn[row_in_tile, column_in_block]
     return out
+
+
+def uniform(seed: int, size: int) -> np.ndarray:
+    """Numbers in [0, 1), shape (size,), of which the first do not depend on how many are drawn."""
+    key = np.array([seed % 2**64, SAMPLE << 56], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).random(size)
 
 
 def _cuts(first: int, length: int, size: int):

@@ -75,6 +75,7 @@ class SVDInfo:
     block_size: int = 0
     panel_height: int = 0
     seed: int = 0
+    sampled_rows: int = 0
     polished: bool = False
     estimate: float = 0.0
     residuals: np.ndarray | None = field(default=None, repr=False)

@@ -1,14 +1,15 @@
 """The search for right singular subspaces: what every method shares, and what it finds."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from svdflow.engine import Engine
-from svdflow.linalg.orthonormal import adjoint
+from svdflow.linalg.orthonormal import adjoint, orthonormal_columns
 from svdflow.linalg.panelwork import (
     SAFE_NORM,
     Facts,
@@ -24,7 +25,11 @@ from svdflow.linalg.plan import Plan
 from svdflow.linalg.random import gaussian
 from svdflow.linalg.sparsework import SparseProducts
 from svdflow.matrix.panels import NonFiniteError
+from svdflow.matrix.sources import ArraySource
 
+log = logging.getLogger(__name__)
+
+AGREEMENT = 0.5  # of the energy that directions learnt from some rows hold in others
 LARGEST_POWER = {
     4: 100,
     8: 1000,
@@ -51,6 +56,8 @@ class Subspace:
     mean: np.ndarray | None
     row_means: np.ndarray | None
     estimate: float = 0.0
+    spread: float = 0.0  # least over largest singular value of A V, as far as the search saw it
+    sampled_rows: int = 0  # that the first block was learnt from
     spectrum: np.ndarray | None = None
     captured: float = np.inf  # energy of the wanted triplets, as far as the search saw it
     rank: int | None = None  # where all singular values were known to choose it by
@@ -116,6 +123,40 @@ class Reader:
             # ||A - 1 mu^T||^2 = ||A||^2 - m |mu|^2
             self.norm_squared = max(0.0, facts.norm_squared - m * float(np.vdot(self.mean, self.mean).real))
         return self._centred(adjoint(sums.product), X)
+
+    def learn(self, X: np.ndarray) -> np.ndarray | None:
+        """``S^H S X`` for one half S of the plan's sample of rows, shape of X, where that tells of the whole.
+
+        Whether it does is asked of the other half: directions learnt from rows that are like all others hold about as
+        much of its energy as of S. None where they do not, without a sample, and where the sample has NaN.
+        """
+        halves = [self._sampled(self.plan.sample[part::2]) for part in (0, 1)] if self.plan.sample else []
+        if not halves:
+            return None
+        with np.errstate(invalid="ignore", over="ignore"):
+            image = adjoint(halves[0](X).product)
+            if not np.isfinite(image).all() or not image.any():
+                return None
+            Q = orthonormal_columns(image, partial(gaussian, 0, len(X), dtype=X.dtype))
+            shares = []
+            for half in halves:
+                sums = half(Q)
+                shares.append(
+                    float(np.vdot(adjoint(Q), sums.product).real) / max(sums.facts.norm_squared, 1e-300)
+                )
+        log.info(
+            "%s: a sample of rows holds %.2f of its energy in a block, others %.2f",
+            self.plan.tall.name,
+            *shares,
+        )
+        return image if shares[1] >= AGREEMENT * shares[0] else None
+
+    def _sampled(self, rows: Sequence[tuple[int, int]]) -> Callable[[np.ndarray], Sums]:
+        panels, groups = self.panels, [(bounds,) for bounds in rows]
+        if self.plan.tall.in_memory:
+            S = panels.device.xp.concat([self.plan.tall.read(start, stop) for start, stop in rows])
+            panels, groups = replace(panels, source=ArraySource(S)), [((0, len(rows)),)]
+        return lambda X: self.engine.reduce(FusedRead(panels, X, True), groups, Sums.plus)
 
     def triangle(self) -> np.ndarray:
         """R of a QR factorization of the centred matrix."""

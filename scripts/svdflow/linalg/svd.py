@@ -207,6 +207,7 @@ def factorize(
         max_reads=max_reads,
         center=center,
         backend=backend,
+        seed=seed,
     )
     streamed = sink is not None and not plan.transposed
     runner = as_engine(engine)
@@ -332,6 +333,7 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         block_size=_block_size(plan),
         panel_height=plan.panel_height,
         seed=seed,
+        sampled_rows=found.sampled_rows,
         polished=factors.polished,
         estimate=found.estimate,
         residuals=factors.residuals / scale,
