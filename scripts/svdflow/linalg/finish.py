@@ -17,11 +17,11 @@ import numpy as np
 from svdflow.engine import Engine
 from svdflow.linalg.certificates import SpectralCertificate, pair_residuals, spectral_certificate
 from svdflow.linalg.orthonormal import adjoint
-from svdflow.linalg.panelwork import Facts, LastRead, LastSums, triangle
+from svdflow.linalg.panelwork import Facts, LastRead, triangle
 from svdflow.linalg.plan import PROBE_COLUMNS, Plan
 from svdflow.linalg.random import COMPLETION, PROBES, gaussian
 from svdflow.linalg.scratch import FileScratch, MemoryScratch
-from svdflow.linalg.subspace import Subspace
+from svdflow.linalg.subspace import Reader, Subspace
 
 POLISH_FLOOR = (
     1e-5  # s_i / s_1; polishing works with squares, whose error relative to s_i^2 is eps (s_1 / s_i)^2
@@ -57,7 +57,7 @@ class Factors:
 def last_read(
     plan: Plan,
     found: Subspace,
-    engine: Engine,
+    reader: Reader,
     seed: int,
     *,
     on_disk: bool,
@@ -74,7 +74,7 @@ def last_read(
         From V (n, k) to the unit numbers by which each pair is divided.
     """
     m, n = plan.tall.shape
-    width = found.V.shape[1]
+    engine, width = reader.engine, found.V.shape[1]
     on_disk = on_disk or not engine.shared_memory
     dtype = _precision(plan, found)
     by_square = plan.output != plan.wide and (dtype != plan.wide or found.spread > LEAST_SPREAD)
@@ -85,7 +85,7 @@ def last_read(
     )
     try:
         task = LastRead(found.panels, X, width, found.mean, scratch, dtype, by_square)
-        sums = engine.reduce(task, plan.groups, LastSums.plus, backwards=found.reads % 2 == 1)
+        sums = reader.last(task)
         _correct_norm(plan, found, sums.facts)
         image = adjoint(sums.product)
         M, s, V, residuals, rank, polished, before, AhU = _settle(

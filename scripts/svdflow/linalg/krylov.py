@@ -12,6 +12,7 @@ from math import inf, sqrt
 
 import numpy as np
 
+from svdflow.linalg.bands import blocks_for
 from svdflow.linalg.finish import Factors
 from svdflow.linalg.orthonormal import adjoint, extend_basis, orthonormal_columns, orthonormalize
 from svdflow.linalg.plan import Plan
@@ -49,6 +50,7 @@ class KrylovSearch:
         self.plan, self.reader = plan, reader
         self.draw = Draw(seed, plan.tall.shape[1], plan.wide)
         n = plan.tall.shape[1]
+        self.blocks = blocks_for(n, reader.engine)
         self.side = min(plan.tall.shape)
         self._K = np.empty((n, sum(plan.widths)), plan.wide, order="F")
         self._Z = np.empty_like(self._K)
@@ -123,7 +125,7 @@ class KrylovSearch:
         else:
             newest = self.Z[:, -self.newest :][:, :width]
             width = min(width, self.side - self.used)
-            X = extend_basis(self.K, self._widened(newest[:, :width], width), self.draw)
+            X = extend_basis(self.K, self._widened(newest[:, :width], width), self.draw, self.blocks)
         self._append(X, self.reader.gram_times(X))
         self.step += 1
         self._rate()
@@ -159,8 +161,8 @@ class KrylovSearch:
         new = slice(self.used, self.used + X.shape[1])
         self._K[:, new], self._Z[:, new] = X, Z
         self.used, self.newest = new.stop, X.shape[1]
-        self.G = _bordered(self.G, adjoint(self.K) @ Z)
-        self.H = _bordered(self.H, adjoint(self.Z) @ Z)
+        self.G = _bordered(self.G, self.blocks.inner(self.K, Z))
+        self.H = _bordered(self.H, self.blocks.inner(self.Z, Z))
 
     def _rate(self) -> None:
         """Ritz values of the basis, how far the newest step moved them, and what one more read may leave."""
@@ -201,13 +203,13 @@ class KrylovSearch:
     def _ritz_vectors(self, width: int) -> np.ndarray:
         """The `width` leading right vectors; below rounding those of K itself."""
         clear = min(width, self.R.shape[1], int(np.count_nonzero(self.g > self._noise())))
-        rest = self.K @ self.P[:, self.R.shape[1] :]
         fresh = partial(_fill, self.K.shape[0], self.plan.wide)
         if clear == 0:
             return orthonormalize(self.K @ self.P[:, :width])
-        V = self.Z @ (self.R[:, :clear] / np.sqrt(self.g[:clear]))
-        V = orthonormal_columns(V, fresh)
+        V = self.blocks.times(self.Z, self.R[:, :clear] / np.sqrt(self.g[:clear]))
+        V = orthonormal_columns(V, fresh, self.blocks)
         if V.shape[1] < width:
+            rest = self.K @ self.P[:, self.R.shape[1] :]
             V = np.concatenate([V, extend_basis(V, rest, fresh)[:, : width - V.shape[1]]], axis=1)
         return V
 
@@ -231,8 +233,8 @@ class KrylovSearch:
 
     def _absorb(self, V: np.ndarray, image: np.ndarray) -> None:
         """Extend the basis by what is new in a rejected V with its image ``A^H A V``."""
-        C = adjoint(self.K) @ V
-        N, Z = V - self.K @ C, image - self.Z @ C
+        C = self.blocks.inner(self.K, V)
+        N, Z = self.blocks.minus(V, self.K, C), self.blocks.minus(image, self.Z, C)
         squares, E = np.linalg.eigh(hermitian(adjoint(N) @ N))
         E = E[:, squares > NOVEL**2] / np.sqrt(squares[squares > NOVEL**2])
         E = E[:, : min(E.shape[1], self.side - self.used, self._K.shape[1] - self.used)]

@@ -20,6 +20,25 @@ def adjoint(X: Any) -> Any:
     return xp.conj(X).T if xp.isdtype(X.dtype, "complex floating") else X.T
 
 
+class Blocks:
+    """Products of n x b blocks with each other and with small matrices."""
+
+    def inner(self, A: Any, B: Any) -> Any:
+        """``A^H B``."""
+        return adjoint(A) @ B
+
+    def times(self, A: Any, C: Any) -> Any:
+        """``A C``."""
+        return A @ C
+
+    def minus(self, X: Any, A: Any, C: Any) -> Any:
+        """``X - A C``."""
+        return X - A @ C
+
+
+PLAIN = Blocks()
+
+
 def orthonormalize(X: Any) -> Any:
     """An orthonormal basis of the columns of X, shape (n, b), of full column rank.
 
@@ -39,17 +58,17 @@ def orthonormalize(X: Any) -> Any:
     return Q
 
 
-def orthonormal_columns(X: Any, fresh: Callable[[int], Any]) -> Any:
+def orthonormal_columns(X: Any, fresh: Callable[[int], Any], blocks: Blocks = PLAIN) -> Any:
     """The same where columns may depend on each other: `fresh` ones take their place, as in `extend_basis`."""
-    Q = _cholesky_qr(X, 2)
-    return extend_basis(X[:, :0], X, fresh) if Q is None else Q
+    Q = _cholesky_qr(X, 2, blocks)
+    return extend_basis(X[:, :0], X, fresh, blocks) if Q is None else Q
 
 
 class BreakdownError(ArithmeticError):
     """Columns are linearly dependent to rounding."""
 
 
-def extend_basis(K: Any, X: Any, fresh: Callable[[int], Any]) -> Any:
+def extend_basis(K: Any, X: Any, fresh: Callable[[int], Any], blocks: Blocks = PLAIN) -> Any:
     """Orthonormal columns that extend the basis K by the new directions of X.
 
     Parameters
@@ -59,14 +78,16 @@ def extend_basis(K: Any, X: Any, fresh: Callable[[int], Any]) -> Any:
     fresh : callable
         ``fresh(c)`` gives c random columns; they take the place of columns of X that K and the others contain
         already, as after an invariant subspace was found (rank-deficient or repeated singular values).
+    blocks : Blocks
+        How products are computed.
 
     Returns
     -------
     array, shape (n, b)
         Orthonormal, and orthogonal to K.
     """
-    quick = _cholesky_qr(_project(X, K), 2)
-    quick = None if quick is None else _cholesky_qr(_project(quick, K), 1)
+    quick = _cholesky_qr(_project(X, K, blocks), 2, blocks)
+    quick = None if quick is None else _cholesky_qr(_project(quick, K, blocks), 1, blocks)
     if quick is not None:
         return quick
     xp = array_namespace(X)
@@ -85,8 +106,8 @@ def _settled(K: Any, X: Any) -> Any:
     return orthonormalize(_project(orthonormalize(X), K))
 
 
-def _project(X: Any, K: Any) -> Any:
-    return X - K @ (adjoint(K) @ X) if K.shape[1] else X
+def _project(X: Any, K: Any, blocks: Blocks = PLAIN) -> Any:
+    return blocks.minus(X, K, blocks.inner(K, X)) if K.shape[1] else X
 
 
 def _unit_columns(X: Any, project: Any = None) -> Any:
@@ -119,11 +140,11 @@ def _independent(xp: Any, X: Any, K: Any) -> Any:
     return kept
 
 
-def _cholesky_qr(X: Any, passes: int) -> Any:
+def _cholesky_qr(X: Any, passes: int, blocks: Blocks = PLAIN) -> Any:
     """CholeskyQR, repeated; or None where it cannot be trusted."""
     xp = array_namespace(X)
     for _ in range(passes):
-        gram = adjoint(X) @ X
+        gram = blocks.inner(X, X)
         try:
             L = xp.linalg.cholesky(gram)
         except Exception as error:  # each array library has its own LinAlgError
@@ -138,5 +159,5 @@ def _cholesky_qr(X: Any, passes: int) -> Any:
         if not bool(xp.min(diagonal) > SAFE_DIAGONAL * xp.max(diagonal)):
             return None
         # L is well conditioned here, and a product with its inverse is many times faster than a general solve.
-        X = X @ adjoint(xp.linalg.inv(L))
+        X = blocks.times(X, adjoint(xp.linalg.inv(L)))
     return X

@@ -20,6 +20,7 @@ from svdflow.matrix.panels import name_rows
 from svdflow.matrix.sources import MatrixSource
 
 Bounds = tuple[tuple[int, int], ...]
+SMALL_MEAN = 1e-2  # share of the energy
 SLICE_BYTES = 8 * 2**20  # of a panel, as it is computed with
 SQUARE_RUN, RUNS = (
     2**10,
@@ -55,6 +56,10 @@ class Panels:
             first = np.asarray(device.get(plan.tall.read(start, stop)), plan.wide)
             finite = np.nan_to_num(first, posinf=0.0, neginf=0.0)  # the read itself will name the others
             pilot = (finite / len(finite)).sum(axis=0)  # divided first: the sum of large entries overflows
+            if len(finite) * float(np.vdot(pilot, pilot).real) <= SMALL_MEAN * square_norm(finite):
+                return (
+                    panels  # nothing cancels: the correction alone will do, and saves a copy of every panel
+                )
             # Rounded to what panels are computed in, so that every read takes off the very same numbers.
             return replace(panels, shift=pilot.astype(plan.work).astype(plan.wide))
         return panels
@@ -69,7 +74,7 @@ class Panels:
             block = block * dtype.type(self.scale) if self.scale != 1 else block
             mean = None
             if self.center == "rows":
-                mean = np.asarray(block.sum(axis=1, dtype=self.wide)).reshape(-1) / block.shape[1]
+                mean = np.asarray(block.astype(self.wide).sum(axis=1)).reshape(-1) / block.shape[1]
             return Panel(block, mean, None)
         device = self.device
         block = converted(block, dtype)
@@ -138,7 +143,8 @@ class Panel:
 
     def column_sums(self, wide: np.dtype) -> Any:
         if sp.issparse(self.block):
-            return np.asarray(self.block.sum(axis=0, dtype=wide)).reshape(-1)
+            # SciPy sums in the type of the entries, whatever dtype it is asked for.
+            return np.asarray(self.block.astype(wide).sum(axis=0)).reshape(-1)
         xp = array_namespace(self.block)
         return xp.sum(self.block, axis=0, dtype=getattr(xp, wide.name))
 
@@ -209,7 +215,8 @@ def square_norm(block: Any, exact: bool = True, device: Device | None = None) ->
     double = np.dtype(np.complex128 if flat.dtype.kind == "c" else np.float64)
     kind = double if exact else flat.dtype
     parts = [flat[whole:][None]] + [runs[i : i + RUNS] for i in range(0, len(runs), RUNS)]
-    squares = [np.vecdot(part, part).real for part in (part.astype(kind, copy=False) for part in parts)]
+    with np.errstate(over="ignore"):  # the sum is infinite then, and says so
+        squares = [np.vecdot(part, part).real for part in (part.astype(kind, copy=False) for part in parts)]
     return float(np.sum(np.concatenate(squares), dtype=np.float64))
 
 

@@ -12,8 +12,11 @@ from svdflow.engine import Engine
 from svdflow.linalg.orthonormal import adjoint, orthonormal_columns
 from svdflow.linalg.panelwork import (
     SAFE_NORM,
+    Bounds,
     Facts,
     FusedRead,
+    LastRead,
+    LastSums,
     Panel,
     Panels,
     Sums,
@@ -195,6 +198,10 @@ class Reader:
         task = FusedRead(self.panels, X, first)
         return self.engine.reduce(task, self.plan.groups, Sums.plus, backwards=backwards)
 
+    def last(self, task: LastRead) -> LastSums:
+        """The read that gives U; it does not count here, as it may be one of several."""
+        return self.engine.reduce(task, self.plan.groups, LastSums.plus, backwards=self.reads % 2 == 1)
+
     def _centred(self, Z: np.ndarray, X: np.ndarray | None) -> np.ndarray:
         if self.mean is None:
             return Z
@@ -206,18 +213,43 @@ class Reader:
 class SparseReader(Reader):
     """Of a sparse matrix in memory: products by slices of the block instead of panels."""
 
+    _scaled: tuple[float, Any] | None = None
+
     def _sums(self, X: np.ndarray | None, first: bool) -> Sums:
         if X is None or self.panels.center == "rows":
             return super()._sums(X, first)
         facts = Facts()
         if first:
+            facts = facts_of(self.panels, Panel(self._matrix(), None, None), 0, self.plan.wide)
+            if facts.non_finite is not None:
+                return Sums(0.0, facts)
+        return Sums(adjoint(self._products(self.plan.work).gram_times(X)), facts)
+
+    def last(self, task: LastRead) -> LastSums:
+        if self.panels.center == "rows":
+            return super().last(task)
+        products = self._products(task.dtype)
+        Y = products.times(task.X)
+        Y = Y if task.mean is None else Y - task.mean @ task.X
+
+        def keep(group: Bounds) -> LastSums:
+            rows = Y[group[0][0] : group[-1][1], : task.kept]
+            task.scratch.write(group[0][0], rows)
+            square, R = (adjoint(rows) @ rows, None) if task.by_square else (None, triangle(rows))
+            return LastSums(0.0, square, R, Facts())
+
+        sums = self.engine.reduce(keep, self.plan.groups, LastSums.plus)
+        return replace(sums, product=adjoint(products.adjoint_times(Y)))
+
+    def _matrix(self) -> Any:
+        """All of it, scaled."""
+        if self._scaled is None or self._scaled[0] != self.panels.scale:
             A = self.plan.tall.csr()
-            A = A * self.panels.scale if self.panels.scale != 1 else A
-            facts = facts_of(self.panels, Panel(A, None, None), 0, self.plan.wide)
-            self._products = SparseProducts(A, self.plan.work, self.engine)
-        if facts.non_finite is not None:
-            return Sums(0.0, facts)
-        return Sums(adjoint(self._products.gram_times(X)), facts)
+            self._scaled = (self.panels.scale, A * self.panels.scale if self.panels.scale != 1 else A)
+        return self._scaled[1]
+
+    def _products(self, dtype: np.dtype) -> SparseProducts:
+        return SparseProducts(self._matrix(), dtype, self.engine)
 
 
 class Draw:

@@ -31,7 +31,7 @@ from svdflow.linalg.rsvd import power_subspace
 from svdflow.linalg.shift import shift_subspace
 from svdflow.linalg.signs import phases
 from svdflow.linalg.single_pass import single_pass_svd
-from svdflow.linalg.subspace import OneProposal, Search, Subspace, reader_for, unit_scale
+from svdflow.linalg.subspace import OneProposal, Reader, Search, Subspace, reader_for, unit_scale
 from svdflow.matrix.sources import MatrixSource, as_source
 from svdflow.plan.sizes import parse_size
 
@@ -234,7 +234,7 @@ def factorize(
         journal = Journal(checkpoint, identity_of(source, plan, seed)) if checkpoint else None
         reader = reader_for(plan, Panels.of(plan, device), runner, journal)
         search = SEARCH[plan.method](plan, reader, seed)
-        result = _finish(source, plan, search, runner, seed, sink, scratch, streamed)
+        result = _finish(source, plan, search, reader, seed, sink, scratch, streamed)
         if journal:
             journal.close()
         return result
@@ -244,7 +244,7 @@ def _finish(
     source: MatrixSource,
     plan: Plan,
     search: Search,
-    engine: Any,
+    reader: Reader,
     seed: int,
     sink: Sink | None,
     folder: Any,
@@ -254,7 +254,7 @@ def _finish(
     read = partial(
         last_read,
         plan,
-        engine=engine,
+        reader=reader,
         seed=seed,
         on_disk=streamed,
         folder=folder,
