@@ -77,7 +77,7 @@ def last_read(
     engine, width = reader.engine, found.V.shape[1]
     on_disk = on_disk or not engine.shared_memory
     dtype = _precision(plan, found)
-    by_square = plan.output != plan.wide and (dtype != plan.wide or found.spread > LEAST_SPREAD)
+    by_square = plan.output != plan.wide and found.spread > LEAST_SPREAD
     probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES).astype(dtype).astype(plan.wide)
     X = np.concatenate([found.V, probes], axis=1)
     scratch = (FileScratch if on_disk else MemoryScratch)(
@@ -121,7 +121,7 @@ def last_read(
 def _precision(plan: Plan, found: Subspace) -> np.dtype:
     """Of the products of the last read."""
     blunt = found.norm_squared - found.captured > BLUNT * found.norm_squared
-    return plan.work if blunt and plan.tol >= SHARP else plan.wide
+    return plan.work if blunt and plan.tol >= SHARP and found.spread > LEAST_SPREAD else plan.wide
 
 
 def _correct_norm(plan: Plan, found: Subspace, facts: Facts) -> None:

@@ -26,6 +26,7 @@ CLEAR = 100  # times eps theta_1: Ritz values by whose root an image may be divi
 SLOWEST = 0.98  # rate of convergence that an estimate reckons with
 SUBLINEAR = 1 / 6  # of the last whole step, above which the last read's gain shows no geometric convergence
 FIRST_GAIN = 0.25  # of the first half step, which the rest of the way is reckoned to after a warm start
+NARROW = 8.0  # times less is believed of expectations where blocks are narrower than the rank
 CAUTION = 4  # times more is asked of the expectation after a rejection, at most
 LEAST_RANDOM = 4  # columns of a learnt block that stay random
 NOVEL = 0.05  # least length of what is new in a rejected block, for its image to keep its digits
@@ -59,7 +60,8 @@ class KrylovSearch:
         self.G = self.H = np.zeros((0, 0), plan.wide)
         self.g: np.ndarray = np.zeros(0)
         self.gains: list[float] = []  # of whole steps
-        self.caution = 1.0
+        narrow = plan.target.rank is not None and plan.widths[0] < plan.target.rank
+        self.caution = NARROW if narrow else 1.0
         self.expected = inf
         self.saturated = self.absorbed = self.learnt = False
 

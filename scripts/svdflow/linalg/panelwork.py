@@ -332,9 +332,10 @@ class LastSums:
         return LastSums(self.product + other.product, square, R, self.facts.plus(other.facts))
 
     def triangle(self) -> np.ndarray:
-        """The triangular factor of Y."""
+        """A matrix R with ``R^H R = Y^H Y``: the triangular factor of Y, or a root of its square."""
         if self.square is not None:
-            return adjoint(np.linalg.cholesky(self.square))
+            values, vectors = np.linalg.eigh(self.square)
+            return np.sqrt(np.maximum(values, 0))[:, None] * adjoint(vectors)
         assert self.R is not None
         return self.R
 

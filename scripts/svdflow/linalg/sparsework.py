@@ -59,9 +59,14 @@ class SparseProducts:
         m, n = self.matrix.shape
         return min(m, max(LEAST_BAND, -(-BAND_ENTRIES * n * m // max(1, self.matrix.nnz))))
 
-    def gram_times(self, X: np.ndarray) -> np.ndarray:
-        """``A^H (A X)`` in one read, shape (n, b), float64 or complex128; X of shape (n, b)."""
-        return self._by_slices(self._gram_slice, X, len(X))
+    def gram_times(
+        self, X: np.ndarray, *, shift: np.ndarray | None = None, keep: np.ndarray | None = None
+    ) -> np.ndarray:
+        """``A^H Y`` for ``Y = A X - 1 shift`` in one read, shape (n, b), float64 or complex128; X of shape (n, b).
+
+        The first columns of Y are written to `keep`, shape (m, at most b), where it is given.
+        """
+        return self._by_slices(partial(self._gram_slice, shift, keep), X, len(X))
 
     def times(self, X: np.ndarray) -> np.ndarray:
         """``A X``, shape (m, b), float64 or complex128; X of shape (n, b)."""
@@ -82,23 +87,33 @@ class SparseProducts:
     def _by_slices(self, task: Any, X: np.ndarray, rows: int) -> np.ndarray:
         b = X.shape[1]
         width = max(1, LINE // self.work.itemsize)
-        starts = range(0, b, width)
         # Converted before the threads start, which would each do it.
         _ = self._entries, self._adjoint_entries
         out = np.empty((rows, b), self.wide, order="F")
-        results = self.engine.stream(partial(_cut_and_run, task, X, self.work, width), starts)
-        for start, part in zip(starts, results, strict=True):
-            out[:, start : start + width] = part
+
+        def run(start: int) -> int:
+            columns = slice(start, min(start + width, b))
+            out[:, columns] = task(np.ascontiguousarray(X[:, columns], self.work), columns)
+            return 0
+
+        self.engine.reduce(run, range(0, b, width), max)
         return out
 
     def _bands(self) -> Iterator[tuple[int, int]]:
         m, height = self.matrix.shape[0], self.band_height
         return ((start, min(start + height, m)) for start in range(0, m, height))
 
-    def _gram_slice(self, X: np.ndarray) -> np.ndarray:
+    def _gram_slice(
+        self, shift: np.ndarray | None, keep: np.ndarray | None, X: np.ndarray, columns: slice
+    ) -> np.ndarray:
         total = np.zeros(X.shape, self.wide)
         for start, stop in self._bands():
             Y = self._rows(start, stop, X)
+            if shift is not None:
+                Y -= shift[columns].astype(self.work)
+            if keep is not None and columns.start < keep.shape[1]:
+                kept = slice(columns.start, min(columns.stop, keep.shape[1]))
+                keep[start:stop, kept] = Y[:, : kept.stop - kept.start]
             power = _middle_power(Y)
             if power != 1:
                 Y /= self.work.type(power)
@@ -106,10 +121,10 @@ class SparseProducts:
             total += Z if power == 1 else Z.astype(self.wide) * power
         return total
 
-    def _slice(self, X: np.ndarray) -> np.ndarray:
+    def _slice(self, X: np.ndarray, columns: slice) -> np.ndarray:
         return self._rows(0, self.matrix.shape[0], X)
 
-    def _adjoint_slice(self, Y: np.ndarray) -> np.ndarray:
+    def _adjoint_slice(self, Y: np.ndarray, columns: slice) -> np.ndarray:
         total = np.zeros((self.matrix.shape[1], Y.shape[1]), self.wide)
         for start, stop in self._bands():
             total += self._band_adjoint(start, stop, Y[start:stop])
@@ -140,7 +155,3 @@ def _middle_power(Y: np.ndarray) -> float:
     """A power of two that brings Y to size one: float32 holds ``A X`` for entries of 1e30, but not its square."""
     top = float(np.abs(Y).max(initial=0.0))
     return 1.0 if 2.0**-20 < top < 2.0**20 or not 0 < top < np.inf else 2.0 ** float(np.floor(np.log2(top)))
-
-
-def _cut_and_run(task: Any, X: np.ndarray, work: np.dtype, width: int, start: int) -> np.ndarray:
-    return task(np.ascontiguousarray(X[:, start : start + width], work))

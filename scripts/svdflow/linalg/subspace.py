@@ -228,18 +228,19 @@ class SparseReader(Reader):
     def last(self, task: LastRead) -> LastSums:
         if self.panels.center == "rows":
             return super().last(task)
-        products = self._products(task.dtype)
-        Y = products.times(task.X)
-        Y = Y if task.mean is None else Y - task.mean @ task.X
+        Y = np.empty((self.plan.tall.shape[0], task.kept), task.dtype)
+        shift = None if task.mean is None else task.mean @ task.X
+        image = self._products(task.dtype).gram_times(task.X, shift=shift, keep=Y)
 
         def keep(group: Bounds) -> LastSums:
-            rows = Y[group[0][0] : group[-1][1], : task.kept]
+            rows = Y[group[0][0] : group[-1][1]]
             task.scratch.write(group[0][0], rows)
+            rows = rows.astype(self.plan.wide, copy=False)
             square, R = (adjoint(rows) @ rows, None) if task.by_square else (None, triangle(rows))
             return LastSums(0.0, square, R, Facts())
 
         sums = self.engine.reduce(keep, self.plan.groups, LastSums.plus)
-        return replace(sums, product=adjoint(products.adjoint_times(Y)))
+        return replace(sums, product=adjoint(image))
 
     def _matrix(self) -> Any:
         """All of it, scaled."""
