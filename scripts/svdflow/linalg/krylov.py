@@ -60,9 +60,9 @@ class KrylovSearch:
         self.G = self.H = np.zeros((0, 0), plan.wide)
         self.g: np.ndarray = np.zeros(0)
         self.gains: list[float] = []  # of whole steps
-        narrow = plan.target.rank is not None and plan.widths[0] < plan.target.rank
+        narrow = plan.target.rank is not None and min(plan.widths[:2]) < plan.target.rank
         self.caution = NARROW if narrow else 1.0
-        self.expected = inf
+        self.expected = self.half = inf
         self.saturated = self.absorbed = self.learnt = False
 
     @property
@@ -77,7 +77,7 @@ class KrylovSearch:
         """Read on until one more read is expected to do, or until no more are allowed."""
         if not self.absorbed:
             self._grow()
-        while not (self.saturated or self.step == len(self.plan.widths)) and not self._promising():
+        while not (self.saturated or self._spent() or self._promising()):
             self._grow()
         self.absorbed = False
         k = self.k or self.used
@@ -103,7 +103,7 @@ class KrylovSearch:
         found.estimate = self._estimate(last)
         if found.estimate <= self.plan.tol:
             return True
-        if self.step >= len(self.plan.widths) - 1:
+        if self.step >= len(self.plan.widths) - 1 or self._spent():
             found.reason = "max_reads"
             return True
         log.info(
@@ -116,6 +116,9 @@ class KrylovSearch:
         self._absorb(found.V, last.image)
         return False
 
+    def _spent(self) -> bool:
+        return self.step == len(self.plan.widths) or self.used == self._K.shape[1]
+
     def _promising(self) -> bool:
         return self.expected * self.caution <= self.plan.tol
 
@@ -125,9 +128,9 @@ class KrylovSearch:
         if self.used == 0:
             X = self._first_block(width)
         else:
+            width = min(width, self.side - self.used, self._K.shape[1] - self.used)
             newest = self.Z[:, -self.newest :][:, :width]
-            width = min(width, self.side - self.used)
-            X = extend_basis(self.K, self._widened(newest[:, :width], width), self.draw, self.blocks)
+            X = extend_basis(self.K, self._widened(newest, width), self.draw, self.blocks)
         self._append(X, self.reader.gram_times(X))
         self.step += 1
         self._rate()
@@ -177,7 +180,7 @@ class KrylovSearch:
             self.expected = inf
             return
         unit = _unit(self.g, k)
-        half = max(0.0, float(np.max(self.g[:k] - self.theta[:k]))) / unit
+        half = self.half = max(0.0, float(np.max(self.g[:k] - self.theta[:k]))) / unit
         if half * unit <= self._noise():
             self.gains.append(inf)
             self.expected = 0.0
@@ -223,6 +226,8 @@ class KrylovSearch:
             return inf
         unit = _unit(self.g, k)
         first, second = (float(np.max(step)) / unit for step in (y[:k] - self.g[:k], f - y[:k]))
+        if not last.polished:  # f is y
+            first, second = self.half, first
         if max(first, second) * unit <= self._noise():
             return 0.0 if second <= 0 else second
         rate = min(SLOWEST, max(0.0, second / first) if first > 0 else SLOWEST)

@@ -20,7 +20,7 @@ from svdflow.matrix.panels import name_rows
 from svdflow.matrix.sources import MatrixSource
 
 Bounds = tuple[tuple[int, int], ...]
-SMALL_MEAN = 1e-2  # share of the energy
+SMALL_MEAN = 0.5  # share of the energy: to take it off afterwards costs one bit then
 SLICE_BYTES = 8 * 2**20  # of a panel, as it is computed with
 SQUARE_RUN, RUNS = (
     2**10,

@@ -20,9 +20,8 @@ METHODS = ("auto", "full", "gram", "krylov", "shift", "lanczos", "rsvd", "single
 FULL_ENTRIES, FULL_LARGEST = 2**23, 2**25  # LAPACK needs the matrix in memory, three times over
 FULL_SHARE = 0.4  # of the smaller side, above which nothing is saved by truncation
 GRAM_LARGEST = 4096
-GRAM_SINGLE = (
-    2e10  # m n^2 above which A^H A of a matrix in single precision is formed in it, and polished after
-)
+# m n^2 above which A^H A of a matrix in single precision is formed in it, and polished by the last read
+GRAM_SINGLE = 2e10
 OPEN_RANK = 4  # min(m, n) over the rank that is reckoned with where an error or energy chooses it
 OVERSAMPLING, WIDENING = 10, 0.25  # of the block width over k
 FIRST_BLOCK, LARGEST_BLOCK = 32, 256  # where the rank is not known beforehand
@@ -30,10 +29,7 @@ MAX_READS, RSVD_READS, SHIFT_READS, LANCZOS_READS = 16, 6, 40, 500
 LANCZOS_BLOCK = 8  # of 4, 8, 16: about the columns in all of 4, half its reads; 16 costs more columns
 SAMPLE_ROWS, SAMPLE_PANELS = 16, 8  # rows over block width; panels, where rows are not to be had singly
 SAMPLE_SHARE = 16  # rows of the matrix over rows of the sample, at least
-SPARSE_WIDTH, SPARSE_READS = (
-    32,
-    40,
-)  # two slices of a cache line each; narrow blocks make better Krylov spaces
+SPARSE_WIDTH, SPARSE_READS = 32, 24  # two slices of a cache line; narrow blocks make better Krylov spaces
 GROUPS, GROUP_BYTES = 32, 256 * 2**20
 GROUP_ROWS = 2500  # below which making and adding up a group's sum would cost a twentieth of its products
 DEVICE_PANEL = 128 * 2**20  # where each kernel has a price, and one stream computes
@@ -180,7 +176,7 @@ def candidates(source: MatrixSource, target: Target) -> dict[str, float]:
     """Expected seconds of each method that may be taken, on the reference machine."""
     m, n = max(source.shape), min(source.shape)
     rank = target.rank or max(1, n // OPEN_RANK)
-    width = _first_width(rank, source.sparse)
+    width = SPARSE_WIDTH if source.sparse else _first_width(rank)
     blocks = costs.KRYLOV_READS if target.rank is not None else 2 * costs.KRYLOV_READS
     blocks *= 2 if source.sparse else 1  # narrower ones
     single = costs.is_single(source.dtype)
@@ -223,10 +219,8 @@ def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: boo
     return threads
 
 
-def _first_width(rank: int, sparse: bool = False) -> int:
-    """About k + max(10, k / 4), as a multiple of 16; less for a sparse matrix, whose products gain nothing by width."""
-    if sparse:
-        return SPARSE_WIDTH
+def _first_width(rank: int) -> int:
+    """About k + max(10, k / 4), as a multiple of 16."""
     return -(-(rank + max(OVERSAMPLING, int(WIDENING * rank))) // LANES) * LANES
 
 
@@ -247,16 +241,23 @@ def _widths(
         return (min(side, max(rank, block_size or 2 * rank + OVERSAMPLING)),)
     if method == "lanczos":
         return (min(side, rank + LANCZOS_BLOCK), *(LANCZOS_BLOCK,) * ((max_reads or LANCZOS_READS) - 2))
-    asked = block_size or (SPARSE_WIDTH if sparse else None)
-    return _block_widths(side, target, asked, max_reads or (SPARSE_READS if sparse else MAX_READS))
+    return _krylov_widths(
+        side, target, block_size, max_reads or (SPARSE_READS if sparse else MAX_READS), sparse
+    )
 
 
-def _block_widths(side: int, target: Target, block_size: int | None, max_reads: int) -> tuple[int, ...]:
-    """Width of the block of each read but the last, together at most `side`."""
-    if target.rank is not None or block_size is not None:
-        asked = [block_size or _first_width(target.rank or 1)] * (max_reads - 1)
+def _krylov_widths(
+    side: int, target: Target, block_size: int | None, max_reads: int, sparse: bool
+) -> tuple[int, ...]:
+    """Together at most `side`. Of a sparse matrix the first block is wide, to see values that are repeated."""
+    steps = range(max_reads - 1)
+    if block_size is not None:
+        asked = [block_size for _ in steps]
+    elif target.rank is not None:
+        first = _first_width(target.rank)
+        asked = [min(first, SPARSE_WIDTH) if sparse and step else first for step in steps]
     else:
-        asked = [min(LARGEST_BLOCK, FIRST_BLOCK * 2**step) for step in range(max_reads - 1)]
+        asked = [min(LARGEST_BLOCK, FIRST_BLOCK * 2**step) for step in steps]
     widths: list[int] = []
     for width in asked:
         left = side - sum(widths)
