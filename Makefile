@@ -17,7 +17,7 @@ COMPILE   = $(BIN)/uv pip compile pyproject.toml --group build --extra parquet -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run resume faults plan why clean test lint lock docs bench gpu-check
+.PHONY: help setup run resume faults scale plan why clean test lint lock docs bench bench-svd gpu-check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: $(VENV)/test.stamp ## Run the tests: pytest
 faults: $(VENV)/test.stamp ## Kill runs at random moments and compare what they resume to (ten minutes)
 	$(BIN)/pytest tests/faults $(ARGS)
 
+scale: $(VENV)/test.stamp ## Factorize matrices larger than memory under its limit (some minutes, some GB of disk)
+	$(BIN)/pytest tests/scale $(ARGS)
+
 # Of Snakemake's own lint one finding is accepted, "Specify a conda environment or container for each
 # rule": all rules run in the one environment that requirements/run.txt pins with hashes, and an
 # environment per rule would only let two stages see different libraries.
@@ -70,11 +73,16 @@ docs: $(VENV)/run.stamp ## Write the pages that are generated from code: options
 bench: $(VENV)/run.stamp ## Measure against the plain loop: python benchmarks/pipeline.py (BENCH=name)
 	$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
 
-gpu-check: $(VENV)/test.stamp ## Show the GPU that CuPy finds and run the tests that need one
+bench-svd: EXTRAS = bench
+bench-svd: setup ## Measure the SVD against its peers: python benchmarks/svd.py (hours; ARGS=--small for minutes)
+	$(BIN)/python benchmarks/svd.py $(ARGS)
+
+gpu-check: $(VENV)/test.stamp ## The GPU that CuPy finds: the tests that need one, and python benchmarks/gpu.py
 	@$(BIN)/python -c 'import cupy' 2>/dev/null || \
 	  { echo "No CuPy in $(VENV). For CUDA 12: make setup EXTRAS=cuda12 (or cuda13)." >&2; exit 1; }
 	$(BIN)/python -c 'import cupy; cupy.show_config()'
 	$(BIN)/pytest -m gpu $(ARGS)
+	$(BIN)/python benchmarks/gpu.py
 
 # One environment serves run and test: test.txt holds all of run.txt at the same versions.
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml $(BIN)/python

@@ -50,7 +50,7 @@ def check(args: argparse.Namespace) -> int:
     from svdflow.store import StoreError, verify
 
     study = _study(args)
-    files = sorted(p for p in study.results.rglob("*.h5") if not p.name.startswith("."))
+    files = sorted(p for p in study.results.rglob("*.h5") if not _hidden(p.relative_to(study.results)))
     damaged = 0
     for file in files:
         try:
@@ -60,6 +60,11 @@ def check(args: argparse.Namespace) -> int:
             print(error, file=sys.stderr)
     print(f"{len(files)} files checked, {damaged} damaged")
     return int(damaged > 0 or not files)
+
+
+def _hidden(path: Path) -> bool:
+    """Whether it is of a run that goes on, or was killed: a temporary file or a checkpoint."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def resume(args: argparse.Namespace) -> int:

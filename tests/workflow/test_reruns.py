@@ -99,6 +99,20 @@ def test_a_new_image_adds_a_shard_and_touches_no_other(fresh):
     assert fresh.due() == shard | dict.fromkeys(END, 1)
 
 
+def test_what_a_kill_left_is_no_result(fresh):
+    """A checkpoint is neither rerun nor checked; the same bytes as a result are."""
+    factors = fresh.folder / "results" / "factors" / "file"
+    left = factors / ".00000.h5.checkpoint" / "1-2" / "items" / "000000" / "0" / "matrix" / "read_00001.h5"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a file")
+    assert fresh.due() == {}
+    check = ["check", "--config", "study.yaml"]
+    assert fresh.command(*check, module="svdflow").returncode == 0
+    shutil.copy(left, factors / "00001.h5")
+    found = fresh.command(*check, module="svdflow")
+    assert found.returncode == 1 and "00001.h5" in found.stderr
+
+
 @pytest.mark.parametrize(
     ("module", "rules"),
     [

@@ -48,5 +48,5 @@ class BandedBlocks(Blocks):
 
 
 def blocks_for(rows: int, engine: Engine) -> Blocks:
-    """Banded where there is more than one band, and tasks see this process's memory."""
-    return BandedBlocks(rows, engine) if rows > HEIGHT and engine.shared_memory else Blocks()
+    """Banded where there is more than one band; on threads of this process, because blocks are not worth sending."""
+    return BandedBlocks(rows, engine if engine.shared_memory else Engine()) if rows > HEIGHT else Blocks()

@@ -54,7 +54,7 @@ def frobenius_certificate(
         Of the products that the figures came from.
     """
     tail = norm_squared - float(np.sum(np.square(s, dtype=np.float64)))
-    floor = FLOOR * eps * max(norm_squared, uncentred) + _stored(output) ** 2 * norm_squared
+    floor = FLOOR * eps * max(norm_squared, uncentred) + stored_rounding(output) ** 2 * norm_squared
     return _judged(norm_squared, tail, floor)
 
 
@@ -69,10 +69,13 @@ def tail_certificate(
     energies = np.square(s, dtype=np.float64)
     norm_squared = float(energies.sum())
     values = (FLOOR * EPS) ** 2 * max(1, len(s)) * max(norm_squared, uncentred)
-    return _judged(norm_squared, float(energies[rank:].sum()), values + _stored(output) ** 2 * norm_squared)
+    return _judged(
+        norm_squared, float(energies[rank:].sum()), values + stored_rounding(output) ** 2 * norm_squared
+    )
 
 
-def _stored(output: Any) -> float:
+def stored_rounding(output: Any) -> float:
+    """What rounding of the stored factors may add to their error, over the norm."""
     return STORED * float(np.finfo(output).eps)
 
 
@@ -127,7 +130,9 @@ def spectral_certificate(
     else:
         alpha = FAILURE ** (-1 / r) * (2 / np.pi) ** 0.5
     square = alpha * largest + SPECTRAL_NOISE * eps * norm_squared
-    return SpectralCertificate(square**0.5 + _stored(output) * float(s_first), "probabilistic", FAILURE)
+    return SpectralCertificate(
+        square**0.5 + stored_rounding(output) * float(s_first), "probabilistic", FAILURE
+    )
 
 
 def pair_residuals(adjoint_product: np.ndarray, s: np.ndarray, V: np.ndarray) -> np.ndarray:

@@ -129,7 +129,10 @@ def _correct_norm(plan: Plan, found: Subspace, facts: Facts) -> None:
     if not facts.norm_squared:
         return
     found.norm_squared, found.uncentred = facts.norm_squared, facts.uncentred
-    if found.mean is not None:
+    if found.deviation is not None:
+        found.uncentred = facts.energy(found.deviation)
+        found.norm_squared = facts.energy(found.deviation, 0.0 if found.mean is None else found.mean)
+    elif found.mean is not None:
         # ||A - 1 mu^T||^2 for the mean that was taken off, whatever digits it lacks.
         cross = float(np.vdot(facts.column_sums, found.mean).real)
         square = plan.tall.shape[0] * float(np.vdot(found.mean, found.mean).real)

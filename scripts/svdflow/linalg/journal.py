@@ -7,6 +7,7 @@ a checksum of the block that was multiplied; one that does not match ends the re
 
 import hashlib
 import logging
+import os
 import shutil
 import zlib
 from dataclasses import fields
@@ -91,8 +92,12 @@ class Journal:
         return self.folder / f"read_{read:05d}.h5"
 
 
-def identity_of(source: MatrixSource, plan: Plan, seed: int) -> str:
-    """Digest of all that shapes the sums: the plan, the seed, and the matrix by its first, middle and last panel."""
+def identity_of(source: MatrixSource, plan: Plan, seed: int, *, scale: bool = False) -> str:
+    """Digest of all that shapes the sums: plan, seed, scaling, and the matrix.
+
+    The matrix is known by its first, middle and last panel, and a file by size and time of its last change too. An
+    array in memory that was changed elsewhere is taken for the same one.
+    """
     described = (
         source.shape,
         str(source.dtype),
@@ -104,13 +109,22 @@ def identity_of(source: MatrixSource, plan: Plan, seed: int) -> str:
         plan.widths,
         plan.tol,
         plan.center,
+        scale,
         seed,
         np.__version__,
     )
-    digest = hashlib.sha256(repr(described).encode())
+    digest = hashlib.sha256(repr((*described, *_file_state(source))).encode())
     for start, stop in (plan.bounds[i] for i in sorted({0, len(plan.bounds) // 2, len(plan.bounds) - 1})):
         digest.update(_bytes(plan.tall.read(start, stop)))
     return digest.hexdigest()
+
+
+def _file_state(source: MatrixSource) -> tuple[int, ...]:
+    path = getattr(source, "path", None)
+    if path is None or not os.path.isfile(path):
+        return ()
+    state = os.stat(path)
+    return state.st_size, state.st_mtime_ns
 
 
 def _facts(file: h5py.File) -> Facts:

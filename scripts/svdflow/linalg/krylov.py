@@ -131,7 +131,7 @@ class KrylovSearch:
             width = min(width, self.side - self.used, self._K.shape[1] - self.used)
             newest = self.Z[:, -self.newest :][:, :width]
             X = extend_basis(self.K, self._widened(newest, width), self.draw, self.blocks)
-        self._append(X, self.reader.gram_times(X))
+        self._append(*(self.reader.start(X) if self.used == 0 else (X, self.reader.gram_times(X))))
         self.step += 1
         self._rate()
         log.info(

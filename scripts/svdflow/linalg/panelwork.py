@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from svdflow.backend import Device, array_namespace
+from svdflow.backend import Device
+from svdflow.linalg.moments import column_moments, column_sums, converted, deviations, square_norm
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.plan import Plan
 from svdflow.matrix.panels import name_rows
@@ -22,10 +23,6 @@ from svdflow.matrix.sources import MatrixSource
 Bounds = tuple[tuple[int, int], ...]
 SMALL_MEAN = 0.5  # share of the energy: to take it off afterwards costs one bit then
 SLICE_BYTES = 8 * 2**20  # of a panel, as it is computed with
-SQUARE_RUN, RUNS = (
-    2**10,
-    2**6,
-)  # entries squared and summed in one go, and how many such runs are converted at a time
 SAFE_NORM = {4: (1e-20, 1e30), 8: (1e-200, 1e200)}  # of squares, by bytes of a real number
 
 
@@ -34,7 +31,9 @@ class Panels:
     """The tall matrix, panel by panel, as it is computed with: converted, scaled and centred.
 
     `shift` (n,) is subtracted from every row: a pilot mean, so that the rank-one correction for the rest of the mean
-    does not cancel digits.
+    does not cancel digits. Where columns of A are divided by their standard deviations, `standardize` says where they
+    lie: ``rows`` of the tall matrix are divided panel by panel, of ``columns`` a read only adds up the moments, and the
+    block that is multiplied is divided instead; `pilot` (n,) are standard deviations of the first panel.
     """
 
     source: MatrixSource
@@ -45,24 +44,38 @@ class Panels:
     shift: np.ndarray | None = None
     scale: float = 1.0
     noun: str = "row"
+    standardize: str | None = None
+    pilot: np.ndarray | None = None
 
     @classmethod
-    def of(cls, plan: Plan, device: Device) -> "Panels":
-        panels = cls(
-            plan.tall, plan.work, plan.wide, device, plan.center, noun="column" if plan.transposed else "row"
-        )
+    def of(cls, plan: Plan, device: Device, *, standardized: bool = False) -> "Panels":
+        noun, other = ("column", "rows") if plan.transposed else ("row", "columns")
+        panels = cls(plan.tall, plan.work, plan.wide, device, plan.center, noun=noun)
+        if standardized:
+            panels = replace(panels, standardize=other)
+        if panels.standardize == "columns":
+            panels = replace(panels, pilot=_pilot_deviation(panels, plan.tall.read(*plan.bounds[0])))
         if plan.center == "columns" and not plan.tall.sparse:
             start, stop = plan.bounds[0]
             first = np.asarray(device.get(plan.tall.read(start, stop)), plan.wide)
             finite = np.nan_to_num(first, posinf=0.0, neginf=0.0)  # the read itself will name the others
             pilot = (finite / len(finite)).sum(axis=0)  # divided first: the sum of large entries overflows
-            if len(finite) * float(np.vdot(pilot, pilot).real) <= SMALL_MEAN * square_norm(finite):
+            if panels.pilot is not None:
+                small = bool((np.abs(pilot) <= panels.pilot).all())  # columns of all sizes count alike
+            else:
+                small = len(finite) * float(np.vdot(pilot, pilot).real) <= SMALL_MEAN * square_norm(finite)
+            if small:
                 return (
                     panels  # nothing cancels: the correction alone will do, and saves a copy of every panel
                 )
             # Rounded to what panels are computed in, so that every read takes off the very same numbers.
             return replace(panels, shift=pilot.astype(plan.work).astype(plan.wide))
         return panels
+
+    @property
+    def unit(self) -> float:
+        """What the factorized matrix is multiplied by: standardized columns have no scale."""
+        return self.scale if self.standardize is None else 1.0
 
     def rescaled(self, scale: float) -> "Panels":
         return replace(self, scale=scale, shift=None if self.shift is None else self.shift * scale)
@@ -72,24 +85,37 @@ class Panels:
         if sp.issparse(block):
             block = block.astype(dtype, copy=False)
             block = block * dtype.type(self.scale) if self.scale != 1 else block
-            mean = None
+            mean = deviation = None
             if self.center == "rows":
                 mean = np.asarray(block.astype(self.wide).sum(axis=1)).reshape(-1) / block.shape[1]
-            return Panel(block, mean, None)
+            if self.standardize == "rows":
+                deviation = self._deviations(block.T)
+                block = sp.diags_array((1 / deviation).astype(dtype)) @ block
+                mean = None if mean is None else mean / deviation
+            return Panel(block, mean, None, deviation)
         device = self.device
         block = converted(block, dtype)
         if self.scale != 1:
             block = block * self.scale
-        mean = None
+        mean, original = None, block
         if self.center == "rows":
             wide = converted(block, self.wide)
             mean = device.get(device.xp.sum(wide, axis=1)) / wide.shape[1]
             if not np.isfinite(mean).all():  # perhaps only the sum overflows
                 mean = device.get(device.xp.sum(wide / wide.shape[1], axis=1))
             block = block - device.put(mean.astype(dtype))[:, None]
+        deviation = None
+        if self.standardize == "rows":
+            deviation = self._deviations(original.T)
+            block = block / device.put(deviation.astype(dtype))[:, None]
+            mean = None if mean is None else mean / deviation
         if self.shift is not None:
             block = block - device.put(self.shift.astype(dtype))
-        return Panel(block, None, mean)
+        return Panel(block, None, mean, deviation)
+
+    def _deviations(self, columns: Any) -> np.ndarray:
+        rows = columns.shape[0]
+        return deviations(*column_moments(columns, self.wide, self.device), rows, rows, self.scale)
 
     def slices(self, start: int, stop: int, dtype: np.dtype) -> list[tuple[int, int]]:
         """Rows of a dense panel in slices of 8 MB, for the cache of a processor; others are taken whole."""
@@ -108,6 +134,7 @@ class Panel:
     block: Any
     pending_mean: np.ndarray | None
     taken_mean: np.ndarray | None
+    deviation: np.ndarray | None = None  # that its rows were divided by
 
     @property
     def mean(self) -> np.ndarray | None:
@@ -141,18 +168,12 @@ class Panel:
         block = self.block.toarray() if sp.issparse(self.block) else self.block
         return block if self.pending_mean is None else block - self.pending_mean[:, None]
 
-    def column_sums(self, wide: np.dtype) -> Any:
-        if sp.issparse(self.block):
-            # SciPy sums in the type of the entries, whatever dtype it is asked for.
-            return np.asarray(self.block.astype(wide).sum(axis=0)).reshape(-1)
-        xp = array_namespace(self.block)
-        return xp.sum(self.block, axis=0, dtype=getattr(xp, wide.name))
-
     def part(self, start: int, stop: int) -> "Panel":
         """Some of its rows."""
         if (start, stop) == (0, self.block.shape[0]):
             return self
-        cut = [None if mean is None else mean[start:stop] for mean in (self.pending_mean, self.taken_mean)]
+        known = (self.pending_mean, self.taken_mean, self.deviation)
+        cut = [None if figures is None else figures[start:stop] for figures in known]
         return Panel(self.block[start:stop, :], *cut)
 
 
@@ -194,30 +215,20 @@ class Products:
             self.total = self.total + converted(part, self.wide)
 
 
-def converted(array: Any, dtype: np.dtype, *, copy: bool = False) -> Any:
-    """The array in a NumPy dtype's counterpart of its own library."""
-    xp = array_namespace(array)
-    return xp.astype(array, getattr(xp, dtype.name), copy=copy)
-
-
-def square_norm(block: Any, exact: bool = True, device: Device | None = None) -> float:
-    """``||P||_F^2``, terms added in float64; or by runs of 1024 in the precision of P, which is quicker."""
+def _pilot_deviation(panels: Panels, block: Any) -> np.ndarray:
+    """Standard deviations of the first panel; their root mean square for columns that are constant in it."""
     if sp.issparse(block):
-        block = block.data
-    if not isinstance(block, np.ndarray):
-        xp = array_namespace(block)
-        size = xp.abs(block)
-        size = xp.astype(size, xp.float64) if exact else size
-        return float((device or Device()).get(xp.sum(size * size)))
-    flat = block.ravel(order="K")
-    whole = flat.size - flat.size % SQUARE_RUN
-    runs = flat[:whole].reshape(-1, SQUARE_RUN)
-    double = np.dtype(np.complex128 if flat.dtype.kind == "c" else np.float64)
-    kind = double if exact else flat.dtype
-    parts = [flat[whole:][None]] + [runs[i : i + RUNS] for i in range(0, len(runs), RUNS)]
-    with np.errstate(over="ignore"):  # the sum is infinite then, and says so
-        squares = [np.vecdot(part, part).real for part in (part.astype(kind, copy=False) for part in parts)]
-    return float(np.sum(np.concatenate(squares), dtype=np.float64))
+        finite = block.astype(panels.wide)
+        finite.data = np.nan_to_num(finite.data, posinf=0.0, neginf=0.0)
+    else:
+        finite = np.nan_to_num(np.asarray(panels.device.get(block), panels.wide), posinf=0.0, neginf=0.0)
+    rows = finite.shape[0]
+    deviation = deviations(*column_moments(finite, panels.wide), rows, rows, 0.0)
+    top = deviation.max(initial=0.0)
+    if not 0 < top < np.inf:
+        return np.ones_like(deviation)
+    typical = top * np.sqrt(np.mean((deviation[deviation > 0] / top) ** 2))
+    return np.where(deviation > 0, deviation, typical)
 
 
 @dataclass(frozen=True)
@@ -232,6 +243,9 @@ class Facts:
     peak: float = 0.0
     column_sums: Any = None
     row_means: Any = None
+    rows: float = 0.0
+    column_squares: Any = None  # of distances from the mean
+    row_deviations: Any = None
     non_finite: str | None = None
 
     def plus(self, other: "Facts") -> "Facts":
@@ -245,7 +259,26 @@ class Facts:
             max(self.peak, other.peak),
             None if self.column_sums is None else self.column_sums + other.column_sums,
             None if self.row_means is None else np.concatenate([self.row_means, other.row_means]),
+            self.rows + other.rows,
+            None if self.column_squares is None else self._joined_squares(other),
+            None
+            if self.row_deviations is None
+            else np.concatenate([self.row_deviations, other.row_deviations]),
         )
+
+    def _joined_squares(self, other: "Facts") -> np.ndarray:
+        # Chan, Golub and LeVeque 1983: nothing cancels, however large the means are.
+        weight = self.rows * other.rows / (self.rows + other.rows)
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # the norm overflows too then: another read will do
+            apart = np.abs(self.column_sums / self.rows - other.column_sums / other.rows) ** 2
+            return self.column_squares + other.column_squares + weight * apart
+
+    def energy(self, deviation: np.ndarray, mean: Any = 0.0) -> float:
+        """Squared Frobenius norm after `mean` was taken off the columns and they were divided by `deviation`."""
+        offset = np.abs(self.column_sums / self.rows - mean) ** 2
+        return float(np.sum((self.column_squares + self.rows * offset) / deviation**2))
 
 
 def facts_of(panels: Panels, panel: Panel, start: int, dtype: np.dtype) -> Facts:
@@ -261,8 +294,15 @@ def facts_of(panels: Panels, panel: Panel, start: int, dtype: np.dtype) -> Facts
     uncentred = norm
     if panel.pending_mean is not None:
         norm -= panel.block.shape[1] * float(np.vdot(panel.pending_mean, panel.pending_mean).real)
-    sums = panels.device.get(panel.column_sums(panels.wide)) if panels.center == "columns" else None
-    return Facts(norm, uncentred, max(peak, min(norm, high) ** 0.5), sums, panel.mean)
+    sums = squares = None
+    if panels.standardize == "columns":
+        sums, lengths = column_moments(panel.block, panels.wide, panels.device)
+        squares = lengths**2
+    elif panels.center == "columns":
+        sums = panels.device.get(column_sums(panel.block, panels.wide))
+    mean = panel.mean if panel.mean is None or panel.deviation is None else panel.mean * panel.deviation
+    peak = max(peak, min(norm, high) ** 0.5)
+    return Facts(norm, uncentred, peak, sums, mean, panel.block.shape[0], squares, panel.deviation)
 
 
 def _where(panels: Panels, panel: Panel, start: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ class SVDInfo:
     Attributes
     ----------
     method : str
-        ``full``, ``gram``, ``tsqr``, ``krylov`` or ``rsvd``.
+        ``full``, ``gram``, ``tsqr``, ``krylov``, ``shift``, ``lanczos``, ``rsvd`` or ``single_pass``.
     why : str
         What the choice of the method rests on.
     rank : int
@@ -38,6 +39,13 @@ class SVDInfo:
         Where `frobenius_kind` is ``exact``, the true error is within this of `frobenius_error`.
     relative_error : float
         Frobenius error over norm, also where these overflow; 0 for the zero matrix.
+    spectral_error, spectral_kind, spectral_failure : float, str, float
+        Bound of ``||A - U s Vt||_2`` for the factors as stored: ``exact`` from all singular values, ``probabilistic``
+        (from random probes; too small with a probability of `spectral_failure` at most), or ``none``.
+    sampled_rows : int
+        Rows that the first block was learnt from; 0 where it was random.
+    notes : tuple of str
+        What happened on a device that a user should know.
     residuals : ndarray or None, shape (k,)
         ``||A^H u_i - s_i v_i||``, exact. Where `polished`, of the triplets before the last half step, which
         made it zero to rounding.
@@ -48,6 +56,9 @@ class SVDInfo:
         All singular values, where the method computed them (`full`, `gram`, `tsqr`).
     mean : ndarray or None, shape (n,)
         Column means, where ``center=True``.
+    scale : ndarray or None, shape (n,)
+        What columns were divided by, where ``scale=True``: A is about ``mean + (U s Vt) * scale``. All figures but
+        `mean` and `scale` are of the matrix that was divided.
     shape, dtype : of the matrix.
     backend : str
     block_size, panel_height : int
@@ -66,8 +77,8 @@ class SVDInfo:
     dtype: str
     frobenius_resolution: float = 0.0
     relative_error: float = 0.0
-    spectral_error: float = 0.0
-    spectral_kind: str = "exact"
+    spectral_error: float = nan
+    spectral_kind: str = "none"
     spectral_failure: float = 0.0
     why: str = ""
     backend: str = "numpy"
@@ -81,6 +92,7 @@ class SVDInfo:
     residuals: np.ndarray | None = field(default=None, repr=False)
     spectrum: np.ndarray | None = field(default=None, repr=False)
     mean: np.ndarray | None = field(default=None, repr=False)
+    scale: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import scipy.sparse as sp
 from svdflow.engine import Engine
 from svdflow.linalg.certificates import frobenius_certificate
 from svdflow.linalg.leave_one_out import jackknife, leave_one_out
+from svdflow.linalg.moments import square_norm
 from svdflow.linalg.orthonormal import adjoint, extend_basis
-from svdflow.linalg.panelwork import square_norm, triangle
+from svdflow.linalg.panelwork import triangle
 from svdflow.linalg.random import COMPLETION, gaussian
 from svdflow.linalg.result import SVDInfo, SVDResult
 from svdflow.linalg.signs import phases

@@ -1,12 +1,13 @@
 """Stage factorize: one truncated SVD for every plane of every observation of a shard."""
 
 import logging
+import math
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from svdflow.store import (
 
 log = logging.getLogger(__name__)
 
-# Planes of at most so many values are factorized side by side, one thread each; larger ones in turn, with all.
+# Planes of at most so many values are factorized side by side, one thread each; larger ones in turn, with all, and
+# with a checkpoint.
 SIDE_BY_SIDE = 2**22
 
 
@@ -86,6 +88,11 @@ def factorize_shard(
         Planes, or panels of a large plane, side by side; never changes a result.
     memory_limit : int, optional
         Bytes; see `truncated_svd`, whose parameters the others are.
+
+    Notes
+    -----
+    A large plane keeps a checkpoint in a hidden folder beside `out`, and the same call after a kill goes on from there,
+    to the same bytes. The folder is gone once `out` is published, whatever became of single planes.
     """
     options: dict[str, Any] = {
         "method": method,
@@ -96,10 +103,16 @@ def factorize_shard(
     }
     rows: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
+    kept = Path(out).with_name(f".{Path(out).name}.checkpoint")
     with open_published(matrices, "matrices") as source, publish(out, "factors", provenance) as file:
         tasks = list(_tasks(source, item_rank, noisy_rank))
         solve = partial(
-            _solve, file=file, scratch=Path(out).parent, threads=threads, limit=memory_limit, **options
+            _solve,
+            file=file,
+            folder=_working_folder(kept, Path(matrices)),
+            threads=threads,
+            limit=memory_limit,
+            **options,
         )
         for task, outcome in _in_order(solve, tasks, threads):
             try:
@@ -117,6 +130,7 @@ def factorize_shard(
                 errors.append(error_row(dataset, task.item.index, task.item.name, "factorize", error))
         write_table(file, "factorize", rows)
         write_table(file, "errors", errors)
+    shutil.rmtree(kept, ignore_errors=True)
 
 
 def store_factors(file: h5py.File, path: str, result: SVDResult) -> None:
@@ -171,11 +185,23 @@ def _small(task: Task) -> bool:
     return isinstance(node, h5py.Dataset) and node.size <= SIDE_BY_SIDE
 
 
+def _working_folder(kept: Path, matrices: Path) -> Path:
+    """Below `kept`, for checkpoints and scratch of these matrices; what a kill left of others, or of scratch, goes."""
+    status = matrices.stat()
+    folder = kept / f"{status.st_size}-{status.st_mtime_ns}"
+    for left in [*kept.glob("*"), *folder.glob("*.scratch")]:
+        if left.is_file():
+            left.unlink()
+        elif left != folder:
+            shutil.rmtree(left)
+    return folder
+
+
 def _solve(
     task: Task,
     *,
     file: h5py.File,
-    scratch: Path,
+    folder: Path,
     threads: int,
     limit: int | None,
     side_by_side: bool,
@@ -185,6 +211,7 @@ def _solve(
         A = read_array(task.observation.planes[task.plane])
         return factorize(A, min(task.rank, *A.shape), engine=1, **options)
     source = task.source()
+    folder.mkdir(parents=True, exist_ok=True)
     writers = []
 
     def sink(shape: tuple[int, int], dtype: np.dtype) -> Any:
@@ -197,7 +224,8 @@ def _solve(
         engine=threads,
         memory_limit=limit,
         sink=sink,
-        scratch=scratch,
+        scratch=folder,
+        checkpoint=folder / task.path if math.prod(source.shape) > SIDE_BY_SIDE else None,
         **options,
     )
     for writer in writers:
@@ -215,11 +243,11 @@ def _truth(task: Task, center: bool) -> tuple[np.ndarray, str] | None:
 
 def _row(result: SVDResult, truth: tuple[np.ndarray, str] | None) -> dict[str, Any]:
     info, s = result.info, result.s
-    error, label = nan, ""
+    error, label = math.nan, ""
     if truth is not None:
         values, label = truth
         k = min(len(s), len(values))
-        error = float(np.abs(s[:k] - values[:k]).max() / values[0]) if k and values[0] else nan
+        error = float(np.abs(s[:k] - values[:k]).max() / values[0]) if k and values[0] else math.nan
     return {
         "m": info.shape[0],
         "n": info.shape[1],
@@ -231,8 +259,12 @@ def _row(result: SVDResult, truth: tuple[np.ndarray, str] | None) -> dict[str, A
         "frobenius_error": info.frobenius_error,
         "relative_error": info.relative_error,
         "error_kind": info.frobenius_kind,
-        "s_first": float(s[0]) if len(s) else nan,
-        "s_last": float(s[-1]) if len(s) else nan,
+        "spectral_error": info.spectral_error,
+        "spectral_kind": info.spectral_kind,
+        "spectral_failure": info.spectral_failure,
+        "estimate": info.estimate,
+        "s_first": float(s[0]) if len(s) else math.nan,
+        "s_last": float(s[-1]) if len(s) else math.nan,
         "truth_error": error,
         "truth_label": label,
         "reason": info.reason,

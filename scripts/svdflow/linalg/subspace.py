@@ -21,6 +21,7 @@ from svdflow.linalg.panelwork import (
     Panels,
     Sums,
     TriangularRead,
+    deviations,
     facts_of,
     triangle,
 )
@@ -32,6 +33,7 @@ from svdflow.matrix.sources import ArraySource
 
 log = logging.getLogger(__name__)
 
+LEAST_START = 1e-3  # least over largest singular value of a first block, for its image to keep its digits
 AGREEMENT = 0.5  # of the energy that directions learnt from some rows hold in others
 LARGEST_POWER = {
     4: 100,
@@ -64,6 +66,8 @@ class Subspace:
     spectrum: np.ndarray | None = None
     captured: float = np.inf  # energy of the wanted triplets, as far as the search saw it
     rank: int | None = None  # where all singular values were known to choose it by
+    deviation: np.ndarray | None = None  # that columns are divided by
+    row_deviations: np.ndarray | None = None
 
 
 class Search(Protocol):
@@ -104,11 +108,47 @@ class Reader:
         self.norm_squared = self.uncentred = 0.0
         self.mean: np.ndarray | None = None
         self.row_means: np.ndarray | None = None
+        self.deviation: np.ndarray | None = None
+        self.row_deviations: np.ndarray | None = None
+
+    def start(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The first block of a basis and its image, by the first read; X (n, b) where that can be multiplied.
+
+        Standard deviations D are known after that read only. So it multiplies ``P = D_0^-1 X`` for those of the first
+        panel, and the block is an orthonormal basis of ``D P``: ``A D^-1 (D P) = A P``. It is narrower than X where D
+        and D_0 have so little in common that columns come to depend on each other.
+        """
+        if self.panels.standardize != "columns":
+            return X, self.gram_times(X)
+        assert self.panels.pilot is not None
+        plain = X / self.panels.pilot[:, None]
+        image = self._first(plain)
+        assert self.deviation is not None
+        Q, s, Th = np.linalg.svd(self.deviation[:, None] * plain, full_matrices=False)
+        kept = s > LEAST_START * s[0]
+        return Q[:, kept], (image / self.deviation[:, None]) @ (adjoint(Th)[:, kept] / s[kept])
 
     def gram_times(self, X: np.ndarray | None) -> np.ndarray:
-        """``A^H A X``, or ``A^H A`` without X, of the centred matrix."""
-        if self.reads:
-            return self._centred(adjoint(self._read(X, first=False).product), X)
+        """``A^H A X``, or ``A^H A`` without X, of the centred and standardized matrix.
+
+        For a given X, standardizing columns takes a read for their deviations before the first product.
+        """
+        if self.panels.standardize != "columns":
+            return self._image(X) if self.reads else self._first(X)
+        if X is None:
+            image = self._image(X) if self.reads else self._first(X)
+            assert self.deviation is not None
+            return image / self.deviation / self.deviation[:, None]
+        if not self.reads:
+            self._first(np.zeros((len(X), 1), X.dtype))
+        assert self.deviation is not None
+        return self._image(X / self.deviation[:, None]) / self.deviation[:, None]
+
+    def _image(self, X: np.ndarray | None) -> np.ndarray:
+        return self._centred(adjoint(self._read(X, first=False).product), X)
+
+    def _first(self, X: np.ndarray | None) -> np.ndarray:
+        """The image of the centred matrix, and all facts."""
         sums = self._read(X, first=True)
         low, high = SAFE_NORM[np.finfo(self.plan.work).dtype.itemsize]
         if sums.facts.peak > 0 and not low < sums.facts.norm_squared < high:
@@ -120,11 +160,19 @@ class Reader:
             facts.uncentred,
             facts.row_means,
         )
-        if facts.column_sums is not None:
+        self.row_deviations = facts.row_deviations
+        if self.panels.center == "columns":
             m = self.plan.tall.shape[0]
             self.mean = facts.column_sums / m
             # ||A - 1 mu^T||^2 = ||A||^2 - m |mu|^2
             self.norm_squared = max(0.0, facts.norm_squared - m * float(np.vdot(self.mean, self.mean).real))
+        if self.panels.standardize == "columns":
+            rows = self.plan.tall.shape[0]
+            summed = rows if self.plan.tall.sparse else self.plan.panel_height
+            moments = facts.column_sums, np.sqrt(facts.column_squares)
+            self.deviation = deviations(*moments, rows, summed, self.panels.scale)
+            self.uncentred = facts.energy(self.deviation)
+            self.norm_squared = facts.energy(self.deviation, 0.0 if self.mean is None else self.mean)
         return self._centred(adjoint(sums.product), X)
 
     def learn(self, X: np.ndarray) -> np.ndarray | None:
@@ -137,16 +185,14 @@ class Reader:
         if not halves:
             return None
         with np.errstate(invalid="ignore", over="ignore"):
-            image = adjoint(halves[0](X).product)
+            image, _ = halves[0](X)
             if not np.isfinite(image).all() or not image.any():
                 return None
             Q = orthonormal_columns(image, partial(gaussian, 0, len(X), dtype=X.dtype))
             shares = []
             for half in halves:
-                sums = half(Q)
-                shares.append(
-                    float(np.vdot(adjoint(Q), sums.product).real) / max(sums.facts.norm_squared, 1e-300)
-                )
+                product, energy = half(Q)
+                shares.append(float(np.vdot(Q, product).real) / max(energy, 1e-300))
         log.info(
             "%s: a sample of rows holds %.2f of its energy in a block, others %.2f",
             self.plan.tall.name,
@@ -154,17 +200,28 @@ class Reader:
         )
         return image if shares[1] >= AGREEMENT * shares[0] else None
 
-    def _sampled(self, rows: Sequence[tuple[int, int]]) -> Callable[[np.ndarray], Sums]:
+    def _sampled(self, rows: Sequence[tuple[int, int]]) -> Callable[[np.ndarray], tuple[np.ndarray, float]]:
+        """From X to ``S^H S X`` and the energy of S, the rows with columns divided by the pilot deviations."""
         panels, groups = self.panels, [(bounds,) for bounds in rows]
         if self.plan.tall.in_memory:
             S = panels.device.xp.concat([self.plan.tall.read(start, stop) for start, stop in rows])
             panels, groups = replace(panels, source=ArraySource(S)), [((0, len(rows)),)]
-        return lambda X: self.engine.reduce(FusedRead(panels, X, True), groups, Sums.plus)
+        pilot = np.ones(self.plan.tall.shape[1]) if panels.pilot is None else panels.pilot
+
+        def product(X: np.ndarray) -> tuple[np.ndarray, float]:
+            sums = self.engine.reduce(FusedRead(panels, X / pilot[:, None], True), groups, Sums.plus)
+            if sums.facts.non_finite is not None:
+                return np.full_like(X, np.nan), 0.0
+            energy = sums.facts.norm_squared if panels.pilot is None else sums.facts.energy(pilot)
+            return adjoint(sums.product) / pilot[:, None], energy
+
+        return product
 
     def triangle(self) -> np.ndarray:
-        """R of a QR factorization of the centred matrix."""
+        """R of a QR factorization of the centred and standardized matrix."""
         self.reads += 1
-        return self.engine.reduce(TriangularRead(self.panels, self.mean), self.plan.groups, triangle)
+        R = self.engine.reduce(TriangularRead(self.panels, self.mean), self.plan.groups, triangle)
+        return R if self.deviation is None else R / self.deviation
 
     def found(self, V: np.ndarray, method: str, reason: str, *, exact: bool, **more) -> Subspace:
         return Subspace(
@@ -178,6 +235,8 @@ class Reader:
             self.uncentred,
             self.mean,
             self.row_means,
+            deviation=self.deviation,
+            row_deviations=self.row_deviations,
             **more,
         )
 
@@ -200,6 +259,12 @@ class Reader:
 
     def last(self, task: LastRead) -> LastSums:
         """The read that gives U; it does not count here, as it may be one of several."""
+        if self.deviation is None:
+            return self._last(task)
+        sums = self._last(replace(task, X=task.X / self.deviation[:, None]))
+        return replace(sums, product=sums.product / self.deviation)
+
+    def _last(self, task: LastRead) -> LastSums:
         return self.engine.reduce(task, self.plan.groups, LastSums.plus, backwards=self.reads % 2 == 1)
 
     def _centred(self, Z: np.ndarray, X: np.ndarray | None) -> np.ndarray:
@@ -216,7 +281,7 @@ class SparseReader(Reader):
     _scaled: tuple[float, Any] | None = None
 
     def _sums(self, X: np.ndarray | None, first: bool) -> Sums:
-        if X is None or self.panels.center == "rows":
+        if X is None or self._by_panels:
             return super()._sums(X, first)
         facts = Facts()
         if first:
@@ -225,9 +290,13 @@ class SparseReader(Reader):
                 return Sums(0.0, facts)
         return Sums(adjoint(self._products(self.plan.work).gram_times(X)), facts)
 
-    def last(self, task: LastRead) -> LastSums:
-        if self.panels.center == "rows":
-            return super().last(task)
+    @property
+    def _by_panels(self) -> bool:
+        return "rows" in (self.panels.center, self.panels.standardize)
+
+    def _last(self, task: LastRead) -> LastSums:
+        if self._by_panels:
+            return super()._last(task)
         Y = np.empty((self.plan.tall.shape[0], task.kept), task.dtype)
         shift = None if task.mean is None else task.mean @ task.X
         image = self._products(task.dtype).gram_times(task.X, shift=shift, keep=Y)
@@ -266,9 +335,10 @@ class Draw:
 
 
 def reader_for(plan: Plan, panels: Panels, engine: Engine, journal: Any = None) -> Reader:
-    """The reader that suits the matrix."""
-    by_slices = plan.tall.sparse and plan.tall.in_memory and engine.shared_memory
-    return (SparseReader if by_slices else Reader)(plan, panels, engine, journal)
+    """The reader that suits the matrix. A sparse one in memory stays here, wherever the engine is."""
+    if plan.tall.sparse and plan.tall.in_memory:
+        return SparseReader(plan, panels, engine if engine.shared_memory else Engine(), journal)
+    return Reader(plan, panels, engine, journal)
 
 
 def hermitian(G: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from array_api_compat import array_namespace
 
 from svdflow.engine import Shared
 from svdflow.matrix.panels import Bands, panel_bounds, panel_height
@@ -262,7 +263,10 @@ def _check_matrix(shape: Any, dtype: Any, name: str) -> None:
 
 
 def _adjoint(block: Any) -> Any:
-    return block.conj().T if block.dtype.kind == "c" else block.T
+    if sp.issparse(block) or isinstance(block, np.ndarray):
+        return block.conj().T if block.dtype.kind == "c" else block.T
+    xp = array_namespace(block)
+    return xp.conj(block).T if xp.isdtype(block.dtype, "complex floating") else block.T
 
 
 def listed(names: list[str], shown: int = 8) -> str:

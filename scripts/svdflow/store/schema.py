@@ -43,6 +43,22 @@ TABLES: dict[str, list[Column]] = {
         Column(
             "error_kind", "text", "", "certificate: exact, floor (below rounding of the norm) or estimate"
         ),
+        Column(
+            "spectral_error",
+            "float",
+            "value",
+            "bound on the largest singular value of observed minus factors, or an estimate",
+        ),
+        Column(
+            "spectral_kind", "text", "", "certificate: exact, probabilistic, estimate or none (nothing known)"
+        ),
+        Column("spectral_failure", "float", "1", "probability that a probabilistic bound does not hold"),
+        Column(
+            "estimate",
+            "float",
+            "1",
+            "estimated largest |s_i^2 - |A^H u_i|^2| / s_{k+1}^2, which factorize.tol stops; 0 if exact",
+        ),
         Column("s_first", "float", "value", "largest singular value"),
         Column("s_last", "float", "value", "smallest stored singular value"),
         Column("truth_error", "float", "1", "largest |s_i - true s_i| / s_1 where the true ones are known"),
