@@ -8,6 +8,7 @@ import numpy as np
 EPS = float(np.finfo(float).eps)
 FLOOR = 16  # times eps ||A||_F^2: what the difference of two sums of squares cannot resolve
 FAILURE = 1e-3  # probability that the spectral bound is too small
+MISSED = 1.5  # of the mean over ten probes, whose expectation is at most 1: honest runs stay below 0.8
 SPECTRAL_NOISE = 4  # times eps ||A||_F^2: rounding of A^H A w
 STORED = 2  # times eps ||A||_F: U and Vt are rounded once each, and U is made from a rounded A V
 
@@ -93,6 +94,12 @@ class SpectralCertificate:
     error: float
     kind: str
     failure: float = 0.0
+    excess: float = 0.0  # above MISSED it contradicts that the factors are the leading ones
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the probes found more left than leading triplets can leave."""
+        return self.excess > MISSED
 
 
 def spectral_certificate(
@@ -101,7 +108,7 @@ def spectral_certificate(
     AhU: np.ndarray,
     *,
     norm_squared: float,
-    s_first: float,
+    s: np.ndarray,
     eps: float,
     output: Any,
 ) -> SpectralCertificate:
@@ -130,9 +137,20 @@ def spectral_certificate(
     else:
         alpha = FAILURE ** (-1 / r) * (2 / np.pi) ** 0.5
     square = alpha * largest + SPECTRAL_NOISE * eps * norm_squared
-    return SpectralCertificate(
-        square**0.5 + stored_rounding(output) * float(s_first), "probabilistic", FAILURE
-    )
+    error = square**0.5 + stored_rounding(output) * float(s[0])
+    return SpectralCertificate(error, "probabilistic", FAILURE, _excess(residual, s, norm_squared, eps))
+
+
+def _excess(residual: np.ndarray, s: np.ndarray, norm_squared: float, eps: float) -> float:
+    """Mean ``||E^H E w||^2`` over ``s_k^2 ||E||_F^2``; at most 1 for the leading triplets.
+
+    Its expectation is ``sum sigma(E)^4``, and that at most ``||E||_2^2 ||E||_F^2`` with ``||E||_2 = s_{k+1}``.
+    """
+    left = norm_squared - float(np.sum(np.square(s)))
+    noise = SPECTRAL_NOISE * eps * norm_squared
+    if left <= noise or s[-1] ** 2 <= noise:
+        return 0.0
+    return float(np.mean(np.sum(np.abs(residual) ** 2, axis=0))) / (float(s[-1]) ** 2 * left)
 
 
 def pair_residuals(adjoint_product: np.ndarray, s: np.ndarray, V: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def last_read(
             image[:, width:],
             AhU,
             norm_squared=found.norm_squared,
-            s_first=s[0],
+            s=s,
             eps=_eps(dtype),
             output=plan.output,
         )

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 NOISE = 16  # times eps s_1^2: changes of squared Ritz values that rounding makes
 CLEAR = 100  # times eps theta_1: Ritz values by whose root an image may be divided
 SLOWEST = 0.98  # rate of convergence that an estimate reckons with
-SUBLINEAR = 1 / 6  # of the last whole step, above which the last read's gain shows no geometric convergence
+BULK = (
+    0.75  # times steps times the gain of the last: the error where it falls like t^-2 is half of that or more
+)
+SUBLINEAR = 1 / 8  # of the last whole step, above which the last read's gain shows no geometric convergence
 FIRST_GAIN = 0.25  # of the first half step, which the rest of the way is reckoned to after a warm start
 NARROW = 8.0  # times less is believed of expectations where blocks are narrower than the rank
 CAUTION = 4  # times more is asked of the expectation after a rejection, at most
@@ -63,7 +66,7 @@ class KrylovSearch:
         narrow = plan.target.rank is not None and min(plan.widths[:2]) < plan.target.rank
         self.caution = NARROW if narrow else 1.0
         self.expected = self.half = inf
-        self.saturated = self.absorbed = self.learnt = False
+        self.saturated = self.absorbed = self.learnt = self.missed = False
 
     @property
     def K(self) -> np.ndarray:
@@ -100,7 +103,7 @@ class KrylovSearch:
         found.reads = self.reader.reads
         if self.saturated:
             return True
-        found.estimate = self._estimate(last)
+        found.estimate = inf if last.spectral.contradicts else self._estimate(last)
         if found.estimate <= self.plan.tol:
             return True
         if self.step >= len(self.plan.widths) - 1 or self._spent():
@@ -109,6 +112,7 @@ class KrylovSearch:
         log.info(
             "%s: estimated accuracy %.1e after the last read; going on", self.plan.tall.name, found.estimate
         )
+        self.missed = last.spectral.contradicts
         missed = found.estimate / self.plan.tol if self.plan.tol else CAUTION
         self.caution = max(self.caution, min(CAUTION, missed))
         self.reader.reads += 1
@@ -129,7 +133,8 @@ class KrylovSearch:
             X = self._first_block(width)
         else:
             width = min(width, self.side - self.used, self._K.shape[1] - self.used)
-            newest = self.Z[:, -self.newest :][:, :width]
+            newest = self.Z[:, -self.newest :][:, : 0 if self.missed else width]
+            self.missed = False
             X = extend_basis(self.K, self._widened(newest, width), self.draw, self.blocks)
         self._append(*(self.reader.start(X) if self.used == 0 else (X, self.reader.gram_times(X))))
         self.step += 1
@@ -159,7 +164,10 @@ class KrylovSearch:
         )
 
     def _widened(self, X: np.ndarray, width: int) -> np.ndarray:
-        """Fresh random columns where a block is to be wider than the newest image."""
+        """Fresh random columns where a block is to be wider than the newest image.
+
+        All of it, where probes found what the basis misses: copies of a repeated value beyond the width of its blocks.
+        """
         return X if X.shape[1] == width else np.concatenate([X, self.draw(width - X.shape[1])], axis=1)
 
     def _append(self, X: np.ndarray, Z: np.ndarray) -> None:
@@ -235,7 +243,7 @@ class KrylovSearch:
         estimate = second * rate / (1 - rate)
         whole, gain = self.gains[-1], first + second
         if np.isfinite(whole) and gain > SUBLINEAR * whole:
-            estimate = max(estimate, len(self.gains) / 2 * whole)
+            estimate = max(estimate, BULK * len(self.gains) * whole)
         return estimate
 
     def _absorb(self, V: np.ndarray, image: np.ndarray) -> None:
@@ -245,7 +253,7 @@ class KrylovSearch:
         squares, E = np.linalg.eigh(hermitian(adjoint(N) @ N))
         E = E[:, squares > NOVEL**2] / np.sqrt(squares[squares > NOVEL**2])
         E = E[:, : min(E.shape[1], self.side - self.used, self._K.shape[1] - self.used)]
-        if E.shape[1]:
+        if E.shape[1] and not self.missed:
             self._append(N @ E, Z @ E)
             self._rate()
             self.saturated = self.used >= self.side

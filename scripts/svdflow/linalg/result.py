@@ -27,7 +27,7 @@ class SVDInfo:
     reason : str
         Why it ended: ``converged``, ``max_reads`` (the tolerance or the error target was not met),
         ``unresolved`` (the error asked for lies below what rounding lets the certificate show: factors may meet it,
-        but `frobenius_error` does not say so),
+        but `frobenius_error` does not say so; or random probes found more left than leading triplets can leave),
         ``rank_deficient`` (the matrix has lower rank than asked) or ``saturated`` (the subspace is the whole
         space, so the result is exact).
     frobenius_norm, frobenius_error : float

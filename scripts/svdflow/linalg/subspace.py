@@ -90,6 +90,8 @@ class OneProposal:
         return self._find()
 
     def accepts(self, found: Subspace, last: Any) -> bool:
+        if last.spectral.contradicts:
+            found.reason = "unresolved"
         return True
 
 
