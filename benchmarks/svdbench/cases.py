@@ -395,7 +395,7 @@ def svds_side(A: Any, rank: int, solver: str, tol: float) -> Side:
 def photograph_case(options: Options, least: float, aim: float) -> Result:
     """A batch of 8-bit images, one np.linalg.svd each, against ours side by side on all cores."""
     side, k = (128, 25) if options.small else (512, PHOTO_RANK)
-    distinct, count = (8, 16) if options.small else (32, 64)
+    distinct, count = (8, 16) if options.small else (24, 64)
     images = matrices.photographs(side, distinct, count)
     truths = [np.linalg.svd(image.astype(np.float64), compute_uv=False) for image in images[:distinct]]
     floor = max(rounding_floor(true, k, np.float32) for true in truths)

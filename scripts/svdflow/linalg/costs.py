@@ -5,13 +5,14 @@ may be faster or slower, but the choice must not depend on it, because bits woul
 version.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from svdflow.matrix.sources import MatrixSource
 
-VERSION = 2
+VERSION = 3
 
 # Rates of one core, per second: products with a narrow block, A^H A, LAPACK's SVD and symmetric eigenproblem, QR,
 # entries of a sparse matrix times a column.
@@ -25,7 +26,8 @@ MEMORY = 1e10  # bytes
 DISK = 1e9
 START = 2e-3  # seconds of a read, whatever its size
 CORES = 2
-KRYLOV_READS = 3  # before the last one, at the default tolerance
+USUAL_TOL, KRYLOV_READS = 1e-2, 3  # before the last one at that tolerance
+READ_GAIN = 50.0  # in accuracy, of a read more
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ def problem(
         source.sparse,
         not source.in_memory,
     )
+
+
+def krylov_reads(tol: float) -> int:
+    """Reads that block Krylov is likely to take before its last one."""
+    digits = math.log(USUAL_TOL / max(tol, 1e-12)) / math.log(READ_GAIN)
+    return KRYLOV_READS + max(0, math.ceil(digits))
 
 
 def seconds(problem: Problem) -> dict[str, float]:

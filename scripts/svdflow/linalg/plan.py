@@ -136,7 +136,7 @@ def make_plan(
     """Choose method, orientation, block widths, panels and their groups."""
     transposed = source.shape[0] < source.shape[1] and source.column_access
     tall = TransposedSource(source) if transposed else source
-    method, why = _cheapest(source, target, block_size) if method == "auto" else (method, "as asked")
+    method, why = _cheapest(source, target, block_size, tol) if method == "auto" else (method, "as asked")
     wide = np.dtype(np.complex128 if source.dtype.kind == "c" else np.float64)
     narrow = np.dtype(np.complex64 if source.dtype.kind == "c" else np.float32)
     single = costs.is_single(source.dtype)
@@ -167,17 +167,17 @@ def make_plan(
     )
 
 
-def choose_method(source: MatrixSource, target: Target, block_size: int | None = None) -> str:
+def choose_method(source: MatrixSource, target: Target, tol: float = costs.USUAL_TOL) -> str:
     """``full``, ``gram`` or ``krylov`` by what each costs; see `svdflow.linalg.costs`."""
-    return _cheapest(source, target, block_size)[0]
+    return _cheapest(source, target, None, tol)[0]
 
 
-def candidates(source: MatrixSource, target: Target) -> dict[str, float]:
+def candidates(source: MatrixSource, target: Target, tol: float = costs.USUAL_TOL) -> dict[str, float]:
     """Expected seconds of each method that may be taken, on the reference machine."""
     m, n = max(source.shape), min(source.shape)
     rank = target.rank or max(1, n // OPEN_RANK)
     width = SPARSE_WIDTH if source.sparse else _first_width(rank)
-    blocks = costs.KRYLOV_READS if target.rank is not None else 2 * costs.KRYLOV_READS
+    blocks = costs.krylov_reads(tol) * (1 if target.rank is not None else 2)
     blocks *= 2 if source.sparse else 1  # narrower ones
     single = costs.is_single(source.dtype)
     halved = single and target.rank is not None and m * n**2 > GRAM_SINGLE
@@ -193,14 +193,14 @@ def candidates(source: MatrixSource, target: Target) -> dict[str, float]:
     return times
 
 
-def _cheapest(source: MatrixSource, target: Target, block_size: int | None) -> tuple[str, str]:
+def _cheapest(source: MatrixSource, target: Target, block_size: int | None, tol: float) -> tuple[str, str]:
     """The method, and why."""
     if block_size is not None:
         return "krylov", "a block size was given"
     m, n = max(source.shape), min(source.shape)
     if target.rank is not None and target.rank > FULL_SHARE * n and m * n <= FULL_LARGEST:
         return "full", f"a rank above {FULL_SHARE} min(m, n) leaves nothing to save"
-    times = candidates(source, target)
+    times = candidates(source, target, tol)
     return min(times, key=times.__getitem__), costs.described(times)
 
 
