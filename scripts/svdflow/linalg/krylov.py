@@ -24,9 +24,7 @@ log = logging.getLogger(__name__)
 NOISE = 16  # times eps s_1^2: changes of squared Ritz values that rounding makes
 CLEAR = 100  # times eps theta_1: Ritz values by whose root an image may be divided
 SLOWEST = 0.98  # rate of convergence that an estimate reckons with
-BULK = (
-    0.75  # times steps times the gain of the last: the error where it falls like t^-2 is half of that or more
-)
+BULK = 1.5  # times steps times the gain of the last: three times the error where that falls like t^-2
 SUBLINEAR = 1 / 8  # of the last whole step, above which the last read's gain shows no geometric convergence
 FIRST_GAIN = 0.25  # of the first half step, which the rest of the way is reckoned to after a warm start
 NARROW = 8.0  # times less is believed of expectations where blocks are narrower than the rank
