@@ -50,7 +50,7 @@ test: $(VENV)/test.stamp ## Run the tests: pytest
 faults: $(VENV)/test.stamp ## Kill runs at random moments and compare what they resume to (ten minutes)
 	$(BIN)/pytest tests/faults $(ARGS)
 
-scale: $(VENV)/test.stamp ## Factorize matrices larger than memory under its limit (some minutes, some GB of disk)
+scale: $(VENV)/test.stamp ## Check what the SVD promises of accuracy and errors over hundreds of seeds (some minutes)
 	$(BIN)/pytest tests/scale $(ARGS)
 
 # Of Snakemake's own lint one finding is accepted, "Specify a conda environment or container for each

@@ -170,8 +170,7 @@ class Engine:
     def _leaves(self, task: Callable[[T], R], items: Sequence[T]) -> tuple[dict, list[tuple]]:
         """A dask graph with one task an item, and its keys in the order of the items.
 
-        A cluster keeps results by key, whoever asks, so the keys
-        are those of no other read and of no other client.
+        A cluster keeps results by key, whoever asks, so the keys are those of no other read and of no other client.
         """
         run = f"svdflow-{uuid.uuid4().hex}"
         keys = [(run, 0, i) for i in range(len(items))]

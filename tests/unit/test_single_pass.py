@@ -9,6 +9,7 @@ from svdflow.linalg import truncated_svd
 from svdflow.linalg.single_pass import SinglePassSVD, single_pass_svd
 from svdflow.linalg.sketch import FLOOR
 from svdflow.matrix import MatrixSource, NonFiniteError, panels
+from unit.svd_promises import with_spectrum as spectrum_of
 
 EPS = np.finfo(float).eps
 I = np.arange(1.0, 61.0)
@@ -22,14 +23,8 @@ SPECTRA = {
 }
 
 
-def with_spectrum(s, m=200, n=60, seed=0, dtype=np.float64):
-    rng = np.random.default_rng(seed)
-    parts = []
-    for side in (m, n):
-        X = rng.standard_normal((side, len(s)))
-        X = X + 1j * rng.standard_normal(X.shape) if np.dtype(dtype).kind == "c" else X
-        parts.append(np.linalg.qr(X)[0])
-    return ((parts[0] * s) @ parts[1].conj().T).astype(dtype)
+def with_spectrum(s, m=200, n=60, **more):
+    return spectrum_of(s, m, n, **more)
 
 
 def stream(A, rank, *, cut=None, **more):

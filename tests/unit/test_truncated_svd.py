@@ -18,6 +18,7 @@ import svdflow
 from svdflow.backend import to_numpy
 from svdflow.engine import Engine
 from svdflow.linalg import MemoryLimitError, factorize, truncated_svd
+from svdflow.linalg.krylov import KrylovSearch
 from svdflow.linalg.orthonormal import adjoint, extend_basis, orthonormalize
 from svdflow.linalg.panelwork import Panel, Products
 from svdflow.linalg.plan import Target, make_plan
@@ -25,20 +26,10 @@ from svdflow.linalg.random import COMPLETION, gaussian
 from svdflow.linalg.signs import phases
 from svdflow.matrix import MatrixSource, NonFiniteError, as_source, panels
 from svdflow.store import create_array, publish, read_array
+from unit.svd_promises import with_spectrum
 
 EPS = np.finfo(float).eps
 METHODS = ["full", "gram", "krylov", "rsvd"]
-
-
-def with_spectrum(s, m, n, seed=0, dtype=np.float64):
-    """A matrix of known singular values, by QR of Gaussian matrices."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for side in (m, n):
-        X = rng.standard_normal((side, len(s)))
-        X = X + 1j * rng.standard_normal(X.shape) if np.dtype(dtype).kind == "c" else X
-        parts.append(np.linalg.qr(X)[0])
-    return ((parts[0] * s) @ parts[1].conj().T).astype(dtype)
 
 
 def assert_svd(A, result, s, atol, orthogonality=1e-12):
@@ -603,3 +594,21 @@ def test_orthonormal_blocks_whatever_the_condition(condition):
         assert norm(Q.T @ Q - np.eye(10)) < 1e-13
         # What is well above rounding of X lies in the basis.
         assert norm(X - Q @ (Q.T @ X)) < 1e-9
+
+
+def test_the_basis_stays_orthonormal_where_images_are_rounding(monkeypatch):
+    """Of a matrix of rank 3 all blocks but the first are rounding, until the basis fills the space."""
+    rng = np.random.default_rng(0)
+    A = (rng.integers(-4, 5, (120, 3)) @ rng.integers(-4, 5, (3, 120))).astype(np.float32)
+    bases = []
+    append = KrylovSearch._append
+
+    def recorded(self, X, Z):
+        append(self, X, Z)
+        bases.append(self.K.copy())
+
+    monkeypatch.setattr(KrylovSearch, "_append", recorded)
+    truncated_svd(A, 5, method="krylov")
+    assert bases[-1].shape == (120, 120)
+    for K in bases:
+        assert norm(K.T @ K - np.eye(K.shape[1]), 2) <= 120 * EPS

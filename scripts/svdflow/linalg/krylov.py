@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 NOISE = 16  # times eps s_1^2: changes of squared Ritz values that rounding makes
 CLEAR = 100  # times eps theta_1: Ritz values by whose root an image may be divided
+SLOW = 0.5  # rate of half steps that still slows down a good deal
 SLOWEST = 0.98  # rate of convergence that an estimate reckons with
-BULK = 1.5  # times steps times the gain of the last: three times the error where that falls like t^-2
-SUBLINEAR = 1 / 8  # of the last whole step, above which the last read's gain shows no geometric convergence
+BULK = 1.5  # of the error by that law: estimates should lie above it
+SUBLINEAR = 1 / 5  # of the last whole step, above which the last read's gain shows no geometric convergence
 FIRST_GAIN = 0.25  # of the first half step, which the rest of the way is reckoned to after a warm start
 NARROW = 8.0  # times less is believed of expectations where blocks are narrower than the rank
-CAUTION = 4  # times more is asked of the expectation after a rejection, at most
 LEAST_RANDOM = 4  # columns of a learnt block that stay random
 NOVEL = 0.05  # least length of what is new in a rejected block, for its image to keep its digits
 
@@ -59,12 +59,14 @@ class KrylovSearch:
         self.used = 0
         self.step = 0
         self.G = self.H = np.zeros((0, 0), plan.wide)
-        self.g: np.ndarray = np.zeros(0)
+        self.g = self.reached = np.zeros(0)  # the latter at the newest step
+        self.newest = slice(0, 0)  # columns of the newest step; those of rejected proposals are not continued
         self.gains: list[float] = []  # of whole steps
         narrow = plan.target.rank is not None and min(plan.widths[:2]) < plan.target.rank
         self.caution = NARROW if narrow else 1.0
         self.expected = self.half = inf
-        self.saturated = self.absorbed = self.learnt = self.missed = False
+        self.rejected: tuple[float, float] | None = None  # the last estimate, and what steps had gained then
+        self.saturated = self.learnt = self.missed = False
 
     @property
     def K(self) -> np.ndarray:
@@ -76,14 +78,17 @@ class KrylovSearch:
 
     def propose(self) -> Subspace:
         """Read on until one more read is expected to do, or until no more are allowed."""
-        if not self.absorbed:
-            self._grow()
+        self._grow()
         while not (self.saturated or self._spent() or self._promising()):
             self._grow()
-        self.absorbed = False
         k = self.k or self.used
-        V = self._ritz_vectors(min(self.plan.last_width(k), self.used, self.side))
         exact = self.saturated and self.plan.tall.shape[1] <= self.used
+        # All of the space holds every vector, where squares lose those far below the first.
+        V = (
+            self.K @ self.P
+            if exact
+            else self._ritz_vectors(min(self.plan.last_width(k), self.used, self.side))
+        )
         return self.reader.found(
             V,
             "krylov",
@@ -111,8 +116,7 @@ class KrylovSearch:
             "%s: estimated accuracy %.1e after the last read; going on", self.plan.tall.name, found.estimate
         )
         self.missed = last.spectral.contradicts
-        missed = found.estimate / self.plan.tol if self.plan.tol else CAUTION
-        self.caution = max(self.caution, min(CAUTION, missed))
+        self.rejected = None if self.missed else (found.estimate, self._remaining())
         self.reader.reads += 1
         self.step += 1
         self._absorb(found.V, last.image)
@@ -122,7 +126,23 @@ class KrylovSearch:
         return self.step == len(self.plan.widths) or self.used == self._K.shape[1]
 
     def _promising(self) -> bool:
-        return self.expected * self.caution <= self.plan.tol
+        """Whether one read more may do; after a rejection by that estimate, which falls like steps times their gain."""
+        if self.rejected is None:
+            return self.expected * self.caution <= self.plan.tol
+        estimate, remaining = self.rejected
+        return estimate * self._remaining() <= self.plan.tol * remaining
+
+    def _remaining(self) -> float:
+        """What the error is near to where it falls like t^-2, and so a step gains t^-3: t / 2 times that gain.
+
+        Single gains waver, so of the last two the larger counts, the older as it would be now.
+        """
+        t, recent = len(self.gains), self.gains[-2:]
+        if not np.isfinite(recent[-1]):
+            return t * self.half / 2
+        if len(recent) == 2 and np.isfinite(recent[0]):
+            return t / 2 * max(recent[1], recent[0] * (1 - 1 / t) ** 3)
+        return t / 2 * recent[-1]
 
     def _grow(self) -> None:
         """One more block, one more read."""
@@ -131,12 +151,15 @@ class KrylovSearch:
             X = self._first_block(width)
         else:
             width = min(width, self.side - self.used, self._K.shape[1] - self.used)
-            newest = self.Z[:, -self.newest :][:, : 0 if self.missed else width]
+            newest = self._Z[:, self.newest][:, : 0 if self.missed else width]
             self.missed = False
             X = extend_basis(self.K, self._widened(newest, width), self.draw, self.blocks)
+        before = self.used
         self._append(*(self.reader.start(X) if self.used == 0 else (X, self.reader.gram_times(X))))
+        self.newest = slice(before, self.used)
         self.step += 1
-        self._rate()
+        self._project()
+        self._expect()
         log.info(
             "%s: read %d, rank %s, %.1e expected",
             self.plan.tall.name,
@@ -171,33 +194,39 @@ class KrylovSearch:
     def _append(self, X: np.ndarray, Z: np.ndarray) -> None:
         new = slice(self.used, self.used + X.shape[1])
         self._K[:, new], self._Z[:, new] = X, Z
-        self.used, self.newest = new.stop, X.shape[1]
+        self.used = new.stop
         self.G = _bordered(self.G, self.blocks.inner(self.K, Z))
         self.H = _bordered(self.H, self.blocks.inner(self.Z, Z))
 
-    def _rate(self) -> None:
-        """Ritz values of the basis, how far the newest step moved them, and what one more read may leave."""
+    def _project(self) -> None:
+        """Ritz values of the basis, and what half a step more makes of them."""
         values, vectors = np.linalg.eigh(hermitian(self.G))
         self.theta, self.P = np.maximum(values[::-1], 0), vectors[:, ::-1]
-        before = self.g
         self.k = k = self.plan.target.choose(np.sqrt(self.theta), self.reader.norm_squared)
         self.g, self.R = self._half_step(self.plan.last_width(k or self.used))
-        if k is None or k > len(self.g):
+        self.half = inf
+        if k is not None and k <= len(self.g):
+            self.half = max(0.0, float(np.max(self.g[:k] - self.theta[:k]))) / _unit(self.g, k)
+
+    def _expect(self) -> None:
+        """What one more read may leave, by how far the newest step moved the values."""
+        before, self.reached = self.reached, self.g
+        k = self.k
+        if k is None or self.half == inf:
             self.expected = inf
             return
         unit = _unit(self.g, k)
-        half = self.half = max(0.0, float(np.max(self.g[:k] - self.theta[:k]))) / unit
-        if half * unit <= self._noise():
+        if self.half * unit <= self._noise():
             self.gains.append(inf)
             self.expected = 0.0
         elif len(before) < k:
             self.gains.append(inf)
-            self.expected = FIRST_GAIN * half if self.learnt else inf
+            self.expected = FIRST_GAIN * self.half if self.learnt else inf
         else:
             self.gains.append(float(np.max(self.g[:k] - before[:k])) / unit)
             rest = max(float(np.max(self.theta[:k] - before[:k])) / unit, 1e-300)
             # The first whole step begins at random vectors and tells little of those to come.
-            self.expected = half * min(1.0, half / rest) ** (1.0 if len(self.gains) > 2 else 0.5)
+            self.expected = self.half * min(1.0, self.half / rest) ** (1.0 if len(self.gains) > 2 else 0.5)
 
     def _half_step(self, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Squared singular values g of ``B = U^H A`` for an orthonormal basis U of ``A K``, and R with ``V = Z R``.
@@ -237,11 +266,12 @@ class KrylovSearch:
         if max(first, second) * unit <= self._noise():
             return 0.0 if second <= 0 else second
         rate = min(SLOWEST, max(0.0, second / first) if first > 0 else SLOWEST)
-        rate = rate ** (1 / 2 if len(self.gains) > 1 or self.learnt else 1 / 3)
+        root = 4 if rate > SLOW else 2 if len(self.gains) > 1 or self.learnt else 3
+        rate = rate ** (1 / root)
         estimate = second * rate / (1 - rate)
         whole, gain = self.gains[-1], first + second
         if np.isfinite(whole) and gain > SUBLINEAR * whole:
-            estimate = max(estimate, BULK * len(self.gains) * whole)
+            estimate = max(estimate, BULK * self._remaining())
         return estimate
 
     def _absorb(self, V: np.ndarray, image: np.ndarray) -> None:
@@ -253,9 +283,8 @@ class KrylovSearch:
         E = E[:, : min(E.shape[1], self.side - self.used, self._K.shape[1] - self.used)]
         if E.shape[1] and not self.missed:
             self._append(N @ E, Z @ E)
-            self._rate()
+            self._project()
             self.saturated = self.used >= self.side
-            self.absorbed = True
 
     def _noise(self) -> float:
         return NOISE * self._eps() * float(self.theta[0])

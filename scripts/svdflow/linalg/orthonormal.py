@@ -11,6 +11,9 @@ from typing import Any
 from svdflow.backend import array_namespace
 
 SAFE_DIAGONAL = 1e-6  # least over largest diagonal entry of R for which CholeskyQR2 is trusted
+SETTLED = (
+    0.5  # length of a unit column that a second projection leaves, above which the first one took all off
+)
 DEPENDENT = 1e-10  # what is left of a unit column that depends on the others, to rounding
 
 
@@ -87,7 +90,8 @@ def extend_basis(K: Any, X: Any, fresh: Callable[[int], Any], blocks: Blocks = P
         Orthonormal, and orthogonal to K.
     """
     quick = _cholesky_qr(_project(X, K, blocks), 2, blocks)
-    quick = None if quick is None else _cholesky_qr(_project(quick, K, blocks), 1, blocks)
+    # Columns that were mostly rounding lose as much again in the second projection: then the basis would go astray.
+    quick = None if quick is None else _cholesky_qr(_project(quick, K, blocks), 1, blocks, safe=SETTLED)
     if quick is not None:
         return quick
     xp = array_namespace(X)
@@ -140,7 +144,7 @@ def _independent(xp: Any, X: Any, K: Any) -> Any:
     return kept
 
 
-def _cholesky_qr(X: Any, passes: int, blocks: Blocks = PLAIN) -> Any:
+def _cholesky_qr(X: Any, passes: int, blocks: Blocks = PLAIN, safe: float = SAFE_DIAGONAL) -> Any:
     """CholeskyQR, repeated; or None where it cannot be trusted."""
     xp = array_namespace(X)
     for _ in range(passes):
@@ -156,7 +160,7 @@ def _cholesky_qr(X: Any, passes: int, blocks: Blocks = PLAIN) -> Any:
             if xp.isdtype(L.dtype, "complex floating")
             else xp.linalg.diagonal(L)
         )
-        if not bool(xp.min(diagonal) > SAFE_DIAGONAL * xp.max(diagonal)):
+        if not bool(xp.min(diagonal) > safe * xp.max(diagonal)):
             return None
         # L is well conditioned here, and a product with its inverse is many times faster than a general solve.
         X = blocks.times(X, adjoint(xp.linalg.inv(L)))

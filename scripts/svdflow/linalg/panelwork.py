@@ -64,10 +64,8 @@ class Panels:
                 small = bool((np.abs(pilot) <= panels.pilot).all())  # columns of all sizes count alike
             else:
                 small = len(finite) * float(np.vdot(pilot, pilot).real) <= SMALL_MEAN * square_norm(finite)
-            if small:
-                return (
-                    panels  # nothing cancels: the correction alone will do, and saves a copy of every panel
-                )
+            if small:  # nothing cancels: the correction alone will do, and saves a copy of every panel
+                return panels
             # Rounded to what panels are computed in, so that every read takes off the very same numbers.
             return replace(panels, shift=pilot.astype(plan.work).astype(plan.wide))
         return panels

@@ -27,7 +27,7 @@ OVERSAMPLING, WIDENING = 10, 0.25  # of the block width over k
 FIRST_BLOCK, LARGEST_BLOCK = 32, 256  # where the rank is not known beforehand
 MAX_READS, RSVD_READS, SHIFT_READS, LANCZOS_READS = 16, 6, 40, 500
 LANCZOS_BLOCK = 8  # of 4, 8, 16: about the columns in all of 4, half its reads; 16 costs more columns
-SAMPLE_ROWS, SAMPLE_PANELS = 16, 8  # rows over block width; panels, where rows are not to be had singly
+SAMPLE_ROWS, SAMPLE_BANDS = 16, 16  # rows over block width, and in how many bands
 SAMPLE_SHARE = 16  # rows of the matrix over rows of the sample, at least
 SPARSE_WIDTH, SPARSE_READS = 32, 24  # two slices of a cache line; narrow blocks make better Krylov spaces
 GROUPS, GROUP_BYTES = 32, 256 * 2**20
@@ -112,8 +112,6 @@ class Plan:
         }
         basis = n * wide * columns.get(self.method, 2 * min(n, sum(self.widths)))
         entry = self.tall.itemsize if self.tall.sparse else wide
-        if self.center is not None and self.work != self.wide:
-            entry += self.work.itemsize  # the first read centres panels in both precisions
         panel = self.panel_height * (n * (entry + self.tall.itemsize) + 3 * width * wide)
         sums = n * width * wide * (2 * min(threads, len(self.groups)) + 6)
         k = self.target.rank or min(n, sum(self.widths))
@@ -141,8 +139,7 @@ def make_plan(
     narrow = np.dtype(np.complex64 if source.dtype.kind == "c" else np.float32)
     single = costs.is_single(source.dtype)
     output = narrow if single else wide
-    forms_gram = tall.shape[0] * tall.shape[1] ** 2 <= GRAM_SINGLE or target.rank is None
-    narrows = method in ("krylov", "shift", "rsvd") or (method == "gram" and not forms_gram)
+    narrows = method in ("krylov", "shift", "rsvd") or (method == "gram" and _gram_in_single(source, target))
     work = narrow if single and narrows else wide
     itemsize = (work.itemsize + 4) * tall.density if tall.sparse else work.itemsize
     panel_bytes = DEVICE_PANEL if backend == "cupy" else PANEL_BYTES
@@ -163,8 +160,13 @@ def make_plan(
         tol,
         None if not center else "rows" if transposed else "columns",
         why,
-        _sample(tall, bounds, widths[0], seed) if method == "krylov" else (),
+        _sample(tall, widths[0], seed) if method == "krylov" else (),
     )
+
+
+def _gram_in_single(source: MatrixSource, target: Target) -> bool:
+    """Whether ``A^H A`` of a matrix in single precision is worth forming in it: not for the rank's sake."""
+    return target.rank is not None and max(source.shape) * min(source.shape) ** 2 > GRAM_SINGLE
 
 
 def choose_method(source: MatrixSource, target: Target, tol: float = costs.USUAL_TOL) -> str:
@@ -180,7 +182,7 @@ def candidates(source: MatrixSource, target: Target, tol: float = costs.USUAL_TO
     blocks = costs.krylov_reads(tol) * (1 if target.rank is not None else 2)
     blocks *= 2 if source.sparse else 1  # narrower ones
     single = costs.is_single(source.dtype)
-    halved = single and target.rank is not None and m * n**2 > GRAM_SINGLE
+    halved = single and _gram_in_single(source, target)
     times = costs.seconds(
         costs.problem(
             source, width=width, last=rank + LANES, blocks=blocks, single=single, single_gram=halved
@@ -266,33 +268,22 @@ def _krylov_widths(
     return tuple(widths)
 
 
-def _sample(tall: MatrixSource, bounds: tuple, width: int, seed: int) -> tuple[tuple[int, int], ...]:
-    """Rows, one drawn from each of as many equal strata, to learn the first block from; none where they are not few.
+def _sample(tall: MatrixSource, width: int, seed: int) -> tuple[tuple[int, int], ...]:
+    """Bands of rows to learn the first block from, one in each of as many equal strata; none where they are not few.
 
-    Where the matrix is not in memory a row costs as much as its panel, so they are whole panels.
+    They depend on the size of the matrix only, not on how it is stored, so that all layouts take the same steps.
     """
     m = tall.shape[0]
-    rows = SAMPLE_ROWS * width
-    if tall.sparse:
+    height = -(-SAMPLE_ROWS * width // SAMPLE_BANDS)
+    if tall.sparse or m < SAMPLE_SHARE * SAMPLE_BANDS * height:
         return ()
-    if tall.in_memory:
-        chosen = _strata(m, rows, seed) if m >= SAMPLE_SHARE * rows else []
-        return tuple((row, row + 1) for row in chosen)
-    number = max(SAMPLE_PANELS, -(-rows * len(bounds) // m))
-    return (
-        tuple(bounds[i] for i in _strata(len(bounds), number, seed))
-        if len(bounds) >= SAMPLE_SHARE * number
-        else ()
-    )
-
-
-def _strata(size: int, number: int, seed: int) -> list[int]:
-    """One of each of `number` equal parts of ``range(size)``."""
-    edges = [size * i // number for i in range(number + 1)]
-    shares = uniform(seed, number)
-    return [
-        low + int(share * (high - low)) for share, (low, high) in zip(shares, pairwise(edges), strict=True)
+    edges = [m * i // SAMPLE_BANDS for i in range(SAMPLE_BANDS + 1)]
+    shares = uniform(seed, SAMPLE_BANDS)
+    starts = [
+        low + int(share * (high - low - height + 1))
+        for share, (low, high) in zip(shares, pairwise(edges), strict=True)
     ]
+    return tuple((start, start + height) for start in starts)
 
 
 def _groups(bounds: tuple, sum_bytes: int) -> tuple:

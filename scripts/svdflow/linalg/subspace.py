@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from svdflow.engine import Engine
+from svdflow.linalg.moments import deviations
 from svdflow.linalg.orthonormal import adjoint, orthonormal_columns
 from svdflow.linalg.panelwork import (
     SAFE_NORM,
@@ -21,7 +22,6 @@ from svdflow.linalg.panelwork import (
     Panels,
     Sums,
     TriangularRead,
-    deviations,
     facts_of,
     triangle,
 )
@@ -29,7 +29,6 @@ from svdflow.linalg.plan import Plan
 from svdflow.linalg.random import gaussian
 from svdflow.linalg.sparsework import SparseProducts
 from svdflow.matrix.panels import NonFiniteError
-from svdflow.matrix.sources import ArraySource
 
 log = logging.getLogger(__name__)
 
@@ -204,10 +203,7 @@ class Reader:
 
     def _sampled(self, rows: Sequence[tuple[int, int]]) -> Callable[[np.ndarray], tuple[np.ndarray, float]]:
         """From X to ``S^H S X`` and the energy of S, the rows with columns divided by the pilot deviations."""
-        panels, groups = self.panels, [(bounds,) for bounds in rows]
-        if self.plan.tall.in_memory:
-            S = panels.device.xp.concat([self.plan.tall.read(start, stop) for start, stop in rows])
-            panels, groups = replace(panels, source=ArraySource(S)), [((0, len(rows)),)]
+        panels, groups = self.panels, (tuple(rows[::2]), tuple(rows[1::2]))
         pilot = np.ones(self.plan.tall.shape[1]) if panels.pilot is None else panels.pilot
 
         def product(X: np.ndarray) -> tuple[np.ndarray, float]:

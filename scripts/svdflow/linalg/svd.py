@@ -10,6 +10,7 @@ from typing import Any
 from svdflow.backend import device_of
 from svdflow.engine import as_engine, one_blas_thread
 from svdflow.linalg.arguments import backend_for, check_options, checked_target
+from svdflow.linalg.costs import USUAL_TOL
 from svdflow.linalg.gram import gram_subspace
 from svdflow.linalg.journal import Journal, identity_of
 from svdflow.linalg.krylov import KrylovSearch
@@ -27,7 +28,6 @@ from svdflow.plan.sizes import parse_size
 
 log = logging.getLogger(__name__)
 
-DEFAULT_TOL = 1e-2
 SEARCH: dict[str, Callable[..., Search]] = {
     "krylov": KrylovSearch,
     "gram": partial(OneProposal, gram_subspace),
@@ -76,7 +76,8 @@ def truncated_svd(
         tight tolerances; ``rsvd`` is randomized subspace iteration, for comparison; ``single_pass`` reads once, with an
         error estimate. ``auto`` takes one of the first three by cost (docs/choosing.md).
     block_size : int, optional
-        Columns of a block, ``k + max(10, k / 2)`` by default.
+        Columns of a block; by default about ``k + max(10, k / 4)``, a multiple of 16, and for sparse matrices narrower
+        blocks after the first.
     max_reads : int, optional
         At most so many passes over A, the last one for U included; 16 by default, and at least 2.
     center : bool
@@ -196,7 +197,7 @@ def factorize(
         source,
         target,
         method=method,
-        tol=DEFAULT_TOL if tol is None else tol,
+        tol=USUAL_TOL if tol is None else tol,
         block_size=block_size,
         max_reads=max_reads,
         center=center,
