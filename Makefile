@@ -17,7 +17,7 @@ COMPILE   = $(BIN)/uv pip compile pyproject.toml --group build --extra parquet -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run resume faults scale plan why clean test lint lock docs bench bench-svd gpu-check
+.PHONY: help setup run resume faults scale plan why clean test lint lock docs bench bench-svd bench-images gpu-check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ bench: $(VENV)/run.stamp ## Measure against the plain loop: python benchmarks/pi
 bench-svd: EXTRAS = bench
 bench-svd: setup ## Measure the SVD against its peers: python benchmarks/svd.py (hours; ARGS=--small for minutes)
 	$(BIN)/python benchmarks/svd.py $(ARGS)
+
+bench-images: EXTRAS = bench
+bench-images: setup ## Measure denoisers and codecs against their peers: python benchmarks/images.py (an hour; ARGS=--small)
+	$(BIN)/python benchmarks/images.py $(ARGS)
 
 gpu-check: $(VENV)/test.stamp ## The GPU that CuPy finds: the tests that need one, and python benchmarks/gpu.py
 	@$(BIN)/python -c 'import cupy' 2>/dev/null || \

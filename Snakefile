@@ -19,6 +19,7 @@ include: "rules/ingest.smk"
 include: "rules/factorize.smk"
 include: "rules/compress.smk"
 include: "rules/denoise.smk"
+include: "rules/encode.smk"
 include: "rules/audit.smk"
 include: "rules/summarize.smk"
 

@@ -53,7 +53,7 @@ def stage_files():
     catalogue = (
         ["<results>/audit/gradients.h5", "<results>/audit/stability.h5"] if study.named(task="audit") else []
     )
-    return shard_files("matrices", "factors", "compress", "denoise", "audit") + catalogue
+    return shard_files("matrices", "factors", "compress", "denoise", "encode", "audit") + catalogue
 
 
 def part_files(wildcards):

@@ -11,7 +11,7 @@ rule denoise:
     benchmark:
         "<benchmarks>/denoise/{dataset}/{method}/{shard}.jsonl"
     wildcard_constraints:
-        method=any_of(study.config["denoise"]["methods"]),
+        method=any_of(study.all_methods),
     threads: 2
     resources:
         mem_mb=memory,

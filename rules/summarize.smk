@@ -72,6 +72,7 @@ rule report:
         metrics="<results>/metrics.h5",
         matrices=shard_files("matrices"),
         factors=shard_files("factors"),
+        denoise=shard_files("denoise"),
     output:
         report(
             "<results>/report.html",

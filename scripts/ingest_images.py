@@ -16,6 +16,7 @@ def main(job):
         noise_sigma=s["noise_sigma"],
         seed=s["seed"],
         pixel_limit=s["pixel_limit"],
+        crop=s["crop"],
         provenance=job.provenance,
     )
 

@@ -10,7 +10,14 @@ def main(job):
     inner = {"dataset": s["inner"]}
     suffix = f":{s['inner']}" if s["inner"] else ""
     files = [{**file, **inner, "name": file["name"] + suffix} for file in shard_files(s)]
-    ingest_matrix(files, job.output[0], dataset=s["dataset"], shard=s["shard"], provenance=job.provenance)
+    ingest_matrix(
+        files,
+        job.output[0],
+        dataset=s["dataset"],
+        shard=s["shard"],
+        grid=s["grid"],
+        provenance=job.provenance,
+    )
 
 
 if __name__ == "__main__":

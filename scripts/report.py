@@ -11,6 +11,7 @@ def main(job):
         list(job.input.factors),
         job.output[0],
         study=job.settings,
+        denoise=list(job.input.denoise),
     )
 
 

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 PARTS = ["Snakefile", "rules", "scripts", "config", "profiles", "docs"]
 SHEET = """\
 name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters
-photos\timages\tphotos\tgray\t20\tcompress;denoise;audit\t3\t-
+photos\timages\tphotos\tgray\t20\tcompress;denoise;encode;audit\t3\t-
+groups\timages\tphotos\trgb\t20\tdenoise\t6\tcrop=24;methods=patch_svd,nl_means
 waves\tsynthetic\twaves\t-\t-\tcompress;denoise;audit\t-\trows=48;columns=40
 file\tmatrix\tmatrix.h5:/A\t-\t-\tcompress;audit\t-\t-
 """

@@ -1,4 +1,4 @@
-"""The command line: plan, check and resume a study; compress or denoise one file; repeat an audit."""
+"""The command line: plan, check and resume a study; compress, denoise, encode or decode one file; repeat an audit."""
 
 import argparse
 import subprocess
@@ -6,9 +6,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from svdflow.plan.config import ConfigError
+from svdflow.plan.methods import APPLIES
 
 if TYPE_CHECKING:
     import pandas
@@ -98,20 +99,76 @@ def compress(args: argparse.Namespace) -> int:
 
 
 def denoise(args: argparse.Namespace) -> int:
-    """Denoise one image, its noise level estimated: the picture and a table."""
+    """Denoise one image: the picture and a table."""
     from svdflow.images.denoise import denoise_shard
+    from svdflow.images.denoise.spectral import DENOISERS
     from svdflow.store import read_table
 
     with tempfile.TemporaryDirectory() as scratch:
-        matrices, factors = _one_file(args, Path(scratch), 2**31 - 1)
+        # Methods of groups and pictures do not look at the factors of the whole.
+        rank = 2**31 - 1 if args.method in DENOISERS else 1
+        matrices, factors = _one_file(args, Path(scratch), rank)
         out = Path(scratch) / "denoise.h5"
         denoise_shard(
             matrices, factors, out, args.out, dataset="file", shard=0, method=args.method, ranks=[1],
-            rank_rules=["gavish_donoho"],
+            rank_rules=["gavish_donoho"], sigma=args.sigma, passes=args.passes, poisson=args.poisson,
         )  # fmt: skip
         table = read_table(out, "denoise")
-        columns = ["plane", "rule", "rank", "sigma_used", "sigma_source", "error_observed"]
+        columns = ["plane", "rule", "rank", "sigma_used", "sigma_source", "error_observed", "residual_ratio"]
         return _show(table[table["chosen"]][columns], [matrices, factors, out], args.out)
+
+
+def encode(args: argparse.Namespace) -> int:
+    """Archive an array (.npy, or a grey image) as quantized factors, at an error or a size."""
+    from svdflow.images.codec import encode as encode_array
+
+    targets = {key: value for key in _TARGETS if (value := getattr(args, key)) is not None}
+    if len(targets) != 1:
+        raise ValueError(f"encode: name one of {', '.join('--' + k.replace('_', '-') for k in _TARGETS)}")
+    array, data_range = _array(Path(args.file))
+    info = encode_array(array, args.out, form=args.form, data_range=data_range, **targets)
+    size = f"{info.bytes:,} bytes, {info.bits_per_value:.3g} bits a value"
+    errors = f"relative error {info.rel_error:.3g}, largest error {info.max_abs:.3g}, PSNR {info.psnr:.2f} dB"
+    print(f"{args.out}: form {info.form}, rank {info.rank}; {size}; {errors}")
+    return 0
+
+
+def decode(args: argparse.Namespace) -> int:
+    """Decode an archive into a .npy file or, by its ending, a picture; at a smaller rank if one is given."""
+    import numpy as np
+
+    from svdflow.images.codec import decode as decode_archive
+    from svdflow.images.io import write_image
+
+    array = decode_archive(args.archive, rank=args.rank)
+    if Path(args.out).suffix == ".npy":
+        np.save(args.out, array)
+    else:
+        write_image(Path(args.out), array)
+    print(f"{args.out}: {' x '.join(map(str, array.shape))}, {array.dtype}")
+    return 0
+
+
+_TARGETS = ("rel_error", "psnr", "max_abs", "bytes")
+
+
+def _array(path: Path) -> tuple[Any, float | None]:
+    """An array of numbers with its data range, from a .npy file or a grey image."""
+    import numpy as np
+
+    if path.suffix == ".npy":
+        return np.load(path, allow_pickle=False), None
+    from svdflow.images.colour import luma
+    from svdflow.images.io import read_image, value_range
+
+    record = read_image(path)
+    if len(record.pages) > 1:
+        raise ValueError(
+            f"{path}: {len(record.pages)} pages; save them as one .npy array (height, width, pages)"
+        )
+    page = record.pages[0].array
+    plane = luma(page) if page.ndim == 3 else page
+    return plane, value_range([plane], record.attrs["significant_bits"])[2]
 
 
 def audit(args: argparse.Namespace) -> int:
@@ -199,7 +256,22 @@ def _parser() -> argparse.ArgumentParser:
         if run is compress:
             one.add_argument("--ranks", type=_rank, nargs="+", default=[1, 5, 20, 50])
         else:
-            one.add_argument("--method", choices=["truncate", "shrink"], default="shrink")
+            pictures = [method for method, kinds in APPLIES.items() if "images" in kinds]
+            one.add_argument("--method", choices=pictures, default="shrink")
+            one.add_argument("--sigma", type=float, default=0.0, help="noise level, where it is known")
+            one.add_argument("--passes", type=_rank, default=5, help="of patch_svd")
+            one.add_argument("--poisson", action="store_true", help="the values are counts")
+    archiving = command(encode)
+    archiving.add_argument("file", help="a .npy array, or an image, of which the luma is taken")
+    archiving.add_argument("out", help="the archive, an HDF5 file")
+    archiving.add_argument("--form", choices=["auto", "svd", "tiles", "tucker"], default="auto")
+    for target in _TARGETS:
+        option = "--" + target.replace("_", "-")
+        archiving.add_argument(option, dest=target, type=int if target == "bytes" else float)
+    reading = command(decode)
+    reading.add_argument("archive")
+    reading.add_argument("out", help="a .npy file, or a picture")
+    reading.add_argument("--rank", type=_rank)
     auditing = command(audit)
     auditing.add_argument(
         "names",

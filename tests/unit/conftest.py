@@ -42,8 +42,9 @@ class FactoredShard:
         )
         return self
 
-    def matrix(self, array, *, name="matrix", sigma=0.0, clean=None, link=False):
+    def matrix(self, array, *, name="matrix", sigma=0.0, clean=None, link=False, grid=None):
         attrs = {"dtype": str(array.dtype), "colour": "-", "data_range": float(np.ptp(np.real(array)))}
+        attrs |= {"grid": grid} if grid else {}
         self._items.append(
             {
                 "name": name,

@@ -29,6 +29,41 @@ def test_denoise_writes_the_picture(photo, tmp_path, capsys):
     assert "sigma_used" in capsys.readouterr().out
 
 
+def test_denoise_by_groups_of_patches(photo, tmp_path, capsys):
+    command = [
+        "denoise",
+        str(photo),
+        str(tmp_path / "out"),
+        "--method",
+        "patch_svd",
+        "--sigma",
+        "12",
+        "--passes",
+        "1",
+    ]
+    assert main(command) == 0
+    assert "bulk_edge" in capsys.readouterr().out and len(list((tmp_path / "out").rglob("*.png"))) == 1
+
+
+def test_encode_and_decode_an_image_and_an_array(photo, tmp_path, capsys):
+    archive, back = tmp_path / "photo.h5", tmp_path / "back.png"
+    assert main(["encode", str(photo), str(archive), "--psnr", "35"]) == 0
+    assert "PSNR" in capsys.readouterr().out
+    assert main(["decode", str(archive), str(back)]) == 0
+    original, decoded = (np.asarray(Image.open(p)).astype(float) for p in (photo, back))
+    assert 10 * np.log10(255**2 / np.mean((original - decoded) ** 2)) >= 35
+    field = np.outer(np.arange(1.0, 40), np.arange(1.0, 30))
+    np.save(tmp_path / "field.npy", field)
+    assert (
+        main(["encode", str(tmp_path / "field.npy"), str(archive), "--rel-error", "1e-3", "--form", "svd"])
+        == 0
+    )
+    assert main(["decode", str(archive), str(tmp_path / "field-back.npy"), "--rank", "2"]) == 0
+    assert np.linalg.norm(np.load(tmp_path / "field-back.npy") - field) <= 1e-3 * np.linalg.norm(field)
+    assert main(["encode", str(photo), str(archive)]) == 1
+    assert "--rel-error" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["compress", "denoise"])
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.write_text("no image"), lambda p: p.mkdir()])
 def test_what_cannot_be_read_is_named_and_fails(tmp_path, capsys, command, make):

@@ -14,7 +14,9 @@ from svdflow.matrix.generators import BUILDERS, FAMILIES, FamilyError, derive_se
 from svdflow.matrix.generators.ensembles import marchenko_pastur_truth
 from svdflow.matrix.generators.prescribed import compact_wy, random_mixer
 from svdflow.matrix.generators.randomness import stream, tile_height
+from svdflow.matrix.synthesize import ingest_synthetic
 from svdflow.plan import families
+from svdflow.store import items, open_published
 
 EPS = np.finfo(np.float64).eps
 SHAPES = [(300, 40), (40, 300), (97, 97), (64, 1), (1, 64), (1, 1), (2, 2)]
@@ -53,7 +55,8 @@ def test_defaults_pass_their_own_checks_and_every_parameter_is_described(name):
     family = FAMILIES[name]
     assert families.parse_parameters(name, family.defaults) == family.defaults
     assert all(parameter.description for parameter in family.parameters.values())
-    assert {"rows", "columns", "dtype"} <= set(family.parameters)
+    assert "dtype" in family.parameters
+    assert families.shape_of(name) == family.shape(family.defaults)
 
 
 def test_text_is_cast_to_the_type_of_the_default():
@@ -80,6 +83,7 @@ def test_text_is_cast_to_the_type_of_the_default():
         ("rank_deficient", {"s_last": 2.0}, ["s_last", "more than s_first"]),
         ("sparse_random", {"density": 0}, ["above 0"]),
         ("vandermonde", {"low": 1}, ["not below high"]),
+        ("movie", {"height": 2, "width": 2, "rank": 5}, ["movie: rank", "pixels and frames, 4"]),
     ],
 )
 def test_a_wrong_parameter_is_named_with_the_remedy(name, given, parts):
@@ -95,6 +99,7 @@ def test_bytes_are_those_of_the_arrays():
     assert families.bytes_of("low_rank_plus_noise", params, with_clean=True) == 2 * 50 * 30 * 4 + 30 * 8
     quiet = params | {"noise": 0}
     assert families.bytes_of("low_rank_plus_noise", quiet, with_clean=True) == 50 * 30 * 4 + 30 * 8
+    assert families.bytes_of("movie", with_clean=True) == 2 * 48 * 48 * 60 * 4 + 60 * 8
     # 100,000 values of 8 bytes and indices of 4, 10,001 bounds of 4, and the room for 10,000 singular values.
     assert families.bytes_of("sparse_random") == 100_000 * 12 + 10_001 * 4 + 80_000
 
@@ -290,6 +295,55 @@ def test_formula_images_smaller_than_their_rank_have_as_many_values_as_sides():
     values = generate("structured_image", {"rows": 2, "columns": 5, "noise": 0}).truth()
     assert values.label == "computed"
     assert values.values.shape == (2,)
+
+
+def test_a_movie_is_a_sum_of_spots_of_unit_height_and_traces_of_unit_power():
+    given = {"height": 40, "width": 50, "frames": 80, "rank": 1, "noise": 0.0, "dtype": "float64"}
+    matrix = generate("movie", given, seed=3)
+    assert matrix.shape == families.shape_of("movie", given) == (2000, 80)
+    assert families.grid_of("movie", given) == (40, 50)
+    assert families.grid_of("hilbert") is None
+    movie = whole(matrix).reshape(40, 50, 80)
+    # Its only product is found by hand: the trace at the brightest pixel, and the spot in the brightest frame.
+    row, column, frame = np.unravel_index(np.argmax(movie), movie.shape)
+    spot, trace = movie[:, :, frame] / movie[row, column, frame], movie[row, column]
+    np.testing.assert_allclose(movie, spot[:, :, None] * trace, atol=1e-13)
+    # The centre lies between pixels, at most 1/sqrt(2) away, of a width of 2.4 pixels or more.
+    assert np.exp(-0.5 / (2 * 2.4**2)) <= np.sqrt(np.mean(trace**2)) <= 1
+    # Along a row a Gaussian has a second difference of its logarithm of -1 / w^2, w from 0.06 to 0.12 of 40.
+    curvature = np.diff(np.log(spot[row]), 2)
+    np.testing.assert_allclose(curvature, curvature[0], rtol=1e-6)
+    assert 0.06 * 40 <= (-1 / curvature[0]) ** 0.5 <= 0.12 * 40
+
+
+def test_a_movie_has_its_rank_and_noise():
+    matrix = generate("movie", {"dtype": "float64"}, seed=1)
+    silent = clean(matrix)
+    s = np.linalg.svd(silent, compute_uv=False)
+    assert np.linalg.matrix_rank(silent) == 6
+    assert matrix.truth().label == "clean"
+    np.testing.assert_allclose(matrix.truth().values, s, atol=2304 * EPS * s[0])
+    assert np.std(whole(matrix) - silent) == pytest.approx(1.0, rel=5 / np.sqrt(2 * silent.size))
+
+
+def test_an_ingested_movie_carries_its_grid(tmp_path):
+    given = {"height": 6, "width": 5, "frames": 7, "rank": 2}
+    for family, parameters, grid in (("movie", given, [6, 5]), ("waves", {"rows": 6, "columns": 5}, None)):
+        out = tmp_path / f"{family}.h5"
+        ingest_synthetic(
+            out,
+            dataset="d",
+            shard="00000",
+            family=family,
+            parameters=parameters,
+            replicates=[0],
+            seed=1,
+            with_clean=True,
+        )
+        with open_published(out, "matrices") as file:
+            (item,) = items(file)
+            stored = item.attrs.get("grid")
+            assert stored is None if grid is None else list(stored) == grid
 
 
 def test_hilbert():

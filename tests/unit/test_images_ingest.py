@@ -243,3 +243,19 @@ def test_values_whose_squares_leave_float64_are_refused(tmp_path, scale, kept):
     with open_published(out) as file:
         assert len(list(items(file))) == kept
     assert list(read_table(out, "errors")["code"]) == ["extreme_range"] * (1 - kept)
+
+
+def test_the_middle_square_is_kept(tmp_path):
+    """Of all planes and of alpha; a side that is shorter stays whole, and the range is that of what is kept."""
+    files = manifest(tmp_path / "in", GOOD)
+    with open_published(ingest(files, tmp_path / "all.h5")) as file:
+        whole = {
+            item.name: {k: read_array(v) for k, v in item.observations[0].planes.items()}
+            for item in items(file)
+        }
+    with open_published(ingest(files, tmp_path / "out.h5", crop=24)) as file:
+        for item in items(file):
+            for name, plane in item.observations[0].planes.items():
+                np.testing.assert_array_equal(read_array(plane), whole[item.name][name][:, 3:27])
+            if item.alpha is not None:
+                assert item.alpha.shape == (20, 24)

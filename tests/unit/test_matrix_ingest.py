@@ -304,3 +304,14 @@ def test_a_zarr_array_is_linked(tmp_path, out, A):
     with open_published(out) as file:
         assert only_item(file).attrs["m"] == 30
     shutil.rmtree(tmp_path / "a.zarr")
+
+
+def test_a_grid_goes_with_the_item_and_must_fit(tmp_path, out, A):
+    np.save(tmp_path / "A.npy", A)
+    np.save(tmp_path / "B.npy", A[:29])
+    files = [{"index": i, "path": str(tmp_path / n), "name": n} for i, n in enumerate(("A.npy", "B.npy"))]
+    ingest_matrix(files, out, dataset="toy", shard="00000", grid=[5, 6])
+    with open_published(out) as file:
+        assert list(only_item(file).attrs["grid"]) == [5, 6]
+    (error,) = read_table(out, "errors").itertuples()
+    assert error.code == "grid" and "29 rows are not the 5x6 of its grid" in error.message

@@ -90,6 +90,12 @@ def test_wrong_config_is_refused_by_name(folder, config, words):
         ("mine|synthetic|hilbert|-|-|compress|-|sze=3", ["sze"]),
         ("mine|matrix|data/none.h5:/A|-|-|compress|-|-", ["no file matches data/none.h5"]),
         ("mine|images|data|gray|-|compress|4|replicates=2", ["only a generator has replicates"]),
+        ("mine|matrix|data/m.npy|-|-|compress|-|crop=8", ["only images are cropped"]),
+        ("mine|images|data|gray|-|compress|4|grid=2x3", ["only a matrix file needs a grid"]),
+        ("mine|images|data|gray|-|encode|4|target=psnr", ["'parameters.target' is 'psnr'"]),
+        ("mine|images|data|gray|-|encode|4|target=bytes=0", ["'parameters.target' is 'bytes=0'"]),
+        ("mine|images|data|gray|-|denoise|4|methods=ssa", ["method 'ssa' is for kind synthetic or matrix"]),
+        ("mine|images|data|gray|-|denoise|4|methods=patchsvd", ["did you mean 'patch_svd'"]),
         ("mine|images|data|gray|5;5|denoise|4|-", ["'noise_sigma' names something twice"]),
         ("mine|images|data|gray|inf|denoise|4|-", ["'noise_sigma[0]' is inf"]),
         ("mine|images|data|gray|-|compress|4|-|more", ["'mine' has more cells than columns"]),
@@ -121,6 +127,18 @@ def test_a_damaged_manifest_is_named(folder):
     path.write_text(path.read_text().replace('"1"\t"p1.png"\t"1"', '"1"\t"p1.png"\t"x"'))
     with pytest.raises(ConfigError, match="a damaged manifest"):
         study(folder, IMAGES)
+
+
+def test_methods_of_the_config_run_where_they_apply(folder):
+    rows = ["mine|images|data|gray|9|denoise|4|-", "own|images|data|gray|9|denoise|4|methods=wnnm"]
+    rows.append("waves|synthetic|waves|-|-|denoise|-|-")
+    one = study(folder, *rows, denoise={"methods": ["ssa", "shrink", "patch_svd"]})
+    assert one.methods("mine") == ["shrink", "patch_svd"]
+    assert one.methods("own") == ["wnnm"]
+    assert one.methods("waves") == ["ssa", "shrink"]
+    assert one.all_methods == ["patch_svd", "shrink", "ssa", "wnnm"]
+    with pytest.raises(ConfigError, match=r"none of denoise\.methods applies to kind synthetic"):
+        study(folder, rows[2], denoise={"methods": ["tv"]})
 
 
 def test_a_rank_beyond_the_cap_is_said(folder):

@@ -138,3 +138,190 @@ def test_elbow_stands_before_the_floor():
     assert ranks.elbow(np.array([10.0**-i for i in range(5)] + [1e-5] * 20)) == 5
     assert ranks.elbow(np.zeros(4)) == 0
     assert ranks.elbow(np.array([1.0])) == 1
+
+
+SPIKES = np.array([4.0, 3.4, 2.8, 2.2, 1.6])  # over sqrt(larger side) sigma
+SHAPES = [(200, 200), (200, 800), (100, 4000)]
+
+
+def spiked(shape, seed):
+    """Signal and white noise of level 1."""
+    rng = np.random.default_rng(1000 + seed)
+    u, v = (np.linalg.qr(rng.standard_normal((side, len(SPIKES))))[0] for side in shape)
+    return (u * SPIKES * sqrt(max(shape))) @ v.T, rng.standard_normal(shape)
+
+
+def spectrum(A):
+    return np.linalg.svd(A, compute_uv=False)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rules_find_the_rank_that_theory_gives(shape):
+    """A spike x is seen at sqrt((x + 1/x)(x + beta/x)) (Benaych-Georges and Nadakuditi 2012, section 3.1)."""
+    beta = min(shape) / max(shape)
+    seen = np.sqrt((SPIKES + 1 / SPIKES) * (SPIKES + beta / SPIKES))
+    due = int(np.sum(seen > ranks.hard_threshold(beta)))
+    hits = dict.fromkeys(["known", "median", "screenot", "silent"], 0)
+    for seed in range(40):
+        signal, noise = spiked(shape, seed)
+        s, alone = spectrum(signal + noise), spectrum(noise)
+        hits["known"] += ranks.gavish_donoho(s, shape, 1.0) == due
+        hits["median"] += ranks.gavish_donoho(s, shape) == due
+        hits["screenot"] += ranks.screenot(s, shape) == due
+        hits["silent"] += (
+            ranks.gavish_donoho(alone, shape, 1.0)
+            + ranks.gavish_donoho(alone, shape)
+            + ranks.screenot(alone, shape)
+            == 0
+        )
+    assert all(n >= 38 for n in hits.values()), hits
+    assert hits["silent"] == 40
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_loss_and_noise_level_are_those_of_theory(shape):
+    beta, scale = min(shape) / max(shape), max(shape)
+    aligned = (1 - beta / SPIKES**4) ** 2 / (
+        (1 + beta / SPIKES**2) * (1 + 1 / SPIKES**2)
+    )  # cos^2 of u times that of v
+    due = np.sum(SPIKES**2 * (1 - aligned))  # Gavish and Donoho 2017, section III.A
+    losses, sigmas = [], []
+    for seed in range(40):
+        signal, noise = spiked(shape, seed)
+        U, s, Vt = np.linalg.svd(signal + noise, full_matrices=False)
+        estimate = (U * ranks.shrink(s, shape, 1.0)) @ Vt
+        losses.append(np.sum((estimate - signal) ** 2) / scale)
+        sigmas.append(ranks.sigma_from_singular_values(s, shape))
+    assert np.mean(losses) == pytest.approx(due, rel=0.03)
+    assert np.mean(sigmas) == pytest.approx(1, abs=0.015)  # the median stands half the rank too high
+
+
+def test_mp_pca_counts_what_rises_above_the_bulk():
+    found = [ranks.mp_pca(spectrum(sum(spiked((100, 400), seed))), (100, 400)) for seed in range(20)]
+    assert np.mean(np.array(found) == 5) >= 0.8
+    pure = [ranks.mp_pca(spectrum(spiked((100, 400), seed)[1]), (100, 400)) for seed in range(20)]
+    assert np.mean(np.array(pure) == 0) >= 0.8 and max(pure) <= 1
+    assert ranks.mp_pca(np.zeros(5), (5, 9)) == 0
+    with pytest.raises(ValueError, match="all 5 singular values"):
+        ranks.mp_pca(np.ones(3), (5, 9))
+
+
+@pytest.mark.parametrize(("shape", "most", "threshold"), [((100, 100), 5, 4 / sqrt(3)), ((60, 240), 5, None)])
+def test_screenot_tends_to_the_threshold_of_white_noise(shape, most, threshold):
+    """Donoho, Gavish and Romanov (2023), section 1.3: for white noise it is that of Gavish and Donoho."""
+    threshold = threshold or ranks.hard_threshold(min(shape) / max(shape))
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        big = tuple(4 * side for side in shape)
+        found.append(ranks.screenot_threshold(spectrum(rng.standard_normal(big)), big, most) / sqrt(max(big)))
+    assert np.mean(found) == pytest.approx(threshold, rel=0.02)
+
+
+AUTHORS = (8.060941173088123, 5.834035004943539)
+
+
+def test_screenot_equals_the_authors_package():
+    """screenot 0.0.2, ``adaptiveHardThresholding(np.diag(s), k)`` on these values, bisection to 1e-5."""
+    s = 10.0 / np.arange(1, 41) ** 0.5
+    assert ranks.screenot_threshold(s, (40, 40), 3) == pytest.approx(AUTHORS[0], rel=1e-4)
+    assert ranks.screenot_threshold(s, (40, 40), 8) == pytest.approx(AUTHORS[1], rel=1e-4)
+
+
+def test_screenot_sees_through_coloured_noise():
+    """Rows of unequal noise: the white-noise rule with the median takes noise for signal, ScreeNOT does not."""
+    rng = np.random.default_rng(3)
+    level = np.r_[np.ones(80), np.full(20, 3.0)]
+    noise = level[:, None] * rng.standard_normal((100, 300))
+    s = spectrum(noise)
+    assert ranks.gavish_donoho(s, noise.shape) > 5
+    assert ranks.screenot(s, noise.shape) == 0
+
+
+def by_definition(s, shape, sigma, threshold):
+    """The risk as Candes, Sing-Long and Trzasko write it."""
+    divergence = sum((v > threshold) + abs(shape[0] - shape[1]) * max(0, 1 - threshold / v) for v in s)
+    for i, a in enumerate(s):
+        divergence += 2 * sum(a * max(a - threshold, 0) / (a**2 - b**2) for j, b in enumerate(s) if j != i)
+    return -np.prod(shape) * sigma**2 + np.sum(np.minimum(threshold**2, s**2)) + 2 * sigma**2 * divergence
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (25, 25), (12, 40)])
+def test_no_threshold_has_less_unbiased_risk(shape):
+    rng = np.random.default_rng(shape[0])
+    A = 4 * rng.standard_normal((shape[0], 2)) @ rng.standard_normal((2, shape[1])) + rng.standard_normal(
+        shape
+    )
+    s = spectrum(A)
+    threshold = ranks.sure_soft_threshold(s, shape, 1.0)
+    least = by_definition(s, shape, 1.0, threshold)
+    assert all(
+        by_definition(s, shape, 1.0, t) >= least - 1e-9 * abs(least) for t in np.linspace(0.01, s[0], 500)
+    )
+    assert ranks.sure(s, shape, 1.0) == np.sum(s > threshold)
+
+
+def test_the_unbiased_risk_is_unbiased():
+    """Its mean over draws is the true error of the soft threshold, to three standard errors."""
+    rng = np.random.default_rng(8)
+    X = 6 * np.outer(rng.standard_normal(15), rng.standard_normal(12)) / 5
+    gaps = []
+    for _ in range(300):
+        U, s, Vt = np.linalg.svd(X + rng.standard_normal(X.shape), full_matrices=False)
+        estimate = (U * ranks.soft_threshold(s, 4.0)) @ Vt
+        gaps.append(by_definition(s, X.shape, 1.0, 4.0) - np.sum((estimate - X) ** 2))
+    assert abs(np.mean(gaps)) <= 3 * np.std(gaps) / sqrt(len(gaps))
+
+
+def test_soft_threshold_of_coincident_values_is_finite():
+    s = np.array([3.0, 3.0, 3.0, 1.0, 1.0])
+    assert 0 <= ranks.sure_soft_threshold(s, (5, 7), 0.5) <= 3
+    assert ranks.sure_soft_threshold(np.zeros(4), (4, 4), 1.0) == 0 == ranks.sure(np.zeros(4), (4, 4), 1.0)
+
+
+def test_bi_cross_validation_by_definition():
+    """Errors of all ranks against the formula itself, pseudo-inverses by NumPy."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((9, 8))
+    from svdflow.linalg.ranks.cross_validation import _errors
+
+    rows, columns = np.array([0, 3, 5]), np.array([1, 2, 6, 7])
+    others = [i for i in range(9) if i not in rows], [j for j in range(8) if j not in columns]
+    U, s, Vt = np.linalg.svd(A[np.ix_(*others)], full_matrices=False)
+    for k, error in enumerate(_errors(A, rows, columns, 4)):
+        low = (U[:, :k] * s[:k]) @ Vt[:k]
+        guess = A[np.ix_(rows, others[1])] @ np.linalg.pinv(low) @ A[np.ix_(others[0], columns)]
+        assert error == pytest.approx(np.sum((A[np.ix_(rows, columns)] - guess) ** 2), rel=1e-9)
+
+
+def test_bi_cross_validation_finds_planted_ranks():
+    for rank in (0, 1, 5):
+        found = [
+            ranks.bi_cross_validation(noisy((80, 100), rank, 4.0, seed), max_rank=20, seed=seed)
+            for seed in range(8)
+        ]
+        assert np.mean(np.array(found) == rank) >= 0.75, (rank, found)
+    with pytest.raises(ValueError, match="cannot be held out"):
+        ranks.bi_cross_validation(np.ones((1, 5)))
+    with pytest.raises(ValueError, match="finite"):
+        ranks.bi_cross_validation(np.full((5, 5), np.nan))
+
+
+def test_rules_say_why_they_cannot_be_applied():
+    A = noisy((30, 40), 3, 4.0, 0)
+    s = spectrum(A)
+    whole = ranks.Evidence(s, A.shape, 1.0, float(np.linalg.norm(A)), True, lambda: A)
+    part = ranks.Evidence(s[:5], A.shape, None, whole.norm, False, None)
+    for name, rule in ranks.RANK_RULES.items():
+        assert ranks.applicable(rule, whole) == ""
+        assert 0 <= rule.function(whole) <= 30, name
+        assert bool(ranks.applicable(rule, part)) == bool(rule.needs), name
+    assert ranks.RANK_RULES["gavish_donoho"].function(whole) == 3
+    assert "max_rank" in ranks.applicable(ranks.RANK_RULES["mp_pca"], part)
+
+
+@pytest.mark.parametrize("name", ranks.RANK_RULES)
+@pytest.mark.parametrize("A", [np.zeros((6, 9)), np.ones((6, 9)), np.eye(7), np.ones((2, 2))], ids=str)
+def test_rules_survive_awkward_matrices(name, A):
+    evidence = ranks.Evidence(spectrum(A), A.shape, 0.0, float(np.linalg.norm(A)), True, lambda: A)
+    assert 0 <= ranks.RANK_RULES[name].function(evidence) <= min(A.shape)

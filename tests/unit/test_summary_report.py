@@ -29,8 +29,9 @@ from svdflow.store import (
 from svdflow.store.schema import TABLES
 from svdflow.summary import figures, grids, pictures
 from svdflow.summary.aggregate import aggregate
+from svdflow.summary.denoising import denoising_cards
 from svdflow.summary.pictures import Kept, Library, data_uri, display_range, in_order
-from svdflow.summary.report import _denoising, write_report
+from svdflow.summary.report import write_report
 from svdflow.summary.select import Shown
 
 HOSTILE = "<script>alert('x')</script>\"&.png"
@@ -450,13 +451,13 @@ def test_an_own_image_is_shown_as_observed_and_as_each_rule_leaves_it(study_file
     rows += own_rows(1, dict.fromkeys("rgb", 48), method="shrink", rule="optimal_shrinkage")
     rows += own_rows(1, {"r_p1": 9}, method="truncate", rule="gavish_donoho")  # another page
     with library(study_files).open(shown(1)) as material:
-        (card,) = _denoising(shown(1), material, {"denoise": pd.DataFrame(rows)})
+        (card,) = denoising_cards(shown(1), material, {"denoise": pd.DataFrame(rows)})
         planes = {name: np.asarray(material.planes(0)[name]).astype(float) for name in "rgb"}
     assert card.drawing is None
     assert [p.caption for p in card.pictures[:3]] == [  # the files of this study know the clean image, too
         "observed",
-        "denoised by optimal-shrinkage: rank 48, sigma 15 estimated",
-        "denoised by gavish-donoho: ranks 4 to 7, sigma 15 estimated",
+        "shrink: rank 48, sigma 15 estimated",
+        "truncate: ranks 4 to 7, sigma 15 estimated",
     ]
     middle = np.s_[14:34, 22:42]
     expected = (planes, {p: _shrunk(a, 15.0) for p, a in planes.items()}, _truncated_each(planes, ranks))
@@ -490,7 +491,7 @@ def test_the_page_shows_own_images_denoised(study_files, tmp_path):
         (tmp_path / kind).symlink_to(study_files / kind)
     page = Page(write(tmp_path, tmp_path / "report.html"))
     alts = [image["alt"] for image in page.of("img")]
-    assert sum("denoised by gavish-donoho: rank 4, sigma 15 estimated" in alt for alt in alts) == 3
+    assert sum("truncate: rank 4, sigma 15 estimated" in alt for alt in alts) == 3
     words = " ".join("".join(page.words).split())
     assert "neither a best rank nor a PSNR" in words
     assert "No item shown here has a clean reference" not in words

@@ -11,10 +11,20 @@ from small_study import ROOT, SHEET, small_workflow
 from svdflow.plan.config import load_schema
 
 END = {"aggregate", "tables", "report", "verdict"}
-STAGES = {"compress", "denoise", "audit_conditioning"}
+STAGES = {"compress", "denoise", "audit_conditioning"}  # what reads factors
 FACTORIZED = {"factorize"} | STAGES | END
 INGEST = {"ingest_images", "ingest_synthetic", "ingest_matrix"}
-EVERYTHING = INGEST | FACTORIZED | {"audit_gradients", "audit_stability"}
+EVERYTHING = INGEST | FACTORIZED | {"encode"} | {"audit_gradients", "audit_stability"}
+
+# Jobs of one shard of photos, and of groups, which lists the same folder.
+ONE_SHARD = {
+    "ingest_images": 2,
+    "factorize": 2,
+    "compress": 1,
+    "denoise": 4,
+    "encode": 1,
+    "audit_conditioning": 1,
+}
 
 # Configuration key -> a changed value, and exactly the rules that it reruns.
 TABLE = {
@@ -22,7 +32,7 @@ TABLE = {
     "seed": (43, EVERYTHING - {"ingest_matrix"}),
     "datasets": ("other.tsv", set()),  # another sheet that says the same
     "pathvars.results": ("elsewhere", EVERYTHING),
-    "ingest.pixel_limit": (10**6, {"ingest_images"} | FACTORIZED),
+    "ingest.pixel_limit": (10**6, {"ingest_images", "encode"} | FACTORIZED),
     "factorize.method": ("full", FACTORIZED),
     "factorize.tol": (1e-3, FACTORIZED),
     "factorize.max_rank": (15, FACTORIZED),
@@ -30,11 +40,17 @@ TABLE = {
     "compress.ranks": ([1, 3, 5, 6, 10], {"compress"} | END),  # within the stored ones: factorizes nothing
     "compress.powers_of_two": (True, FACTORIZED),  # asks for the full rank
     "compress.energies": ([0.5], {"compress"} | END),
+    "compress.rank_rules": (["screenot"], {"compress"} | END),
     "compress.metrics": (["psnr"], {"compress"} | END),
     "compress.images": ("none", {"compress"} | END),
     "denoise.ranks": ([1, 3, 5], {"denoise"} | END),
     "denoise.methods": (["truncate"], END),
-    "denoise.rank_rules": (None, set()),  # one rule so far, so no other value
+    "denoise.rank_rules": (["elbow"], {"denoise"} | END),
+    "denoise.loss": ("nuclear", {"denoise"} | END),
+    "denoise.passes": (1, {"denoise"} | END),
+    "encode.target": ("psnr=30", {"encode"} | END),
+    "encode.forms": (["svd"], {"encode"} | END),
+    "encode.codecs": (["png"], {"encode"} | END),
     "audit.strict": (True, {"verdict"}),
     "audit.full_up_to": (16, {"audit_conditioning"} | END),
     "audit.sample": (1, {"audit_conditioning"} | END),
@@ -89,14 +105,12 @@ def test_touch_checkout_and_comments_rerun_nothing(fresh):
 def test_a_replaced_image_reruns_its_shard(fresh):
     image = fresh.folder / "photos" / "photo4.png"
     Image.fromarray(np.asarray(Image.open(image)).T.copy()).save(image)
-    shard = {"ingest_images": 1, "factorize": 1, "compress": 1, "denoise": 2, "audit_conditioning": 1}
-    assert fresh.due() == shard | dict.fromkeys(END, 1)
+    assert fresh.due() == ONE_SHARD | dict.fromkeys(END, 1)
 
 
 def test_a_new_image_adds_a_shard_and_touches_no_other(fresh):
     shutil.copy(fresh.folder / "photos" / "photo0.png", fresh.folder / "photos" / "a-first-one.png")
-    shard = {"ingest_images": 1, "factorize": 1, "compress": 1, "denoise": 2, "audit_conditioning": 1}
-    assert fresh.due() == shard | dict.fromkeys(END, 1)
+    assert fresh.due() == ONE_SHARD | dict.fromkeys(END, 1)
 
 
 def test_what_a_kill_left_is_no_result(fresh):
@@ -118,7 +132,9 @@ def test_what_a_kill_left_is_no_result(fresh):
     [
         ("images/compress.py", {"compress"} | END),
         ("audit/gradients.py", {"audit_gradients"} | END),
-        ("linalg/krylov.py", FACTORIZED),
+        ("images/denoise/patches.py", {"denoise"} | END),
+        ("images/codec/__init__.py", {"encode"} | END),
+        ("linalg/krylov.py", FACTORIZED | {"encode"}),
         ("matrix/generators/formulas.py", {"ingest_synthetic"} | FACTORIZED),
         ("summary/report.py", {"report", "verdict"}),
         ("summary/report.css", {"report", "verdict"}),

@@ -22,7 +22,14 @@ def test_a_run_leaves_what_the_readme_says(finished):
     assert photos["name"].nunique() == 6
     assert set(photos[photos["rule"] == "rank"]["rank"]) == {1, 3, 6, 10}
     denoise = read_table(results / "metrics.h5", "denoise")
-    assert set(denoise["method"]) == {"truncate", "shrink"} and set(denoise["dataset"]) == {"photos", "waves"}
+    methods = {name: set(rows["method"]) for name, rows in denoise.groupby("dataset")}
+    whole = {"truncate", "shrink"}
+    assert methods == {"photos": whole, "waves": whole, "groups": {"patch_svd", "nl_means"}}
+    assert (denoise[denoise["dataset"] == "groups"]["m"] == 24).all()  # they were cropped
+    rates = read_table(results / "metrics.h5", "rates")
+    kept = rates[rates["kept"]]
+    assert len(kept) == 6 and (kept["psnr"] >= 35).all() and set(rates["dataset"]) == {"photos"}
+    assert len(list((results / "archives" / "photos").rglob("*.h5"))) == 6
     audit = read_table(results / "metrics.h5", "audit")
     assert set(audit["family"]) == {"conditioning", "gradients", "stability"}
     assert not set(audit["verdict"]) & {"FAIL", "ERROR"}

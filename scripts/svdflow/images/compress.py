@@ -10,10 +10,17 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from svdflow.images.batch import PlaneFactors, Rows, column_means, each_item, factors_by_observation
-from svdflow.images.metrics import Loss, bits_per_pixel, losses, psnr_of_error, ratio
+from svdflow.images.batch import (
+    PlaneFactors,
+    Rows,
+    column_means,
+    each_item,
+    factors_by_observation,
+    known_spectrum,
+)
+from svdflow.images.metrics import Loss, bits_per_pixel, losses, ms_ssim, psnr_of_error, ratio
 from svdflow.images.pictures import write_panel, write_ranks
-from svdflow.linalg.ranks import rank_for_energy
+from svdflow.linalg.ranks import RANK_RULES, Evidence, applicable, rank_for_energy
 from svdflow.store import (
     Factors,
     Item,
@@ -39,6 +46,7 @@ class Wanted:
     powers_of_two: bool
     metrics: Sequence[str]
     images: str
+    rank_rules: Sequence[str] = ()
 
 
 class Asked(NamedTuple):
@@ -63,6 +71,7 @@ def compress_shard(
     powers_of_two: bool,
     metrics: Sequence[str],
     images: str,
+    rank_rules: Sequence[str] = (),
     threads: int | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> None:
@@ -84,10 +93,13 @@ def compress_shard(
     powers_of_two : bool
         Also 1, 2, 4, ... and full rank.
     metrics : list
-        Which of ``psnr`` and ``ssim`` to compute; the others are NaN.
+        Which of ``psnr``, ``ssim`` and ``ms_ssim`` to compute; the others are NaN.
     images : {"none", "panels", "ranks", "all"}
         ``panels``: one picture an item, the original beside the listed ranks. ``ranks``: one picture an item
         and listed rank, ``{index}_{slug}/rank{k}.png``, at the bit depth of the source, alpha restored.
+    rank_rules : list of str
+        Names in `RANK_RULES` of rules that need singular values alone. One that needs all of them leaves no row where
+        fewer are known.
     threads : int, optional
         Items side by side; never changes a result.
 
@@ -103,7 +115,7 @@ def compress_shard(
     """
     if images not in IMAGES:
         raise ValueError(f"images is {images!r}; one of {', '.join(IMAGES)}")
-    wanted = Wanted(ranks, energies, powers_of_two, metrics, images)
+    wanted = Wanted(ranks, energies, powers_of_two, metrics, images, rank_rules)
     with (
         open_published(matrices, "matrices") as source,
         open_published(factors, "factors") as store,
@@ -149,13 +161,20 @@ def plane_rows(
     attrs = stored.attrs
     s, m, n = stored.s[...].astype(np.float64), int(attrs["m"]), int(attrs["n"])
     total = attrs["frobenius_norm"] ** 2
-    asked = asked_ranks(s, total, min(m, n), wanted)
+    asked = asked_ranks(s, total, min(m, n), wanted) + ruled_ranks(
+        known_spectrum(stored), s, (m, n), total, wanted
+    )
     distinct = sorted({a.rank for a in asked})
+    multiscale: dict[int, float] = {}
     dense = isinstance(observed, h5py.Dataset) and (kind == "image" or m * n <= DENSE_LIMIT)
     if dense:
         plane, U, Vt = read_array(observed), read_array(stored.U), read_array(stored.Vt)
         with_ssim, mean = "ssim" in wanted.metrics, column_means(stored)
         qualities = measure(plane, U, s, Vt, distinct, data_range=data_range, mean=mean, with_ssim=with_ssim)
+        if "ms_ssim" in wanted.metrics and kind == "image" and data_range > 0:
+            multiscale = {
+                k: ms_ssim(plane, (U[:, :k] * s[:k]) @ Vt[:k] + mean, data_range=data_range) for k in distinct
+            }
     else:
         qualities = judge_by_spectrum(s, attrs["frobenius_norm"], attrs["frobenius_error"], distinct)
     with_psnr = "psnr" in wanted.metrics and data_range > 0
@@ -174,9 +193,12 @@ def plane_rows(
                 "bytes": n_bytes,
                 "bits_per_pixel": bits_per_pixel(n_bytes, (m, n)),
                 "relative_error": ratio(quality.squared_error, total) ** 0.5,
+                "max_error": quality.max_error,
+                "nrmse": (quality.squared_error / (m * n)) ** 0.5 / data_range if data_range > 0 else nan,
                 "psnr": psnr_of_error(quality.squared_error, m * n, data_range) if with_psnr else nan,
                 "data_range": data_range,
                 "ssim": quality.ssim,
+                "ms_ssim": multiscale.get(k, nan),
                 "explained_energy": min(1.0, energy[k] / total) if total else 1.0,
             }
         )
@@ -208,6 +230,19 @@ def asked_ranks(s: np.ndarray, total_energy: float, full: int, wanted: Wanted) -
     if wanted.powers_of_two:
         asked += [at("power_of_two", 2**p) for p in range(full.bit_length()) if 2**p < full]
         asked.append(at("full", full))
+    return asked
+
+
+def ruled_ranks(
+    known: np.ndarray, s: np.ndarray, shape: tuple[int, int], total_energy: float, wanted: Wanted
+) -> list[Asked]:
+    """What rank rules say of the singular values `known`; those that the stored ones `s` do not reach end there."""
+    evidence = Evidence(known, shape, None, total_energy**0.5, len(known) == min(shape))
+    asked = []
+    for name in wanted.rank_rules:
+        if not applicable(RANK_RULES[name], evidence):
+            rank = RANK_RULES[name].function(evidence)
+            asked.append(Asked(name, nan, min(rank, len(s)), rank <= len(s)))
     return asked
 
 

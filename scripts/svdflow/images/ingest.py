@@ -36,6 +36,7 @@ def ingest_images(
     seed: int,
     provenance: dict[str, Any] | None = None,
     pixel_limit: int = PIXEL_LIMIT,
+    crop: int = 0,
 ) -> None:
     """Read a slice of a manifest into a matrices file.
 
@@ -57,6 +58,8 @@ def ingest_images(
         and the place in the manifest change none.
     pixel_limit : int
         Largest number of pixels of one file.
+    crop : int
+        Keep the middle square of so many pixels a side, or of the shorter side; 0 keeps all.
 
     Notes
     -----
@@ -72,7 +75,7 @@ def ingest_images(
     with publish(out, "matrices", root) as file:
         for entry in files:
             try:
-                record, planes, alpha = _read_item(entry, colour, pixel_limit)
+                record, planes, alpha = _read_item(entry, colour, pixel_limit, crop)
                 attrs = _attributes(record, planes, colour, entry)
                 _check_range(attrs)
                 item = add_item(file, entry["index"], entry["name"], "image", attrs)
@@ -105,18 +108,28 @@ def with_noise(plane: np.ndarray, sigma: float, key: Sequence[Any]) -> np.ndarra
 
 
 def _read_item(
-    entry: Mapping[str, Any], colour: str, pixel_limit: int
+    entry: Mapping[str, Any], colour: str, pixel_limit: int, crop: int
 ) -> tuple[ImageRecord, dict[str, np.ndarray], np.ndarray | None]:
     if entry.get("sha256"):
         _check_digest(entry)
     record = read_image(entry["path"], page=entry.get("page"), pixel_limit=pixel_limit)
     many = len(record.pages) > 1
     planes = {
-        f"{name}_p{number:03d}" if many else name: plane
+        f"{name}_p{number:03d}" if many else name: _middle(plane, crop)
         for number, page in enumerate(record.pages)
         for name, plane in to_planes(page.array, colour).items()
     }
-    return record, planes, _alpha(record)
+    alpha = _alpha(record)
+    return record, planes, alpha if alpha is None else _middle(alpha, crop)
+
+
+def _middle(array: np.ndarray, size: int) -> np.ndarray:
+    """The middle square of the last two axes, `size` pixels a side at most; all of it for 0."""
+    rows, columns = (
+        slice(start := max(0, (side - size) // 2), start + min(size, side)) if size else slice(None)
+        for side in array.shape[-2:]
+    )
+    return array[..., rows, columns]
 
 
 def _check_range(attrs: Mapping[str, Any]) -> None:

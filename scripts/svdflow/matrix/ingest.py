@@ -24,6 +24,7 @@ def ingest_matrix(
     *,
     dataset: str,
     shard: str,
+    grid: Sequence[int] = (),
     provenance: dict[str, Any] | None = None,
 ) -> None:
     """Link matrix files: check that each can be read and is a numeric matrix, and record where it lies.
@@ -37,6 +38,9 @@ def ingest_matrix(
         The matrices file to publish. Nothing of the matrices is copied.
     dataset, shard : str
         Named in errors.
+    grid : sequence of int
+        Spatial shape of a series whose voxels are the rows; an attribute of each item. A matrix with another
+        number of rows becomes a row of ``/errors``.
 
     Notes
     -----
@@ -48,7 +52,7 @@ def ingest_matrix(
         for entry in files:
             index, name = entry["index"], entry["name"]
             try:
-                _link_matrix(file, index, name, entry["path"], entry.get("dataset") or None)
+                _link_matrix(file, index, name, entry["path"], entry.get("dataset") or None, grid)
             except MemoryError:
                 raise
             except Exception as exc:
@@ -57,15 +61,21 @@ def ingest_matrix(
         write_table(file, "errors", errors)
 
 
-def _link_matrix(file: h5py.File, index: int, name: str, path: str, dataset: str | None) -> None:
+def _link_matrix(
+    file: h5py.File, index: int, name: str, path: str, dataset: str | None, grid: Sequence[int]
+) -> None:
     link = Path(path)
     if link.is_file() and link.stat().st_size == 0:
         raise ItemError("empty", f"{link}: the file has no bytes")
     source = _open(link, dataset)
     rows, columns = source.shape
+    if grid and math.prod(grid) != rows:
+        raise ItemError("grid", f"{link}: {rows} rows are not the {'x'.join(map(str, grid))} of its grid")
     seen = _scan(source) if rows * columns * source.itemsize <= SCAN_BYTES else ValueRange()
     described = {"m": int(rows), "n": int(columns), "dtype": source.dtype.name, "size": _size(link)}
     attrs = {"source": str(path), "bits": bits_of(source.dtype), "colour": "-", **described, **seen.attrs()}
+    if grid:
+        attrs["grid"] = list(grid)
     item = add_item(file, index, name, "matrix", attrs)
     observation = add_observation(item, 0, 0.0)
     inside = dataset or getattr(source, "dataset", "")

@@ -11,7 +11,7 @@ import numpy as np
 
 from svdflow.matrix.extent import PLANE, ValueRange, bits_of
 from svdflow.matrix.generators import GeneratedMatrix, GeneratedSparseMatrix, derive_seed, generate
-from svdflow.plan.families import parse_parameters
+from svdflow.plan.families import grid_of, parse_parameters
 from svdflow.store import (
     add_item,
     add_observation,
@@ -144,7 +144,8 @@ def _write_sparse(observation: h5py.Group, matrix: GeneratedSparseMatrix) -> Val
 def _synthetic_attrs(
     matrix: GeneratedMatrix | GeneratedSparseMatrix, family: str, params: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
-    return {
+    grid = grid_of(family, params)
+    return ({"grid": grid} if grid else {}) | {
         "source": family,
         "family": family,
         "parameters": json.dumps(params),

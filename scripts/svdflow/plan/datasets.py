@@ -8,8 +8,16 @@ from typing import Any
 
 from svdflow.plan.config import ConfigError, explain, faults, load_schema, nearest, refuse, with_defaults
 from svdflow.plan.families import FAMILIES, parse_parameters
+from svdflow.plan.methods import APPLIES
 
 SHARD_SIZE = {"images": 64, "synthetic": 1, "matrix": 1}
+# Overrides that only some kinds of datasets know, and what to say of the others.
+ONLY = {
+    "replicates": (("synthetic",), "only a generator has replicates"),
+    "crop": (("images",), "only images are cropped"),
+    "poisson": (("images",), "only images hold counts"),
+    "grid": (("matrix",), "only a matrix file needs a grid; a generator of stacks brings its own"),
+}
 NOTHING = ("", "-")
 
 
@@ -96,8 +104,20 @@ def _typed(row: Mapping[str, str], schema: Mapping[str, Any], where: str) -> Dat
     else:
         refuse([f"{where}: unknown parameter '{k}'{nearest(k, list(known))}" for k in rest])
         parameters = {}
-        if "replicates" in overrides:
-            raise ConfigError(f"{where}: only a generator has replicates")
+    refuse(
+        [
+            f"{where}: {words}"
+            for key, (kinds, words) in ONLY.items()
+            if key in overrides and cells["kind"] not in kinds
+        ]
+    )
+    refuse(
+        [
+            f"{where}: method '{method}' is for kind {' or '.join(APPLIES[method])}, not {cells['kind']}"
+            for method in overrides.get("methods", [])
+            if cells["kind"] not in APPLIES[method]
+        ]
+    )
     if cells["kind"] != "images" and cells["noise_sigma"]:
         raise ConfigError(
             f"{where}: noise_sigma is for images; a generator takes noise=... among its parameters"

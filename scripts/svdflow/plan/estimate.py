@@ -8,6 +8,7 @@ from statistics import mean
 from svdflow.plan.config import ConfigError
 from svdflow.plan.families import bytes_of, shape_of
 from svdflow.plan.files import locate
+from svdflow.plan.methods import COST
 from svdflow.plan.settings import item_rank, noisy_rank
 from svdflow.plan.study import Study
 
@@ -16,6 +17,7 @@ VALUE = 8  # bytes of a stored factor's value, at most
 RATE = 5e9  # floating-point operations a second and core, a modest one
 JOB = 1.5  # seconds that a job costs beside its work
 READ = 5e8  # bytes a second read from a linked file
+ENCODE = 2e-5  # seconds that all codecs and forms of an archive take a value
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,13 @@ def _of(study: Study, name: str) -> Estimate:
     factors = planes * sum(kept) * (m + n) * VALUE
     small = min(m, n)
     work = planes * sum(min(22.0 * m * n * small, 60.0 * m * n * (k + 10)) for k in kept if k) / RATE
+    values = min(planes * m * n, row.overrides.get("crop", m) ** 2 * planes)
+    if "denoise" in row.tasks:
+        work += (
+            values / 1e6 * max(1, len(row.noise_sigma)) * sum(COST.get(x, 0.0) for x in study.methods(name))
+        )
+    if "encode" in row.tasks:
+        work += values * ENCODE
     count = study.count(name)
     seconds = count * (work + read) + jobs * JOB
     return Estimate(name, count, len(study.shards(name)), jobs, count * (matrices + factors), seconds)

@@ -38,6 +38,10 @@ class Parameter:
         return type(self.default).__name__
 
 
+def _rows_and_columns(params: Params) -> tuple[int, int]:
+    return params["rows"], params["columns"]
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of matrices: what it is, what it takes, and how its singular values are known."""
@@ -48,6 +52,7 @@ class Family:
     parameters: dict[str, Parameter]
     check: Callable[[Params], str] = lambda _: ""
     sparse: bool = False
+    shape: Callable[[Params], tuple[int, int]] = _rows_and_columns
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -91,6 +96,17 @@ def _check_ends(params: Params) -> str:
     if params["s_last"] > params["s_first"]:
         return f"s_last: {params['s_last']} is more than s_first, {params['s_first']}"
     return _check_rank(params)
+
+
+def _movie_shape(params: Params) -> tuple[int, int]:
+    return params["height"] * params["width"], params["frames"]
+
+
+def _check_movie(params: Params) -> str:
+    side = min(_movie_shape(params))
+    if params["rank"] > side:
+        return f"rank: {params['rank']} is more than the shorter of pixels and frames, {side}"
+    return ""
 
 
 def _check_interval(params: Params) -> str:
@@ -167,6 +183,22 @@ _TABLE = (
         "sin X cos Y + 0.5 sin(2X + Y); X by column and Y by row, both in [0, 4 pi]",
         "clean, from its three separable terms (computed where noise is 0)",
         _shape(128, 128) | _noise(0.5) | _dtype(REAL),
+    ),
+    Family(
+        "movie",
+        "`rank` spots of unit height that flare up and fade, of root mean square 1 in time, plus white noise; a row "
+        "for each pixel, a column for each frame",
+        "clean, from its separable terms (computed where noise is 0)",
+        {
+            "height": Parameter(48, "pixels down", low=1),
+            "width": Parameter(48, "pixels across", low=1),
+            "frames": Parameter(60, "number of columns n", low=1),
+            "rank": Parameter(6, "number of spots", low=1),
+        }
+        | _noise(1.0)
+        | _dtype(REAL, "float32"),
+        _check_movie,
+        shape=_movie_shape,
     ),
     Family(
         "hilbert", "a_ij = 1 / (i + j - 1)", "computed, up to min side 2000", _shape(10, 10) | _dtype(REAL)
@@ -262,8 +294,13 @@ def parse_parameters(name: str, given: Params | None = None) -> dict[str, Any]:
 
 def shape_of(name: str, given: Params | None = None) -> tuple[int, int]:
     """Rows and columns of an item of the family."""
+    return find_family(name).shape(parse_parameters(name, given))
+
+
+def grid_of(name: str, given: Params | None = None) -> tuple[int, int] | None:
+    """Height and width of the image that a column of an item of the family is, row by row; None where it is none."""
     params = parse_parameters(name, given)
-    return params["rows"], params["columns"]
+    return (params["height"], params["width"]) if "height" in params else None
 
 
 def stored_entries(params: Params) -> int:
@@ -286,7 +323,7 @@ def bytes_of(name: str, given: Params | None = None, with_clean: bool = False) -
         Count the noise-free reference, which is stored where noise is added.
     """
     params = parse_parameters(name, given)
-    rows, columns = params["rows"], params["columns"]
+    rows, columns = FAMILIES[name].shape(params)
     size = ITEM_SIZES[params["dtype"]]
     truth = 8 * min(rows, columns)
     if FAMILIES[name].sparse:

@@ -25,12 +25,14 @@ def ingest_images(study: "Study", dataset: str, shard: str, _: str) -> Settings:
         "noise_sigma": row.noise_sigma,
         "seed": study.config["seed"] if row.noise_sigma else 0,  # nothing else about an image is random
         "pixel_limit": study.config["ingest"]["pixel_limit"],
+        "crop": row.overrides.get("crop", 0),
     }
 
 
 def ingest_matrix(study: "Study", dataset: str, shard: str, _: str) -> Settings:
     inner = matrix_source(study.datasets[dataset].source)[1]
-    return {**_place(dataset, shard), **_files(study, dataset, shard), "inner": inner}
+    grid = [int(side) for side in study.datasets[dataset].overrides.get("grid", "").split("x") if side]
+    return {**_place(dataset, shard), **_files(study, dataset, shard), "inner": inner, "grid": grid}
 
 
 def ingest_synthetic(study: "Study", dataset: str, shard: str, _: str) -> Settings:
@@ -61,13 +63,40 @@ def compress(study: "Study", dataset: str, shard: str, _: str) -> Settings:
     asked = {
         key: row.overrides.get(key, keys[key]) for key in ("ranks", "energies", "powers_of_two", "images")
     }
-    return {**_place(dataset, shard), **asked, "metrics": keys["metrics"]}
+    return {**_place(dataset, shard), **asked, "rank_rules": keys["rank_rules"], "metrics": keys["metrics"]}
 
 
 def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
     row, keys = study.datasets[dataset], study.config["denoise"]
-    ranks = row.overrides.get("ranks", keys["ranks"])
-    return {**_place(dataset, shard), "method": method, "ranks": ranks, "rank_rules": keys["rank_rules"]}
+    spectral = {
+        "ranks": row.overrides.get("ranks", keys["ranks"]),
+        "rank_rules": keys["rank_rules"] if method == "truncate" else [],
+        "loss": keys["loss"] if method == "shrink" else "frobenius",
+    }
+    return {
+        **_place(dataset, shard),
+        "method": method,
+        "seed": study.config["seed"],
+        "sigma": row.overrides.get("sigma", 0.0),
+        "poisson": row.overrides.get("poisson", False),
+        "passes": keys["passes"] if method == "patch_svd" else 1,
+        **(
+            spectral
+            if method in ("shrink", "truncate")
+            else {"ranks": [], "rank_rules": [], "loss": "frobenius"}
+        ),
+    }
+
+
+def encode(study: "Study", dataset: str, shard: str, _: str) -> Settings:
+    row, keys = study.datasets[dataset], study.config["encode"]
+    return {
+        **_place(dataset, shard),
+        "target": row.overrides.get("target", keys["target"]),
+        "forms": keys["forms"],
+        "codecs": keys["codecs"],
+        "seed": study.config["seed"],
+    }
 
 
 def audit_conditioning(study: "Study", dataset: str, shard: str, _: str) -> Settings:
@@ -175,6 +204,7 @@ STAGES: dict[str, Callable[["Study", str, str, str], Settings]] = {
     "factorize": factorize,
     "compress": compress,
     "denoise": denoise,
+    "encode": encode,
     "audit_conditioning": audit_conditioning,
     "audit_catalogue": audit_catalogue,
     "metrics": metrics,

@@ -9,11 +9,11 @@ from svdflow.plan.config import ConfigError, complete_config, load_config, refus
 from svdflow.plan.datasets import Dataset, read_datasets
 from svdflow.plan.digest import code_digest
 from svdflow.plan.manifest import Manifest, scan
+from svdflow.plan.methods import applicable
 from svdflow.plan.sizes import parse_size
 
 MAX_JOBS = 5000
 GATHER = 500
-STAGES = ("compress", "denoise", "audit")
 
 
 class Study:
@@ -82,6 +82,16 @@ class Study:
         rows = self.datasets.values()
         return [r.name for r in rows if kind in (None, r.kind) and (task is None or task in r.tasks)]
 
+    def methods(self, dataset: str) -> list[str]:
+        """The denoisers that run on a dataset: its own, or those of the config that apply to its kind."""
+        row = self.datasets[dataset]
+        return applicable(row.overrides.get("methods", self.config["denoise"]["methods"]), row.kind)
+
+    @property
+    def all_methods(self) -> list[str]:
+        """Every denoiser that runs on some dataset."""
+        return sorted({m for name in self.named(task="denoise") for m in self.methods(name)})
+
     def notes(self) -> list[str]:
         """What a user should know before the run: ranks that will not be reached."""
         found = []
@@ -126,7 +136,9 @@ class Study:
                 if "compress" in row.tasks:
                     yield "compress", name, shard
                 if "denoise" in row.tasks:
-                    yield from (("denoise", f"{name}/{m}", shard) for m in self.config["denoise"]["methods"])
+                    yield from (("denoise", f"{name}/{m}", shard) for m in self.methods(name))
+                if "encode" in row.tasks:
+                    yield "encode", name, shard
                 if "audit" in row.tasks:
                     yield "audit", name, shard
 
@@ -144,6 +156,10 @@ class Study:
                 if row.noise_sigma and "denoise" not in row.tasks:
                     messages.append(
                         f"dataset '{name}': noise_sigma is given, but 'denoise' is not among its tasks"
+                    )
+                if "denoise" in row.tasks and not self.methods(name):
+                    messages.append(
+                        f"dataset '{name}': none of denoise.methods applies to kind {row.kind}; give it methods=..."
                     )
             except ConfigError as error:
                 messages.append(str(error))

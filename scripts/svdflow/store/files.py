@@ -83,8 +83,9 @@ def open_published(path: str | Path, kind: str | None = None) -> Iterator[h5py.F
     with file:
         if not file.attrs.get("complete", False):
             raise StoreError(f"{path}: the file is unfinished; delete it and run again")
-        if kind is not None and file.attrs["kind"] != kind:
-            raise StoreError(f"{path}: a file of kind {file.attrs['kind']!r}, expected {kind!r}")
+        found = _text(file.attrs["kind"])
+        if kind is not None and found != _text(kind):
+            raise StoreError(f"{path}: a file of kind {found!r}, expected {_text(kind)!r}")
         yield file
 
 
@@ -142,6 +143,11 @@ def publish_text(path: str | Path, text: str) -> None:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _text(kind: str | bytes) -> str:
+    """Archives keep their kind as bytes, which HDF5 stores in fewer of them."""
+    return kind.decode() if isinstance(kind, bytes) else str(kind)
 
 
 def _sweep(path: Path) -> None:

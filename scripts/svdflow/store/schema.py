@@ -25,6 +25,12 @@ _SHAPE = [
     Column("n", "int", "columns", "columns of the plane"),
 ]
 _RANK = Column("rank", "int", "", "number of components kept")
+_MS_SSIM = Column(
+    "ms_ssim",
+    "float",
+    "1",
+    "multi-scale SSIM (Wang 2003, five scales); NaN below 176 pixels or where it is not asked for",
+)
 _RANGE = Column(
     "data_range", "float", "value", "peak used by PSNR and SSIM: 255, 65535, or max - min of the reference"
 )
@@ -69,8 +75,10 @@ TABLES: dict[str, list[Column]] = {
     "compress": [
         *_KEY,
         *_SHAPE,
-        Column("rule", "text", "", "rank, energy, power_of_two or full: who asked"),
-        Column("target", "float", "", "the rank or the share of energy that was asked for"),
+        Column("rule", "text", "", "rank, energy, power_of_two, full or a rank rule: who asked"),
+        Column(
+            "target", "float", "", "the rank or the share of energy that was asked for; NaN for a rank rule"
+        ),
         _RANK,
         Column("reached", "bool", "", "whether the stored factors reach the target"),
         Column("value_ratio", "float", "1", "k (m + n + 1) / (m n): stored values over values, not bytes"),
@@ -82,11 +90,19 @@ TABLES: dict[str, list[Column]] = {
             "1",
             "Frobenius norm of the difference over that of the plane (centred where center is)",
         ),
+        Column(
+            "max_error",
+            "float",
+            "value",
+            "largest absolute difference; NaN where the plane is judged by its spectrum",
+        ),
         Column("psnr", "float", "dB", "peak signal-to-noise ratio with data_range"),
         _RANGE,
+        Column("nrmse", "float", "1", "root of the mean squared error over data_range"),
         Column(
             "ssim", "float", "1", "structural similarity (Wang 2004: Gaussian 1.5, population covariance)"
         ),
+        _MS_SSIM,
         Column(
             "explained_energy",
             "float",
@@ -98,23 +114,78 @@ TABLES: dict[str, list[Column]] = {
         *_KEY,
         *_SHAPE,
         Column("method", "text", "", "the denoiser"),
-        Column("rule", "text", "", "rank (a listed rank) or the rank rule that chose it"),
-        _RANK,
-        Column("sigma_used", "float", "value", "noise standard deviation that the method was given"),
+        Column(
+            "rule", "text", "", "rank (a listed rank), the rank rule that chose it, or the method's own rule"
+        ),
+        Column(
+            "rank",
+            "int",
+            "",
+            "components kept: of the plane, or of a group, window or series on average; -1 for none",
+        ),
+        Column(
+            "sigma_used", "float", "value", "noise standard deviation that the method was given or estimated"
+        ),
         Column(
             "sigma_source",
             "text",
             "",
-            "given, mad (wavelets), mp_median (Marchenko-Pastur) or residual (of partial factors)",
+            "given, mad (wavelets), few_levels (a picture of few values), mp_median (Marchenko-Pastur), residual "
+            "(of partial factors) or own (of each window)",
+        ),
+        Column("sigma_mad", "float", "value", "estimate by the finest wavelets; NaN for matrices"),
+        Column(
+            "sigma_mp",
+            "float",
+            "value",
+            "estimate by the median singular value; NaN where not all are stored",
         ),
         Column("error_clean", "float", "1", "relative Frobenius error against the clean reference"),
         Column("error_observed", "float", "1", "relative Frobenius distance to the observed plane"),
+        Column("max_error", "float", "value", "largest absolute error against the clean reference"),
         Column("snr", "float", "dB", "power of the clean reference over power of the error"),
         Column("psnr", "float", "dB", "against the clean reference, with data_range"),
         Column("ssim", "float", "1", "against the clean reference"),
+        _MS_SSIM,
         _RANGE,
+        Column(
+            "residual_ratio",
+            "float",
+            "1",
+            "standard deviation of observed minus estimate over sigma_used: near 1 where just the noise was taken; "
+            "of chosen estimates",
+        ),
+        Column(
+            "whiteness",
+            "float",
+            "1",
+            "root mean square correlation of the residual with its neighbours times the root of its size: near 1 for "
+            "white noise; of chosen estimates",
+        ),
         Column("best", "bool", "", "least error against clean among the listed ranks"),
-        Column("chosen", "bool", "", "chosen by the rank rule; this one is written as a picture"),
+        Column(
+            "chosen",
+            "bool",
+            "",
+            "the method's answer without the clean reference; this one is written as a picture",
+        ),
+    ],
+    "rates": [
+        *_KEY,
+        *_SHAPE,
+        Column("codec", "text", "", "svdflow, or the codec that it is compared with"),
+        Column("form", "text", "", "of an archive: svd, tiles or tucker; empty for others"),
+        Column("setting", "text", "", "what the codec was told: a step, a quality, a tolerance"),
+        Column("lossless", "bool", "", "whether the codec gives back every bit"),
+        Column("bytes", "int", "byte", "size of the file, all side information counted"),
+        Column("bits_per_pixel", "float", "bit", "8 bytes / (m n)"),
+        Column("relative_error", "float", "1", "of what decodes, against the plane"),
+        Column("max_error", "float", "value", "largest absolute error of what decodes"),
+        Column("psnr", "float", "dB", "of what decodes, with data_range"),
+        _RANGE,
+        Column("ssim", "float", "1", "of what decodes; NaN for matrices"),
+        Column("target", "text", "", "what an archive was to reach; empty where none was named"),
+        Column("kept", "bool", "", "whether the archive stands under archives/"),
     ],
     "audit": [
         Column("family", "text", "", "conditioning, gradients or stability"),

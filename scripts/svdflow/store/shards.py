@@ -155,4 +155,4 @@ def _arrays(group: h5py.Group) -> dict[str, h5py.Dataset | h5py.Group]:
 
 
 def _attributes(group: h5py.Group) -> dict[str, Any]:
-    return {key: value.item() if hasattr(value, "item") else value for key, value in group.attrs.items()}
+    return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in group.attrs.items()}

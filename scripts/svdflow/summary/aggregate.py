@@ -16,6 +16,7 @@ TABLES_OF_KIND = {
     "factors": ("factorize", "errors"),
     "compress": ("compress", "errors"),
     "denoise": ("denoise", "errors"),
+    "encode": ("rates", "errors"),
     "audit": ("audit", "errors"),
     "metrics": tuple(TABLES),
 }

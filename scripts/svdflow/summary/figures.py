@@ -21,6 +21,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from svdflow.summary.frames import groups
+from svdflow.summary.rates import codec_name, median_curve
 
 # Okabe and Ito (2008), without the yellow and the black, which vanish on one scheme or the other.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -116,6 +117,35 @@ def rate_curves(
 
 
 @rc_context(STYLE)  # type: ignore[arg-type]
+def codec_curves(rows: pd.DataFrame, y: str, *, key: str, label: str) -> str:
+    """What each codec keeps over the bits that it takes, medians over planes setting by setting.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of the table rates of one dataset.
+    y : str
+        ``psnr`` or ``relative_error`` (logarithmic).
+    """
+    figure, axes = _figure()
+    named = rows.assign(name=[codec_name(c, f) for c, f in zip(rows["codec"], rows["form"], strict=True)])
+    ours_first = sorted(named["name"].unique(), key=lambda name: (not name.startswith("svdflow"), name))
+    for i, name in enumerate(ours_first[: 2 * CHUNK]):
+        mine = named[named["name"] == name]
+        curve = median_curve(mine)[["bits_per_pixel", y]].dropna()
+        look: dict[str, Any] = {"color": SERIES[i % CHUNK], "marker": MARKERS[i % CHUNK]}
+        axes.plot(
+            curve["bits_per_pixel"], curve[y], label=name, linestyle="-" if i < CHUNK else DASHES[0], **look
+        )
+    _log_axis(axes, "x")
+    if y == "relative_error":
+        _log_axis(axes, "y")
+    axes.set_xlabel("bits per pixel" if y == "psnr" else "bits per value")
+    axes.set_ylabel("PSNR (dB)" if y == "psnr" else "relative error")
+    return _finish(figure, key, label)
+
+
+@rc_context(STYLE)  # type: ignore[arg-type]
 def scree(
     spectra: Mapping[str, np.ndarray],
     truth: np.ndarray | None,
@@ -175,6 +205,13 @@ def denoising(rows: pd.DataFrame, *, key: str, label: str) -> str:
     for i, ((sigma, method), group) in enumerate(lines):
         listed = group[group["rule"] == "rank"].groupby("rank")["psnr"].median()
         name = f"{method}, noise {sigma:g}" if sigma else str(method)
+        if listed.empty and method not in (
+            "truncate",
+            "shrink",
+        ):  # its ranks are those of groups, not of the plane
+            level = float(group.loc[group["chosen"], "psnr"].median())
+            axes.axhline(level, color=SERIES[i], linestyle=DASHES[i % len(DASHES)], label=_short(name))
+            continue
         line = (
             {"marker": MARKERS[i]} if len(listed) else {"marker": "X", "linestyle": "none", "markersize": 8}
         )

@@ -9,6 +9,7 @@ import pandas as pd
 from svdflow.summary.frames import Tables, groups, largest, listed
 from svdflow.summary.select import middle_rank
 
+_CLOSER = ("error_clean", "ms_ssim", "residual_ratio", "whiteness")
 VERDICTS = ("FAIL", "ERROR", "INCONCLUSIVE", "WARN", "SKIP", "PASS")  # worst first
 
 
@@ -54,7 +55,7 @@ def findings(tables: Tables) -> Findings:
         All tables of a metrics file.
     """
     done = pd.concat(
-        [tables[name][["dataset", "item", "plane"]] for name in ("factorize", "compress", "denoise")]
+        [tables[name][["dataset", "item", "plane"]] for name in ("factorize", "compress", "denoise", "rates")]
     )
     planes = done.drop_duplicates()
     errors = tables["errors"]
@@ -66,7 +67,9 @@ def findings(tables: Tables) -> Findings:
         planes=len(planes),
         factorizations=len(tables["factorize"]),
         highest_rank=int(tables["factorize"]["rank"].max()) if len(tables["factorize"]) else 0,
-        measurements=sum(len(tables[name]) for name in ("factorize", "compress", "denoise", "audit")),
+        measurements=sum(
+            len(tables[name]) for name in ("factorize", "compress", "denoise", "rates", "audit")
+        ),
         errors=len(errors),
         failed_items=len(errors[["dataset", "item"]].drop_duplicates()),
         verdicts={name: int(verdicts.get(name, 0)) for name in [*VERDICTS, *unknown]},
@@ -152,6 +155,27 @@ def _denoised(denoise: pd.DataFrame) -> list[str]:
                 f"gives {number(abs(gap), 2)} dB {side} than the best listed one (median over datasets and "
                 f"noise levels). Best single result: {_best(denoise[denoise['method'] == method])}."
             )
+    return said + _compared(denoise)
+
+
+def _compared(denoise: pd.DataFrame) -> list[str]:
+    """Which method does best on each dataset with a clean reference, and what all of them give."""
+    said = []
+    known = denoise[denoise["chosen"]].dropna(subset=["error_clean"])
+    for (dataset, sigma), rows in groups(known, ["dataset", "sigma_added"]):
+        if rows["method"].nunique() < 2:
+            continue
+        finite = rows.replace(float("inf"), float("nan"))
+        figure, unit = ("psnr", " dB") if finite["psnr"].notna().all() else ("error_clean", "")
+        medians = (
+            finite.groupby("method")[figure].median().sort_values(ascending=figure != "psnr", kind="stable")
+        )
+        words = ", ".join(f"{method} {number(value)}{unit}" for method, value in medians.items())
+        noise = f" at noise {number(sigma)}" if sigma else ""
+        what = "PSNR" if figure == "psnr" else "relative error"
+        said.append(
+            f"Denoising {dataset}{noise}, {count(len(finite) // len(medians), 'plane')}, {what}: {words}."
+        )
     return said
 
 
@@ -173,8 +197,8 @@ def denoise_summary(denoise: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     summary : DataFrame
-        dataset, sigma_added, method, n, rank_best, psnr_best, ssim_best, rank_automatic, psnr_automatic,
-        ssim_automatic, rule.
+        dataset, sigma_added, method, n, rank_best, psnr_best, ssim_best, rule, rank_automatic, psnr_automatic,
+        ssim_automatic, and of the automatic choice error_clean, ms_ssim, residual_ratio and whiteness.
     """
     keys = ["dataset", "sigma_added", "method"]
     columns = [
@@ -187,6 +211,7 @@ def denoise_summary(denoise: pd.DataFrame) -> pd.DataFrame:
         "rank_automatic",
         "psnr_automatic",
         "ssim_automatic",
+        *_CLOSER,
     ]
     rows = []
     for key, group in groups(denoise, keys):
@@ -194,7 +219,30 @@ def denoise_summary(denoise: pd.DataFrame) -> pd.DataFrame:
         automatic = group[group["chosen"]]
         planes = len(group[["item", "plane"]].drop_duplicates())
         rule = ", ".join(sorted(automatic["rule"].unique()))
-        rows.append([*key, planes, *_medians(best), rule, *_medians(automatic)])
+        closer = [automatic[name].median() for name in _CLOSER]
+        rows.append([*key, planes, *_medians(best), rule, *_medians(automatic), *closer])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def rule_summary(denoise: pd.DataFrame) -> pd.DataFrame:
+    """What each rank rule of truncation chose, and what that loses to the best listed rank: medians over planes.
+
+    Returns
+    -------
+    summary : DataFrame
+        dataset, sigma_added, rule, n, rank, psnr, lost (dB below the best listed rank of the same plane; negative where
+        the rule found a better one between the listed ranks).
+    """
+    columns = ["dataset", "sigma_added", "rule", "n", "rank", "psnr", "lost"]
+    rows = []
+    truncated = denoise[denoise["method"] == "truncate"]
+    keys = ["item", "plane"]
+    for (dataset, sigma), mine in groups(truncated, ["dataset", "sigma_added"]):
+        best = mine[mine["best"]].set_index(keys)["psnr"]
+        for rule, chosen in groups(mine[mine["rule"] != "rank"], "rule"):
+            psnr = chosen.set_index(keys)["psnr"]
+            lost = (best.reindex(psnr.index) - psnr).median()
+            rows.append([dataset, sigma, rule, len(chosen), middle_rank(chosen["rank"]), psnr.median(), lost])
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -1,14 +1,16 @@
 """The tables of a report page: plain rows of text, worked out from the measurements."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import pandas as pd
 
-from svdflow.summary.findings import VERDICTS, count, denoise_summary, number
+from svdflow.summary.findings import VERDICTS, count, denoise_summary, number, rule_summary
 from svdflow.summary.frames import Tables, groups, records
+from svdflow.summary.rates import ERRORS, RATES, REFERENCE, codec_name, rate_summary
 from svdflow.summary.select import middle_rank
 from svdflow.summary.tables import verdict_counts
 
@@ -97,43 +99,151 @@ def ranks_for_energy(compress: pd.DataFrame) -> Grid | None:
 
 
 def denoised(denoise: pd.DataFrame) -> Grid | None:
-    """Best listed and automatic rank per dataset, noise level and method."""
+    """Best listed and automatic rank per dataset, noise level and method, with what the residual says."""
     summary = denoise_summary(denoise)
     if summary.empty:
         return None
+    blind = summary["psnr_best"].isna().all() and summary["error_clean"].isna().all()
     rows = []
     for row in records(summary):
         sigma = f"{row['sigma_added']:g}" if row["sigma_added"] else "its own"
-        best, automatic = (
-            [number(row[f"{figure}_{which}"]) for figure in ("rank", "psnr", "ssim")]
-            for which in ("best", "automatic")
-        )
-        rows.append(
-            [row["dataset"], sigma, row["method"], f"{row['n']:,}", *best, row["rule"] or "–", *automatic]
-        )
+        rank = "–" if row["rank_automatic"] < 0 else number(row["rank_automatic"])
+        start = [row["dataset"], sigma, row["method"], f"{row['n']:,}"]
+        chosen = [row["rule"] or "–", rank]
+        residual = [number(row[name], 3) for name in ("residual_ratio", "whiteness")]
+        if blind:
+            rows.append([*start, *chosen, *residual])
+            continue
+        best = [number(row["rank_best"]), _decibels(row["psnr_best"])]
+        figures = [_decibels(row["psnr_automatic"]), number(row["error_clean"])]
+        figures += [number(row[name]) for name in ("ssim_automatic", "ms_ssim")]
+        rows.append([*start, *best, *chosen, *figures, *residual])
+    ends = ["residual / sigma", "whiteness"]
+    words = (
+        " Residual / sigma: standard deviation of what was taken away over that of the noise; whiteness: how far "
+        "its neighbours correlate, in units of chance. Both are near 1 where just white noise was taken."
+    )
+    if blind:
+        caption = "What each method chose. There is no clean reference, hence neither a best rank nor a PSNR."
+        head = ["dataset", "noise", "method", "planes", "rule", "rank", *ends]
+        return Grid(caption + words, head, rows, frozenset({0, 1, 2, 4}))
+    caption = (
+        "Medians of the best listed rank, which needs the clean reference to be known, and of what each method chose "
+        "without it. Ranks of methods by groups, windows and series are theirs on average." + words
+    )
+    head = ["dataset", "noise", "method", "planes", "best rank", "its PSNR", "rule", "rank", "PSNR", "error"]
+    return Grid(caption, [*head, "SSIM", "MS-SSIM", *ends], rows, frozenset({0, 1, 2, 6}))
+
+
+def rank_rules(denoise: pd.DataFrame) -> Grid | None:
+    """What each rank rule of truncation loses to the best listed rank."""
+    summary = rule_summary(denoise).dropna(subset=["psnr"])
+    if summary.empty:
+        return None
+    rows = [
+        [
+            row["dataset"],
+            f"{row['sigma_added']:g}" if row["sigma_added"] else "its own",
+            row["rule"],
+            f"{row['n']:,}",
+            number(row["rank"]),
+            _decibels(row["psnr"]),
+            number(row["lost"], 2),
+        ]
+        for row in records(summary)
+    ]
+    caption = (
+        "Rank rules of truncation, medians over planes. Lost: dB below the best of the listed ranks; negative where "
+        "the rule found a better one between them. A rule with _mad behind it was given the estimated noise level."
+    )
+    head = ["dataset", "noise", "rule", "planes", "rank", "PSNR", "lost"]
+    return Grid(caption, head, rows, frozenset({0, 1, 2}))
+
+
+def at_rates(rates: pd.DataFrame) -> Grid | None:
+    """PSNR of pictures at equal rates, and the bytes at equal PSNR against JPEG's."""
+
+    def figures(row: Mapping[str, Any]) -> list[str]:
+        against = "0" if row["codec"] == REFERENCE else _percent(row["bd_rate"])
+        return [*(_decibels(row[f"psnr_at_{rate:g}"]) for rate in RATES), against]
+
+    caption = (
+        "PSNR in dB at equal bits per pixel, all bytes of a file counted; medians over planes, interpolated between "
+        "measured settings and never beyond them. BD-rate: bytes at equal PSNR over JPEG's, less 100 %."
+    )
+    return _codecs(rates, True, caption, [*(f"{rate:g} bit" for rate in RATES), "BD-rate, %"], figures)
+
+
+def at_errors(rates: pd.DataFrame) -> Grid | None:
+    """Bits per value of matrices and series at equal relative errors."""
+
+    def figures(row: Mapping[str, Any]) -> list[str]:
+        return [number(row[f"bits_at_{error:g}"]) for error in ERRORS]
+
+    caption = (
+        "Bits per value of matrices at equal relative error, all bytes of a file counted; fewer is better."
+    )
+    return _codecs(rates, False, caption, [f"error {error:g}" for error in ERRORS], figures)
+
+
+def _codecs(
+    rates: pd.DataFrame,
+    pictures: bool,
+    caption: str,
+    head: Sequence[str],
+    figures: Callable[[Mapping[str, Any]], list[str]],
+) -> Grid | None:
+    """A row a codec, of the datasets that are pictures (which JPEG takes) or of the others."""
+    summary = rate_summary(rates)
+    known = summary["dataset"].isin(summary.loc[summary["codec"] == REFERENCE, "dataset"])
+    rows = [
+        [
+            row["dataset"],
+            codec_name(row["codec"], row["form"]),
+            f"{row['n']:,}",
+            *figures(row),
+            number(row["bits_lossless"]),
+        ]
+        for row in records(summary[known if pictures else ~known])
+    ]
+    head = ["dataset", "codec", "planes", *head, "lossless, bits"]
+    return Grid(caption, head, rows, frozenset({0, 1})) if rows else None
+
+
+def archives(rates: pd.DataFrame) -> Grid | None:
+    """The archives that were kept: what they were to reach, and what decodes from them."""
+    kept = rates[rates["kept"].astype(bool)]
+    if kept.empty:
+        return None
+    rows = []
+    for (dataset, target, form), mine in groups(kept, ["dataset", "target", "form"]):
+        medians = [mine[name].median() for name in ("bytes", "bits_per_pixel", "relative_error", "max_error")]
+        figures = [number(value) for value in medians]
+        rows.append([dataset, target, form, f"{len(mine):,}", *figures, _decibels(mine["psnr"].median())])
     head = [
         "dataset",
-        "noise",
-        "method",
+        "target",
+        "form",
         "planes",
-        "best rank",
+        "bytes",
+        "bits per value",
+        "relative error",
+        "largest error",
         "PSNR",
-        "SSIM",
-        "rule",
-        "its rank",
-        "PSNR",
-        "SSIM",
     ]
-    if summary["psnr_best"].isna().all() and summary["psnr_automatic"].isna().all():
-        kept = [0, 1, 2, 3, 7, 8]
-        head, rows = [head[i] for i in kept], [[row[i] for i in kept] for row in rows]
-        caption = "Median rank that a rule chose. There is no clean reference, hence neither a best rank nor a PSNR."
-        return Grid(caption, head, rows, frozenset({0, 1, 2, 4}))
     caption = (
-        "Medians of the best listed rank, which needs the clean reference to be known, and of the rank that "
-        "a rule chose without it."
+        "Archives under archives/, of the smallest form that reaches the target; verified on what decodes."
     )
-    return Grid(caption, head, rows, frozenset({0, 1, 2, 7}))
+    return Grid(caption, head, rows, frozenset({0, 1, 2}))
+
+
+def _decibels(value: float) -> str:
+    """Two decimals, as PSNR is compared."""
+    return f"{value:.2f}" if isfinite(value) else number(value)
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.0f}" if isfinite(value) else "–"
 
 
 def verdicts(audit: pd.DataFrame) -> Grid | None:

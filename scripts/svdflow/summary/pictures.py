@@ -8,7 +8,7 @@ cropped ones.
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,10 +38,14 @@ class Picture:
 
 
 class Kept(NamedTuple):
-    """What a denoiser keeps of a plane: `rank` components, shrunk for noise of level `sigma` if one is given."""
+    """What a denoiser keeps of a plane: `rank` components, shrunk for noise of level `sigma` if one is given.
+
+    The estimate of a `method` that factors cannot give again is the one that its stage kept.
+    """
 
     rank: int
     sigma: float | None = None
+    method: str = ""
 
     def weights(self, stored: Factors) -> np.ndarray:
         """Singular values of the denoised plane, shape (rank,)."""
@@ -52,10 +56,12 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Material:
-    """What the shard files hold of one item: its matrices and, per level and plane, its factors."""
+    """What the shard files hold of one item: its matrices, its factors per level and plane, and per level, plane and
+    method the estimates and maps that were kept of it."""
 
     item: Item
     factors: Mapping[tuple[int, str], Factors]
+    kept: Mapping[tuple[int, str, str], Mapping[str, np.ndarray]] = field(default_factory=dict)
 
     def planes(self, level: int) -> dict[str, h5py.Dataset]:
         """Stored planes of one observation; linked and sparse ones are no pictures."""
@@ -75,9 +81,20 @@ class Library:
     ----------
     matrices, factors : sequence of path
         Files named ``.../{dataset}/{shard}.h5``.
+    denoise : sequence of path
+        Files named ``.../{dataset}/{method}/{shard}.h5``.
     """
 
-    def __init__(self, matrices: Sequence[str | Path], factors: Sequence[str | Path]) -> None:
+    def __init__(
+        self,
+        matrices: Sequence[str | Path],
+        factors: Sequence[str | Path],
+        denoise: Sequence[str | Path] = (),
+    ) -> None:
+        self._denoise: dict[tuple[str, int], dict[str, Path]] = {}
+        for path in map(Path, denoise):
+            place = path.parent.parent.name, int(path.stem)
+            self._denoise.setdefault(place, {})[path.parent.name] = path
         self._matrices = {_place(path): Path(path) for path in matrices}
         self._factors = {_place(path): Path(path) for path in factors}
 
@@ -93,7 +110,17 @@ class Library:
             stored = stack.enter_context(open_published(self._factors[place], "factors"))
             found = [item for item in items(matrices) if item.index == shown.item]
             mine = {(f.level, f.plane): f for f in factors(stored) if f.index == shown.item}
-            yield Material(found[0], mine) if found else None
+            yield Material(found[0], mine, self._kept(shown)) if found else None
+
+    def _kept(self, shown: Shown) -> dict[tuple[int, str, str], dict[str, np.ndarray]]:
+        kept = {}
+        for method, path in sorted(self._denoise.get((shown.dataset, shown.shard), {}).items()):
+            with open_published(path, "denoise") as file:
+                for level, planes in file.get(f"kept/{shown.item:06d}", {}).items():
+                    for plane, group in planes.items():
+                        arrays = {name: read_array(node) for name, node in group.items() if "." not in name}
+                        kept[int(level), plane, method] = arrays
+        return kept
 
 
 def in_order(planes: Iterable[str]) -> list[str]:
@@ -137,10 +164,13 @@ def denoise_pictures(
     pictures = [show(observed, "noisy" if sigma_added else "observed")]
     stored = _of_level(material, observation.level, planes)
     for words, kept in choices.items():
-        if stored and kept.keys() >= stored.keys():
-            low = {
-                name: _cropped_product(f, kept[name].weights(f), rows, columns) for name, f in stored.items()
-            }
+        low = {
+            name: estimate
+            for name in planes.keys() & kept.keys()
+            if (estimate := _estimate(material, observation.level, name, kept[name], stored, (rows, columns)))
+            is not None
+        }
+        if low.keys() == planes.keys():
             pictures.append(show(low, words))
     clean = _dense(material.item.clean)
     if clean.keys() == planes.keys():
@@ -148,6 +178,101 @@ def denoise_pictures(
             show({name: plane[rows, columns].astype(float) for name, plane in clean.items()}, "clean")
         )
     return pictures
+
+
+def residual_pictures(material: Material, sigma_added: float, method: str, sigma: float) -> list[Picture]:
+    """What a method took away, grey where that is nothing, and where it kept many components; grey images only."""
+    observation = material.observation(sigma_added)
+    planes = _dense(observation.planes) if observation else {}
+    if observation is None or len(planes) != 1:
+        return []
+    name, plane = next(iter(planes.items()))
+    kept = material.kept.get((observation.level, name, method))
+    if kept is None:
+        return []
+    rows, columns = (_middle(size) for size in plane.shape)
+    taken = plane[rows, columns].astype(float) - kept["estimate"]
+    shown = [_grey(taken, -4 * sigma, 4 * sigma, f"what {method} took away: from -4 to 4 sigma")]
+    return [*shown, *_maps(kept)]
+
+
+def series_pictures(
+    material: Material, sigma_added: float, choices: Mapping[str, Mapping[str, Kept]]
+) -> list[Picture]:
+    """The middle frame of a series as observed, as each of `choices` leaves it, and clean; then its maps."""
+    observation = material.observation(sigma_added)
+    planes = _dense(observation.planes) if observation else {}
+    grid = material.item.attrs.get("grid")
+    if observation is None or not planes or not grid:
+        return []
+    name, plane = next(iter(planes.items()))
+    stored = (
+        {name: material.factors[observation.level, name]}
+        if (observation.level, name) in material.factors
+        else {}
+    )
+    middle = plane.shape[1] // 2
+
+    def frame(column: np.ndarray) -> np.ndarray:
+        space = np.asarray(column, float).reshape(grid)
+        return space if space.ndim == 2 else space[..., space.shape[-1] // 2]
+
+    clean = _dense(material.item.clean).get(name)
+    reference = frame(plane[:, middle] if clean is None else clean[:, middle])
+    low, high = float(reference.min()), float(reference.max())
+    pictures = [_grey(frame(plane[:, middle]), low, high, "as observed")]
+    maps: list[Picture] = []
+    for words, kept in choices.items():
+        chosen = kept.get(name)
+        if chosen is None:
+            continue
+        own = material.kept.get((observation.level, name, chosen.method))
+        if own is not None:
+            pictures.append(_grey(own["estimate"], low, high, words))
+            maps += _maps(own)
+        elif stored and not chosen.method:
+            f = stored[name]
+            column = _cropped_product(f, chosen.weights(f), slice(None), slice(middle, middle + 1))
+            pictures.append(_grey(frame(column[:, 0]), low, high, words))
+    if clean is not None:
+        pictures.append(_grey(reference, low, high, "clean"))
+    return [*pictures, *maps]
+
+
+def _estimate(
+    material: Material,
+    level: int,
+    name: str,
+    kept: Kept,
+    stored: Mapping[str, Factors],
+    window: tuple[slice, slice],
+) -> np.ndarray | None:
+    """The middle of one plane's estimate, from what was kept of it or from its factors."""
+    if kept.method:
+        own = material.kept.get((level, name, kept.method))
+        return None if own is None else own["estimate"]
+    return _cropped_product(stored[name], kept.weights(stored[name]), *window) if name in stored else None
+
+
+def _maps(kept: Mapping[str, np.ndarray]) -> list[Picture]:
+    """Maps of rank and noise, black for the least and white for the most."""
+    words = {"rank": "components kept", "sigma": "noise level found"}
+    pictures = []
+    for name, text in words.items():
+        if name in kept:
+            low, high = float(np.min(kept[name])), float(np.max(kept[name]))
+            pictures.append(_grey(kept[name], low, high, f"{text}: {low:.3g} (black) to {high:.3g}"))
+    return pictures
+
+
+def _grey(values: np.ndarray, low: float, high: float, caption: str) -> Picture:
+    """A grey picture; small ones are enlarged by whole factors, so that a frame of a series can be seen."""
+    pixels = np.rint(255 * np.clip(np.nan_to_num((values - low) / ((high - low) or 1.0)), 0, 1)).astype(
+        np.uint8
+    )
+    factor = max(1, CROP // max(pixels.shape))
+    pixels = np.repeat(np.repeat(pixels, factor, 0), factor, 1)
+    return Picture(data_uri(pixels), pixels.shape[1], pixels.shape[0], caption)
 
 
 def data_uri(pixels: np.ndarray) -> str:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,16 @@ from markupsafe import Markup
 from svdflow.store import open_published, publish_text, read_array
 from svdflow.summary import figures, grids
 from svdflow.summary.aggregate import read_tables
+from svdflow.summary.cards import Card, Drawing
+from svdflow.summary.denoising import SPECTRAL, denoising_cards
 from svdflow.summary.findings import count, findings, number, sentences
-from svdflow.summary.frames import Tables, groups, listed, records
-from svdflow.summary.pictures import (
-    Kept,
-    Library,
-    Material,
-    Picture,
-    denoise_pictures,
-    in_order,
-    rank_pictures,
-)
+from svdflow.summary.frames import Tables, groups, listed
+from svdflow.summary.pictures import Library, Material, in_order, rank_pictures
+from svdflow.summary.rates import verdicts as rate_verdicts
 from svdflow.summary.select import Shown, middle_rank, select
 
 RANK_PICTURES = 5
 NOISY_SPECTRA = 2
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure with its caption."""
-
-    svg: Markup
-    caption: str
-
-
-@dataclass(frozen=True)
-class Card:
-    """An item shown in full in one section: a drawing, pictures, or both."""
-
-    shown: Shown
-    drawing: Drawing | None = None
-    pictures: Sequence[Picture] = ()
 
 
 def write_report(
@@ -55,6 +32,7 @@ def write_report(
     out: str | Path,
     *,
     study: Mapping[str, Any],
+    denoise: Sequence[str | Path] = (),
 ) -> None:
     """Write the report of a study as one self-contained HTML page.
 
@@ -67,6 +45,9 @@ def write_report(
         items are drawn. An item whose files are not among them is shown by its figures alone.
     out : path
         The page. It appears whole or not at all.
+    denoise : sequence of path
+        Files named ``.../{dataset}/{method}/{shard}.h5`` of the stage denoise, for pictures of methods whose estimates
+        factors cannot give again.
     study : mapping
         title, seed, version, config (dict) and datasets (list of dict with name and kind).
 
@@ -81,7 +62,7 @@ def write_report(
             for key, value in sorted(file.attrs.items())
         }
     kinds = {d["name"]: str(d.get("kind", "")) for d in study.get("datasets", [])}
-    context = _context(tables, attrs, kinds, Library(matrices, factors), study)
+    context = _context(tables, attrs, kinds, Library(matrices, factors, denoise), study)
     publish_text(out, _page(context))
 
 
@@ -102,7 +83,7 @@ def _context(
         with library.open(one) as material:
             spectra += _spectrum(one, material, tables) if material else []
             panels += _panel(one, material, tables, kinds) if material else []
-            denoising += _denoising(one, material, tables)
+            denoising += denoising_cards(one, material, tables)
     return {
         "title": study.get("title") or "svdflow",
         "sentences": sentences(tables, kinds),
@@ -122,6 +103,12 @@ def _context(
         "spectra": spectra,
         "panels": panels,
         "denoised": grids.denoised(tables["denoise"]),
+        "ruled": grids.rank_rules(tables["denoise"]),
+        "rate_words": rate_verdicts(tables["rates"]),
+        "rate_curves": _rate_curves(tables["rates"]),
+        "at_rates": grids.at_rates(tables["rates"]),
+        "at_errors": grids.at_errors(tables["rates"]),
+        "archives": grids.archives(tables["rates"]),
         "denoising": denoising,
         "verdicts": grids.verdicts(tables["audit"]),
         "worst_audits": grids.worst_audits(tables["audit"]),
@@ -201,6 +188,23 @@ def _curve(
     return Drawing(Markup(text), f"{words}.{band}{rate}")
 
 
+def _rate_curves(rates: pd.DataFrame) -> list[Drawing]:
+    """What each codec keeps over the bits it takes: PSNR of pictures, relative error of matrices."""
+    drawings = []
+    for i, (dataset, rows) in enumerate(
+        groups(rates[~(rates["kept"] | rates["lossless"]).astype(bool)], "dataset")
+    ):
+        pictures = (rows["codec"] == "jpeg").any()
+        y, words = ("psnr", "PSNR") if pictures else ("relative_error", "relative error")
+        label = (
+            f"{words} over bits per {'pixel' if pictures else 'value'} for {dataset}, a line for each codec"
+        )
+        text = figures.codec_curves(rows, y, key=f"codecs-{i}", label=label)
+        caption = f"{dataset}: all side information counted. Lines: medians over planes, setting by setting."
+        drawings.append(Drawing(Markup(text), caption))
+    return drawings
+
+
 def _spectrum(one: Shown, material: Material, tables: Tables) -> list[Card]:
     """Scree plot of one item, or nothing where no factors are stored."""
     levels = sorted({level for level, _ in material.factors})
@@ -244,7 +248,8 @@ def _marks(one: Shown, tables: Tables, sigmas: Sequence[float]) -> dict[tuple[st
     marks = {
         (f"{100 * t:g} %", " energy"): middle_rank(rows["rank"]) for t, rows in groups(energies, "target")
     }
-    rules = denoise[denoise["chosen"] & denoise["sigma_added"].isin(list(sigmas))]
+    whole = denoise[denoise["method"].isin(SPECTRAL)]  # ranks of groups and windows are none of the plane
+    rules = whole[whole["chosen"] & whole["sigma_added"].isin(list(sigmas))]
     for (sigma, rule), rows in groups(rules, ["sigma_added", "rule"]):
         marks[str(rule).replace("_", "-"), f", noise {sigma:g}" if sigma else ""] = middle_rank(rows["rank"])
     return marks
@@ -265,69 +270,6 @@ def _panel(one: Shown, material: Material, tables: Tables, kinds: Mapping[str, s
     }
     pictures = rank_pictures(material, captions)
     return [Card(one, pictures=pictures)] if len(pictures) > 1 else []
-
-
-def _denoising(one: Shown, material: Material | None, tables: Tables) -> list[Card]:
-    """Denoising curve of an item, and pictures of its noisiest observation."""
-    mine = one.rows(tables["denoise"])
-    rows = mine.dropna(subset=["psnr"])
-    if rows.empty:
-        return _denoised_alone(one, material, mine)
-    text = figures.denoising(
-        rows, key=f"denoise-{one.key}", label=f"PSNR against rank when denoising {one.name}"
-    )
-    drawing = Drawing(Markup(text), "PSNR against the clean reference; median over planes.")
-    pictures: Sequence[Picture] = ()
-    if material:
-        sigma = float(rows["sigma_added"].max())
-        truncated = rows[(rows["sigma_added"] == sigma) & (rows["method"] == "truncate")]
-        pictures = denoise_pictures(material, sigma, _denoise_captions(truncated))
-    return [Card(one, drawing, pictures)]
-
-
-def _denoised_alone(one: Shown, material: Material | None, rows: pd.DataFrame) -> list[Card]:
-    """Pictures of an image without a clean reference: as observed, and as each method's own choice leaves it."""
-    if material is None or material.item.kind != "image" or rows.empty:
-        return []
-    sigma = float(rows["sigma_added"].max())
-    chosen = rows[rows["chosen"] & (rows["sigma_added"] == sigma)]
-    pages = material.planes(0).keys()  # of several pages the first is shown, and the captions speak of it
-    pictures = denoise_pictures(material, sigma, _own_captions(chosen[chosen["plane"].isin(pages)]))
-    return [Card(one, pictures=pictures)] if len(pictures) > 1 else []
-
-
-def _own_captions(chosen: pd.DataFrame) -> dict[str, dict[str, Kept]]:
-    """Caption -> plane -> what a method kept at the rank of its rule."""
-    captions = {}
-    for (method, rule), rows in groups(chosen, ["method", "rule"]):
-        low, high = rows["rank"].min(), rows["rank"].max()
-        ranks = f"rank {low}" if low == high else f"ranks {low} to {high}"
-        known = "given" if (rows["sigma_source"] == "given").all() else "estimated"
-        noise = f"sigma {number(rows['sigma_used'].median(), 2)} {known}"
-        captions[f"denoised by {str(rule).replace('_', '-')}: {ranks}, {noise}"] = {
-            row["plane"]: Kept(int(row["rank"]), float(row["sigma_used"]) if method == "shrink" else None)
-            for row in records(rows)
-        }
-    return captions
-
-
-def _denoise_captions(rows: pd.DataFrame) -> dict[str, dict[str, Kept]]:
-    """Caption -> plane -> kept of the pictures to show: what each rule chose, and the best listed rank."""
-    captions = {}
-    for rule, chosen in groups(rows[rows["chosen"]], "rule"):
-        name = str(rule).replace("_", "-")
-        captions[f"{name}: rank {middle_rank(chosen['rank'])} · {number(chosen['psnr'].median())} dB"] = (
-            chosen
-        )
-    at_ranks = rows[rows["rule"] == "rank"]
-    if len(at_ranks):
-        best = at_ranks.groupby("rank")["psnr"].median()
-        rank = int(best.index[int(best.argmax())])
-        captions[f"best listed: rank {rank} · {number(best.max())} dB"] = at_ranks[at_ranks["rank"] == rank]
-    return {
-        words: dict.fromkeys(chosen["plane"], Kept(middle_rank(chosen["rank"])))
-        for words, chosen in captions.items()
-    }
 
 
 def _page(context: Mapping[str, Any]) -> str:

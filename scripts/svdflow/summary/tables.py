@@ -11,6 +11,7 @@ from svdflow.store import publish_directory
 from svdflow.summary.aggregate import read_tables
 from svdflow.summary.findings import VERDICTS, number
 from svdflow.summary.frames import Tables
+from svdflow.summary.rates import rate_summary
 
 STATISTICS = ("median", "min", "max")
 
@@ -22,11 +23,34 @@ SUMMARIES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "compress": (
         ["dataset", "rule", "target"],
-        ["rank", "value_ratio", "bits_per_pixel", "relative_error", "psnr", "ssim", "explained_energy"],
+        [
+            "rank",
+            "value_ratio",
+            "bits_per_pixel",
+            "relative_error",
+            "max_error",
+            "psnr",
+            "ssim",
+            "explained_energy",
+        ],
     ),
     "denoise": (
         ["dataset", "sigma_added", "method", "rule", "listed_rank"],
-        ["rank", "sigma_used", "error_clean", "error_observed", "snr", "psnr", "ssim"],
+        [
+            "rank",
+            "sigma_used",
+            "sigma_mad",
+            "sigma_mp",
+            "error_clean",
+            "error_observed",
+            "max_error",
+            "snr",
+            "psnr",
+            "ssim",
+            "ms_ssim",
+            "residual_ratio",
+            "whiteness",
+        ],
     ),
 }
 
@@ -36,6 +60,8 @@ EXPLAINED = {
     "reach the target.",
     "denoise": "Denoising per dataset, noise level, method and rule; `best` counts the planes for which this "
     "listed rank is the best one.",
+    "rates": "Codecs per dataset, medians over planes: PSNR at equal bits per pixel, bits per value at equal relative "
+    "error, and the BD-rate in percent of JPEG's bytes; nothing is extrapolated.",
     "audit": "Verdicts per audit and dataset; a margin is value over fail, so 1 and more fails.",
     "errors": "Every error.",
 }
@@ -49,7 +75,7 @@ def write_tables(metrics: str | Path, outdir: str | Path) -> None:
     metrics : path
         A metrics file.
     outdir : path
-        Gets `{table}.csv` and `{table}.md` for factorize, compress, denoise, audit and errors: n, median,
+        Gets `{table}.csv` and `{table}.md` for factorize, compress, denoise, rates, audit and errors: n, median,
         minimum and maximum per group. Where pyarrow is installed also `{table}.parquet`, one row per
         measurement.
     """
@@ -73,6 +99,7 @@ def summaries(tables: Tables) -> dict[str, pd.DataFrame]:
         result["compress"], tables["compress"], SUMMARIES["compress"][0], "reached"
     )
     result["denoise"] = _with_count(result["denoise"], prepared["denoise"], SUMMARIES["denoise"][0], "best")
+    result["rates"] = rate_summary(tables["rates"])
     result["audit"] = verdict_counts(tables["audit"], ["family", "audit", "dataset"])
     result["errors"] = tables["errors"]
     return result

@@ -78,7 +78,7 @@ def _lines(
     took = f" in {_duration(elapsed)}" if elapsed is not None else ""
     lines = [f"svdflow: {'FAILED: ' + '; '.join(faults) if faults else 'done'}{took}"]
     lines.append(f"  done    {sentences(tables, {})[0]}")
-    measured = (f"{len(tables[name]):,} {name}" for name in ("compress", "denoise", "audit"))
+    measured = (f"{len(tables[name]):,} {name}" for name in ("compress", "denoise", "rates", "audit"))
     lines.append(f"  rows    {', '.join(measured)}")
     if found.audits:
         lines.append(f"  audits  {verdict_words(found.verdicts)}")

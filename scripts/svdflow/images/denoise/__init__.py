@@ -1,16 +1,29 @@
-"""Denoising at many ranks, and by rules that choose the rank: one interface, one job a method and shard."""
+"""Denoising at many ranks, by rules that choose the rank, and by groups, windows and series: one interface."""
 
+from svdflow.images.denoise.anscombe import anscombe, denoise_poisson, inverse_anscombe
+from svdflow.images.denoise.estimate import Denoised
+from svdflow.images.denoise.mppca import mppca
 from svdflow.images.denoise.noise import estimate_sigma
+from svdflow.images.denoise.patch_svd import patch_svd
 from svdflow.images.denoise.shard import denoise_shard
-from svdflow.images.denoise.spectral import DENOISERS, RANK_RULES, Estimate, Observed, shrink, truncate
+from svdflow.images.denoise.spectral import DENOISERS, Estimate, Observed, shrink, truncate
+from svdflow.images.denoise.ssa import ssa
+from svdflow.images.denoise.wnnm import wnnm
 
 __all__ = [
     "DENOISERS",
-    "RANK_RULES",
+    "Denoised",
     "Estimate",
     "Observed",
+    "anscombe",
+    "denoise_poisson",
     "denoise_shard",
     "estimate_sigma",
+    "inverse_anscombe",
+    "mppca",
+    "patch_svd",
     "shrink",
+    "ssa",
     "truncate",
+    "wnnm",
 ]

@@ -7,6 +7,7 @@ from svdflow.linalg.ranks import sigma_from_singular_values
 
 _SQRT3 = 3**0.5
 # High-pass of Daubechies' wavelet with two vanishing moments ("db2"): Daubechies (1992), table 6.1.
+FEW_LEVELS = 16  # distinct values of a plane; noise as strong as it is told from these would fill the gaps between them
 HIGH_PASS = np.array([_SQRT3 - 1, 3 - _SQRT3, -(3 + _SQRT3), 1 + _SQRT3]) / (4 * 2**0.5)
 
 
@@ -22,7 +23,8 @@ def estimate_sigma(plane: np.ndarray) -> float:
     sigma : float
         In pixel values. median |d| / 0.6745 over the non-zero diagonal details d of one db2 level, as
         scikit-image's ``estimate_sigma``; 0 for a constant image. Photographs with fine texture come out a
-        few per cent too noisy.
+        few per cent too noisy, dithered pictures much more so; noise that JPEG or demosaicing has smoothed hides in
+        part from the finest wavelets.
 
     Notes
     -----
@@ -33,6 +35,21 @@ def estimate_sigma(plane: np.ndarray) -> float:
     # Flat or clipped regions carry no noise; their zeros, up to rounding, would drag the median down.
     detail = detail[detail > 16 * np.finfo(np.float64).eps * np.max(np.abs(plane), initial=0.0)]
     return float(np.median(detail) / ndtri(0.75)) if detail.size else 0.0
+
+
+def estimate_sigma_of_plane(plane: np.ndarray) -> tuple[float, str]:
+    """Noise level of the plane of an image, with the name of the estimate.
+
+    Returns
+    -------
+    sigma : float
+    source : str
+        ``mad`` as `estimate_sigma`. ``few_levels`` where the plane has at most 16 values in it, as drawings and
+        dithered pictures have: what varies between them is no noise, and sigma is 0.
+    """
+    if len(np.unique(plane)) <= FEW_LEVELS:
+        return 0.0, "few_levels"
+    return estimate_sigma(plane), "mad"
 
 
 def estimate_sigma_of_matrix(s: np.ndarray, shape: tuple[int, int], norm: float) -> tuple[float, str]:

@@ -1,41 +1,44 @@
 """Denoise the observations of a shard by one method, at every listed rank and by every rank rule."""
 
-from collections.abc import Iterator, Sequence
+import logging
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any
 
 import h5py
 import numpy as np
 
-from svdflow.images.batch import (
-    PlaneFactors,
-    Rows,
-    column_means,
-    each_item,
-    factors_by_observation,
-    known_spectrum,
-)
-from svdflow.images.denoise.noise import estimate_sigma, estimate_sigma_of_matrix
-from svdflow.images.denoise.spectral import DENOISERS, RANK_RULES, Estimate, Observed
+from svdflow.images.batch import PlaneFactors, Rows, each_item, factors_by_observation
+from svdflow.images.denoise.candidates import Tried, by_spectrum, by_values
+from svdflow.images.denoise.judge import best, judge
+from svdflow.images.denoise.methods import METHODS
+from svdflow.images.denoise.spectral import DENOISERS
 from svdflow.images.io import picture_name
-from svdflow.images.metrics import Loss, losses, psnr_of_error, ratio, snr_of_error, squared_norm
 from svdflow.images.pictures import write_pictures
+from svdflow.linalg.ranks import RANK_RULES
 from svdflow.store import (
-    Factors,
     Item,
-    ItemError,
     Observation,
     items,
     open_published,
     publish,
     publish_directory,
-    read_array,
+    write_array,
     write_table,
 )
 
-_UNKNOWN = dict.fromkeys(("error_clean", "snr", "psnr", "ssim"), nan)
+log = logging.getLogger(__name__)
+
+KEPT = (
+    4  # items of a shard whose estimates by values are kept for the report, as factors cannot give them again
+)
+CROP = 256  # pixels a side of what is kept
+
+Kept = dict[tuple[int, int, str], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,11 @@ class Wanted:
     ranks: Sequence[int]
     rank_rules: Sequence[str]
     write: bool
-
-
-class Noise(NamedTuple):
-    """A noise level and where it comes from: given, mad, mp_median or residual."""
-
-    sigma: float
-    source: str
-
-
-class Candidate(NamedTuple):
-    """One estimate with what led to it."""
-
-    rule: str
-    rank: int
-    noise: Noise
-    estimate: Estimate
+    loss: str = "frobenius"
+    sigma: float = 0.0
+    poisson: bool = False
+    passes: int = 5
+    seed: int = 0
 
 
 def denoise_shard(
@@ -75,33 +67,49 @@ def denoise_shard(
     method: str,
     ranks: Sequence[int],
     rank_rules: Sequence[str],
+    loss: str = "frobenius",
+    sigma: float = 0.0,
+    poisson: bool = False,
+    passes: int = 5,
+    seed: int = 0,
     write: bool = True,
     threads: int | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> None:
-    """Denoise a shard from its stored factors, and measure the result.
+    """Denoise a shard, and measure the result.
 
     Parameters
     ----------
     matrices, factors : path
         Published shard files.
     out : path
-        The file to publish, kind ``denoise``, with the tables ``denoise`` and ``errors``.
+        The file to publish, kind ``denoise``, with the tables ``denoise`` and ``errors``, and under ``/kept`` the
+        middle of the first few estimates that factors cannot give again, with their maps of rank and noise.
     pictures : path
-        The folder to publish: the estimate of the chosen rule of each image, ``{index}_{slug}.png``
-        (``.tif``), with ``_sigma{sigma}`` where noise was added, at the bit depth of the source, alpha
-        restored.
+        The folder to publish: the chosen estimate of each image, ``{index}_{slug}.png`` (``.tif``), with
+        ``_sigma{sigma}`` where noise was added, at the bit depth of the source, alpha restored.
     method : str
-        A name in `DENOISERS`.
+        A name in `DENOISERS`, which change the singular values of a plane, or in `METHODS`, which work on its values.
     ranks : list of int
-        Ranks to try; those above the stored factors are left out. `shrink` shrinks at most that many
-        components.
+        Ranks to try with `DENOISERS`; those above the stored factors are left out. `shrink` shrinks at most that
+        many components.
     rank_rules : list of str
-        Names in `RANK_RULES`, for methods that do not choose the rank themselves.
+        Names in `RANK_RULES`, for methods that do not choose the rank themselves. A rule that needs what a plane
+        lacks, all of its singular values say, leaves no row; the log says why.
+    loss : {"frobenius", "operator", "nuclear"}
+        For which `shrink` is optimal.
+    sigma : float
+        Noise level of the items themselves in values of the plane, where it is known; 0 where it is not.
+    poisson : bool
+        The values are counts: `METHODS` for pictures go through the Anscombe transform.
+    passes : int
+        Of `patch_svd`.
+    seed : int
+        Of rank rules that draw.
     write : bool
         Whether to write pictures.
     threads : int, optional
-        Items side by side; never changes a result.
+        Items side by side, and what is left of them within an item; never changes a result.
 
     Raises
     ------
@@ -112,13 +120,14 @@ def denoise_shard(
     -----
     Observations are the levels with added noise, judged against level 0; an item without such levels is taken
     as it is, judged against its noise-free reference if it has one, with NaN otherwise. Where the noise level
-    is known it is used, and the estimated level is reported beside it in a row of its own,
+    is known it is used, and with `DENOISERS` the estimated level is reported beside it in a row of its own,
     ``{rule}_{source}``. The column rank of a listed rank is that rank, of which `shrink` may keep fewer.
     Estimates are judged as floating-point values, neither clipped nor rounded; pictures are both. Planes that
-    are linked or sparse are judged by their spectrum: distance to the observed plane only.
+    are linked or sparse are judged by their spectrum: distance to the observed plane only; `METHODS` leave them out,
+    and items that they do not apply to.
     """
     check_names(method, rank_rules)
-    wanted = Wanted(method, ranks, rank_rules, write)
+    wanted = Wanted(method, ranks, rank_rules, write, loss, sigma, poisson, passes, seed)
     with (
         open_published(matrices, "matrices") as source,
         open_published(factors, "factors") as store,
@@ -126,156 +135,136 @@ def denoise_shard(
         publish(out, "denoise", provenance) as file,
     ):
         stored = factors_by_observation(store)
+        everything = list(items(source))
+        threads = threads or len(os.sched_getaffinity(0))
+        inner = max(1, threads // max(1, len(everything)))
+        shown = {item.index for item in everything[:KEPT]}
+        kept: Kept = {}
+        lock = Lock()
 
         def work(item: Item) -> Rows:
             key = {"dataset": dataset, "shard": shard, "item": item.index, "name": item.name}
             rows: Rows = []
             for observation in item.observations[1:] or item.observations[:1]:
                 planes = stored.get((item.index, observation.level), {})
-                rows += denoise_observation(item, observation, planes, wanted, folder, key)
+                tried = attempts(item, observation, planes, wanted, inner)
+                rows += describe(item, observation, planes, tried, wanted, key)
+                write_chosen(folder, item, observation, tried, wanted)
+                if method in METHODS and item.index in shown:
+                    with lock:
+                        kept.update(_to_keep(item, observation, tried))
             return rows
 
         rows, errors = each_item(
-            work, items(source), stage=f"denoise {method}", dataset=dataset, threads=threads
+            work, everything, stage=f"denoise {method}", dataset=dataset, threads=threads
         )
+        _write_kept(file, kept)
         write_table(file, "denoise", rows)
         write_table(file, "errors", errors)
 
 
 def check_names(method: str, rules: Sequence[str]) -> None:
     """Refuse an unknown method or rank rule."""
-    if method not in DENOISERS:
-        raise ValueError(f"denoise: unknown method {method!r}; one of {', '.join(DENOISERS)}")
+    known = [*DENOISERS, *METHODS]
+    if method not in known:
+        raise ValueError(f"denoise: unknown method {method!r}; one of {', '.join(known)}")
     if unknown := sorted(set(rules) - RANK_RULES.keys()):
         raise ValueError(f"denoise: unknown rank rule {unknown[0]!r}; one of {', '.join(RANK_RULES)}")
-    if not rules and DENOISERS[method].own_rule is None:
+    if not rules and method in DENOISERS and DENOISERS[method].own_rule is None:
         raise ValueError(f"denoise: method {method!r} needs a rank rule; name one of {', '.join(RANK_RULES)}")
 
 
-def denoise_observation(
-    item: Item,
-    observation: Observation,
-    factors: PlaneFactors,
-    wanted: Wanted,
-    folder: Path,
-    key: dict[str, Any],
-) -> Rows:
-    """Rows of one observation, and its picture. Planes without factors were reported by the stage before."""
-    rows: Rows = []
-    chosen: dict[str, Estimate] = {}
-    clean = item.clean
+def attempts(
+    item: Item, observation: Observation, factors: PlaneFactors, wanted: Wanted, threads: int
+) -> dict[str, Tried]:
+    """What the method makes of each plane. Planes without factors were reported by the stage before."""
+    given = observation.sigma_added or wanted.sigma
+    if wanted.method in METHODS:
+        return by_values(item, observation, factors, given, wanted, threads)
+    found = {}
     for plane, stored in factors.items():
-        observed = observation.planes.get(plane)
-        found = list(candidates(observed, stored, observation.sigma_added, item.kind, wanted))
-        judged = judge(found, observed, clean.get(plane), stored, float(item.attrs.get("data_range", nan)))
-        place = {**key, "plane": plane, "sigma_added": observation.sigma_added, "method": wanted.method}
-        chosen_place = next(i for i, c in enumerate(found) if c.rule != "rank")
-        best_place = _best(found, judged)
-        for i, (candidate, figures) in enumerate(zip(found, judged, strict=True)):
-            flags = {"best": i == best_place, "chosen": i == chosen_place}
-            rows.append({**place, **_describe(candidate), **figures, **flags})
-        chosen[plane] = found[chosen_place].estimate
-    if wanted.write and item.kind == "image" and chosen:
-        stem = picture_name(
-            item.index, item.name, f"_sigma{observation.sigma_added:g}" if observation.level else ""
-        )
-        planes = {name: estimate.rows(0, len(estimate.U)) for name, estimate in chosen.items()}
-        write_pictures(folder, stem, item, planes)
-    return rows
-
-
-def candidates(
-    observed: h5py.Dataset | h5py.Group | None, stored: Factors, sigma_added: float, kind: str, wanted: Wanted
-) -> list[Candidate]:
-    """The estimates at the listed ranks, then those of the rules; of these the first is the chosen one."""
-    s = read_array(stored.s).astype(np.float64)
-    spectrum = Observed(read_array(stored.U), s, read_array(stored.Vt), column_means(stored))
-    noises = noise_levels(observed, stored, sigma_added, kind)
-    denoiser = DENOISERS[wanted.method]
-
-    def attempt(rule: str, noise: Noise, rank: int | None) -> Candidate:
-        estimate = denoiser.apply(spectrum, sigma=noise.sigma, rank=rank)
-        return Candidate(rule, estimate.rank if rank is None else rank, noise, estimate)
-
-    found = [attempt("rank", noises[0], rank) for rank in wanted.ranks if rank <= len(spectrum.s)]
-    for number, noise in enumerate(noises):
-        beside = f"_{noise.source}" if number else ""
-        if denoiser.own_rule:
-            found.append(attempt(denoiser.own_rule + beside, noise, None))
-            continue
-        for rule in wanted.rank_rules:
-            found.append(
-                attempt(rule + beside, noise, RANK_RULES[rule](spectrum.s, spectrum.shape, noise.sigma))
-            )
+        tried, skipped = by_spectrum(observation.planes.get(plane), stored, given, item.kind, wanted)
+        for reason in skipped:
+            log.info("item %d, plane %s: no row for rank rule %s", item.index, plane, reason)
+        found[plane] = tried
     return found
 
 
-def noise_levels(
-    observed: h5py.Dataset | h5py.Group | None, stored: Factors, sigma_added: float, kind: str
-) -> list[Noise]:
-    """The known level, if any, then the estimate: by wavelets for images, by the spectrum for matrices."""
-    known = [Noise(sigma_added, "given")] if sigma_added > 0 else []
-    if kind == "image":
-        if not isinstance(observed, h5py.Dataset):
-            raise ItemError(
-                "missing_plane", "the noise of an image is estimated from its pixels, which are not there"
-            )
-        return [*known, Noise(estimate_sigma(read_array(observed)), "mad")]
-    attrs = stored.attrs
-    shape = int(attrs["m"]), int(attrs["n"])
-    return [*known, Noise(*estimate_sigma_of_matrix(known_spectrum(stored), shape, attrs["frobenius_norm"]))]
-
-
-def judge(
-    found: Sequence[Candidate],
-    observed: h5py.Dataset | h5py.Group | None,
-    clean: h5py.Dataset | h5py.Group | None,
-    stored: Factors,
-    data_range: float,
+def describe(
+    item: Item,
+    observation: Observation,
+    factors: PlaneFactors,
+    tried: Mapping[str, Tried],
+    wanted: Wanted,
+    key: dict[str, Any],
 ) -> Rows:
-    """The columns of quality of each candidate; those against the clean reference are NaN without one."""
-    if not isinstance(observed, h5py.Dataset):
-        distances = [_distance_by_spectrum(candidate.estimate, stored) for candidate in found]
-    else:
-        distances = [loss.relative_error for loss in _losses(found, observed, nan)]
-    shape = {"m": int(stored.attrs["m"]), "n": int(stored.attrs["n"]), "data_range": data_range}
-    rows = [{**shape, "error_observed": distance, **_UNKNOWN} for distance in distances]
-    if isinstance(clean, h5py.Dataset):
-        for row, loss in zip(rows, _losses(found, clean, data_range), strict=True):
-            row |= {
-                "error_clean": loss.relative_error,
-                "snr": snr_of_error(loss.squared_reference, loss.squared_error),
-                "psnr": psnr_of_error(loss.squared_error, clean.size, data_range) if data_range > 0 else nan,
-                "ssim": loss.ssim,
+    """Rows of the table ``denoise`` for one observation."""
+    rows: Rows = []
+    data_range = float(item.attrs.get("data_range", nan))
+    for plane, found in tried.items():
+        judged = judge(
+            found, observation.planes.get(plane), item.clean.get(plane), factors.get(plane), data_range
+        )
+        place = {**key, "plane": plane, "sigma_added": observation.sigma_added, "method": wanted.method}
+        levels = {"sigma_mad": found.levels.mad, "sigma_mp": found.levels.mp}
+        best_place = best(found.candidates, judged)
+        for i, (candidate, figures) in enumerate(zip(found.candidates, judged, strict=True)):
+            rule = {
+                "rule": candidate.rule,
+                "rank": candidate.rank,
+                "sigma_used": candidate.noise.sigma,
+                "sigma_source": candidate.noise.source,
             }
+            flags = {"best": i == best_place, "chosen": i == found.chosen}
+            rows.append({**place, **rule, **levels, **figures, **flags})
     return rows
 
 
-def _losses(found: Sequence[Candidate], reference: h5py.Dataset, data_range: float) -> list[Loss]:
-    def estimates(start: int, stop: int) -> Iterator[np.ndarray]:
-        return (candidate.estimate.rows(start, stop) for candidate in found)
+def write_chosen(
+    folder: Path, item: Item, observation: Observation, tried: Mapping[str, Tried], wanted: Wanted
+) -> None:
+    """Write the chosen estimate of an image as a picture."""
+    if not (wanted.write and item.kind == "image" and tried):
+        return
+    ending = f"_sigma{observation.sigma_added:g}" if observation.level else ""
+    stem = picture_name(item.index, item.name, ending)
+    planes = {name: _whole(observation, name, found) for name, found in tried.items()}
+    write_pictures(folder, stem, item, planes)
 
-    return losses(read_array(reference), estimates, len(found), data_range=data_range)
+
+def _whole(observation: Observation, plane: str, found: Tried) -> np.ndarray:
+    return found.candidates[found.chosen].rows(0, observation.planes[plane].shape[0])
 
 
-def _distance_by_spectrum(estimate: Estimate, stored: Factors) -> float:
-    """Relative distance to a plane that is not at hand: by Pythagoras, as the factors are orthonormal."""
-    attrs = stored.attrs
-    s = read_array(stored.s).astype(np.float64)
-    weights = np.zeros_like(s)
-    weights[: len(estimate.weights)] = estimate.weights
-    return (
-        ratio(attrs["frobenius_error"] ** 2 + squared_norm(s - weights), attrs["frobenius_norm"] ** 2) ** 0.5
+def _to_keep(item: Item, observation: Observation, tried: Mapping[str, Tried]) -> Kept:
+    """What the report shows of an item: the middle of its estimates, or the middle frame of a series, and the maps."""
+    kept: Kept = {}
+    for plane, found in tried.items():
+        values = _whole(observation, plane, found)
+        shown = {"estimate": picture_of(values, item.attrs.get("grid"))}
+        shown |= {name: picture_of(m, None) for name, m in found.maps.items() if m.ndim >= 2}
+        kept[item.index, observation.level, plane] = {
+            name: np.ascontiguousarray(part, np.float32)
+            for name, part in shown.items()
+            if not np.iscomplexobj(part)
+        }
+    return kept
+
+
+def picture_of(values: np.ndarray, grid: Sequence[int] | None) -> np.ndarray:
+    """What a person sees of a plane: its middle, or the middle frame (and slice) of a series on a grid; 2-D."""
+    if grid:
+        values = values.reshape(*grid, -1)[..., values.shape[-1] // 2]
+    while values.ndim > 2:
+        values = values[..., values.shape[-1] // 2]
+    rows, columns = (
+        slice(start := max(0, (side - CROP) // 2), start + min(CROP, side)) for side in values.shape
     )
+    return values[rows, columns]
 
 
-def _describe(candidate: Candidate) -> dict[str, Any]:
-    rule, rank, noise, _ = candidate
-    return {"rule": rule, "rank": rank, "sigma_used": noise.sigma, "sigma_source": noise.source}
-
-
-def _best(found: Sequence[Candidate], judged: Rows) -> int | None:
-    """Place of the listed rank with the least error against the clean reference; None without one."""
-    errors = [(figures["error_clean"], i) for i, figures in enumerate(judged) if found[i].rule == "rank"]
-    known = [pair for pair in errors if pair[0] == pair[0]]
-    return min(known)[1] if known else None
+def _write_kept(file: h5py.File, kept: Kept) -> None:
+    for (index, level, plane), shown in sorted(kept.items()):
+        group = file.create_group(f"kept/{index:06d}/{level}/{plane}")
+        for name, part in shown.items():
+            write_array(group, name, part)

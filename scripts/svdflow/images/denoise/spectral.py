@@ -4,7 +4,6 @@ A denoiser takes what was observed, a noise level and, if it is given one, a ran
 whose rows can be had band by band, so that the plane is never needed whole.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -49,7 +48,9 @@ class Estimate:
 class Method(Protocol):
     """One denoiser: `rank` keeps at most that many components; None leaves the number to the method."""
 
-    def __call__(self, observed: Observed, *, sigma: float, rank: int | None = None) -> Estimate: ...
+    def __call__(
+        self, observed: Observed, *, sigma: float, rank: int | None = None, loss: str = "frobenius"
+    ) -> Estimate: ...
 
 
 class Denoiser(NamedTuple):
@@ -59,30 +60,31 @@ class Denoiser(NamedTuple):
     own_rule: str | None
 
 
-def truncate(observed: Observed, *, sigma: float, rank: int | None = None) -> Estimate:
-    """Keep the first `rank` components as they are; without one, those above Gavish-Donoho's threshold."""
+def truncate(
+    observed: Observed, *, sigma: float, rank: int | None = None, loss: str = "frobenius"
+) -> Estimate:
+    """Keep the first `rank` components as they are; without one, those above Gavish-Donoho's threshold.
+
+    The threshold is that of Frobenius loss, whatever `loss` says.
+    """
     if rank is None:
         rank = rank_rules.gavish_donoho(observed.s, observed.shape, sigma)
     return Estimate(observed.U, observed.s[:rank], observed.Vt, observed.mean)
 
 
-def shrink(observed: Observed, *, sigma: float, rank: int | None = None) -> Estimate:
-    """Shrink every singular value towards the clean one, optimal in Frobenius loss; the first `rank` at most.
+def shrink(observed: Observed, *, sigma: float, rank: int | None = None, loss: str = "frobenius") -> Estimate:
+    """Shrink every singular value towards the clean one, optimal for `loss`; the first `rank` at most.
 
-    Noise lengthens singular values and turns singular vectors; the best weight for a component of observed
-    length y (in units of sigma times the root of the larger side) is sqrt((y^2 - beta - 1)^2 - 4 beta) / y,
+    Noise lengthens singular values and turns singular vectors. For Frobenius loss the best weight for a component of
+    observed length y (in units of sigma times the root of the larger side) is sqrt((y^2 - beta - 1)^2 - 4 beta) / y,
     and zero below the edge 1 + sqrt(beta): Gavish and Donoho (2017), Optimal shrinkage of singular values,
-    section III.
+    section III; for operator and nuclear loss see there too.
     """
-    weights = rank_rules.shrink(observed.s, observed.shape, sigma)[:rank]
+    weights = rank_rules.shrink(observed.s, observed.shape, sigma, loss)[:rank]
     return Estimate(observed.U, weights, observed.Vt, observed.mean)
 
 
 DENOISERS: dict[str, Denoiser] = {
     "truncate": Denoiser(truncate, None),
     "shrink": Denoiser(shrink, "optimal_shrinkage"),
-}
-
-RANK_RULES: dict[str, Callable[[np.ndarray, tuple[int, int], float], int]] = {
-    "gavish_donoho": rank_rules.gavish_donoho,
 }

@@ -12,6 +12,7 @@ from typing import Any
 from svdflow.matrix.generators.ensembles import ENSEMBLES
 from svdflow.matrix.generators.formulas import FORMULAS
 from svdflow.matrix.generators.generated import GeneratedMatrix, GeneratedSparseMatrix, Truth
+from svdflow.matrix.generators.movies import MOVIES
 from svdflow.matrix.generators.prescribed import prescribed
 from svdflow.matrix.generators.randomness import derive_seed
 from svdflow.matrix.generators.spectra import SPECTRA
@@ -27,6 +28,7 @@ def _from_spectrum(name: str, params: dict[str, Any], seed: int) -> GeneratedMat
 BUILDERS: dict[str, Callable[[dict[str, Any], int], Generated]] = {
     **{name: partial(_from_spectrum, name) for name in SPECTRA},
     **FORMULAS,
+    **MOVIES,
     **ENSEMBLES,
 }
 

@@ -14,7 +14,7 @@ def structured_image(params: Params, seed: int) -> GeneratedMatrix:
     X, Y = _axes(params, 6 * np.pi, 8 * np.pi)
     rows = np.stack([np.cos(Y), 0.3 * np.cos(2 * Y), 0.3 * np.sin(2 * Y), np.full_like(Y, 0.5)], axis=1)
     columns = np.stack([np.sin(X), np.sin(3 * X), np.cos(3 * X), np.sign(np.sin(X / 2))], axis=1)
-    return _separable(rows, columns, params, seed)
+    return separable(rows, columns, params, seed)
 
 
 def waves(params: Params, seed: int) -> GeneratedMatrix:
@@ -22,7 +22,7 @@ def waves(params: Params, seed: int) -> GeneratedMatrix:
     X, Y = _axes(params, 4 * np.pi, 4 * np.pi)
     rows = np.stack([np.cos(Y), 0.5 * np.cos(Y), 0.5 * np.sin(Y)], axis=1)
     columns = np.stack([np.sin(X), np.sin(2 * X), np.cos(2 * X)], axis=1)
-    return _separable(rows, columns, params, seed)
+    return separable(rows, columns, params, seed)
 
 
 def hilbert(params: Params, seed: int) -> GeneratedMatrix:
@@ -74,7 +74,7 @@ def _entrywise(rows: Any, params: Params) -> GeneratedMatrix:
     return GeneratedMatrix(shape, np.dtype(params["dtype"]), rows, find_truth=computed_truth)
 
 
-def _separable(rows: np.ndarray, columns: np.ndarray, params: Params, seed: int) -> GeneratedMatrix:
+def separable(rows: np.ndarray, columns: np.ndarray, params: Params, seed: int) -> GeneratedMatrix:
     """The sum of few products f(Y) g(X): `rows` (m, r) times the transpose of `columns` (n, r)."""
     shape, noise = (len(rows), len(columns)), params["noise"]
 

@@ -1,0 +1,123 @@
+"""An array and one form of it, ready to be quantized at any step and measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from svdflow.images.codec import archive
+from svdflow.images.codec.matrix import MatrixForm
+from svdflow.images.codec.quality import Quality, quality
+from svdflow.images.codec.quantize import Coded
+from svdflow.images.codec.tiles import TilesForm
+from svdflow.images.codec.tucker import TuckerForm
+
+FORMS: Mapping[str, Any] = MappingProxyType({"svd": MatrixForm, "tucker": TuckerForm, "tiles": TilesForm})
+WORST = 2**-0.5  # share of the norm that the offset must take from the array to be worth taking off
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Codes at one step, the attributes of their archive, and the array that they decode to."""
+
+    coded: Coded
+    attributes: dict[str, Any]
+    decoded: np.ndarray
+
+
+class Subject:
+    """An array and one form of it, ready to be quantized at any step."""
+
+    def __init__(
+        self,
+        A: np.ndarray,
+        form: str,
+        *,
+        rank: int | None = None,
+        error: float | None = None,
+        data_range: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.A, self.form = A, form
+        self.range = range_of(A) if data_range is None else float(data_range)
+        wide = A.astype(np.float64)
+        self.root_mean_square = float(np.linalg.norm(wide)) / A.size**0.5
+        self.offset = _offset(wide)
+        wide -= self.offset
+        wide = wide[:, None] if wide.ndim == 1 else wide
+        self.model = FORMS[form](wide, rank=rank, error=error, seed=seed)
+
+    def at(self, step: float) -> Trial:
+        """Quantize, and decode what an archive would hold."""
+        coded = self.model.quantized(step)
+        attributes = {
+            "layout": archive.LAYOUT,
+            "form": self.form,
+            "shape": list(self.A.shape),
+            "dtype": self.A.dtype.newbyteorder("<").str,
+            "step": float(step),
+            "offset": self.offset,
+            "rank": coded.rank,
+            **coded.layout,
+        }
+        return Trial(coded, attributes, archive.restored(attributes, coded.streams.__getitem__))
+
+    def quality(self, trial: Trial) -> Quality:
+        """Errors of a trial."""
+        return quality(self.A, trial.decoded, self.range)
+
+    def described(
+        self, trial: Trial, target: str, value: float, provenance: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """All attributes of the archive of a trial."""
+        found = self.quality(trial)
+        return trial.attributes | {
+            "rel_error": found.rel_error,
+            "psnr": found.psnr,
+            "max_abs": found.max_abs,
+            "data_range": self.range,
+            "target": target,
+            "target_value": float(value),
+            **({"provenance": dict(provenance)} if provenance else {}),
+        }
+
+
+def range_of(A: np.ndarray) -> float:
+    """The peak that a dtype implies: 255, 65535, or max - min (1 where that is nothing)."""
+    if A.dtype in (np.uint8, np.uint16):
+        return float(np.iinfo(A.dtype).max)
+    return float(A.max()) - float(A.min()) or 1.0
+
+
+def checked(A: Any) -> np.ndarray:
+    """The array, refused where an archive cannot hold it.
+
+    Raises
+    ------
+    ValueError
+        It is empty, complex, not of numbers, not finite, or has integers that float64 does not hold.
+    """
+    A = np.asarray(A)
+    if A.dtype.kind not in "fiub":
+        raise ValueError(
+            f"A has dtype {A.dtype}; an archive holds real numbers: encode real and imaginary parts apart"
+        )
+    if A.dtype.itemsize > 8:
+        raise ValueError(f"A has dtype {A.dtype}; convert it to float64 first")
+    if not A.size or not A.ndim:
+        raise ValueError(f"A has shape {A.shape} and no values along an axis; there is nothing to encode")
+    if A.dtype.kind == "f" and not np.isfinite(A).all():
+        raise ValueError("A holds NaN or infinity; replace such values first")
+    if A.dtype.itemsize == 8 and A.dtype.kind in "iu" and max(int(A.max()), -int(A.min())) > 2**53:
+        raise ValueError("A holds integers above 2^53, which float64 does not; scale or convert it first")
+    return A
+
+
+def _offset(wide: np.ndarray) -> float:
+    """The mean where it carries most of the norm, else 0: one number against a component."""
+    if wide.min() == wide.max():
+        return float(wide.flat[0])
+    mean = float(wide.mean())
+    return mean if abs(mean) * wide.size**0.5 > WORST * np.linalg.norm(wide) else 0.0

@@ -1,0 +1,82 @@
+"""The denoisers by name, and what each works on: stored factors, pictures, series or columns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from svdflow.images.denoise.anscombe import denoise_poisson
+from svdflow.images.denoise.baselines import nl_means, tv, wavelet
+from svdflow.images.denoise.estimate import Denoised
+from svdflow.images.denoise.mppca import mppca
+from svdflow.images.denoise.patch_svd import patch_svd
+from svdflow.images.denoise.ssa import ssa
+from svdflow.images.denoise.wnnm import wnnm
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a method may know beside the values: the noise, the range, the colours, and how many threads it has."""
+
+    sigma: Any  # a number, or one per channel
+    known: bool  # whether that level was given, and is not an estimate
+    data_range: float
+    colour: str
+    threads: int
+    passes: int
+    poisson: bool
+
+
+@dataclass(frozen=True)
+class Method:
+    """A denoiser of values. `works_on` is ``picture`` (H, W[, C]), ``series`` (..., T) or ``columns`` (T, n)."""
+
+    works_on: str
+    rule: str
+    apply: Callable[[np.ndarray, Scene], Denoised]
+
+
+def _groups(method: Callable[..., Denoised], values: np.ndarray, scene: Scene, **options: Any) -> Denoised:
+    options |= {"colour": "opponent" if scene.colour == "rgb" else "channels", "data_range": scene.data_range}
+    return _counted(partial(method, threads=scene.threads, **options), values, scene)
+
+
+def _baseline(method: Callable[..., Denoised], values: np.ndarray, scene: Scene) -> Denoised:
+    def one_level(image: np.ndarray, *, sigma: Any) -> Denoised:
+        # They take one level; channels of estimated levels differ a little.
+        return method(image, float(np.sqrt(np.mean(np.square(sigma)))), data_range=scene.data_range)
+
+    return _counted(one_level, values, scene)
+
+
+def _counted(method: Callable[..., Denoised], values: np.ndarray, scene: Scene) -> Denoised:
+    """Counts go through the Anscombe transform, after which their noise is 1."""
+    return denoise_poisson(values, method) if scene.poisson else method(values, sigma=scene.sigma)
+
+
+def _patch_svd(values: np.ndarray, scene: Scene) -> Denoised:
+    return _groups(patch_svd, values, scene, passes=scene.passes)
+
+
+def _mppca(values: np.ndarray, scene: Scene) -> Denoised:
+    # Each window finds its own level unless one is known: that is what the method is for.
+    return mppca(
+        values, sigma=scene.sigma if scene.known else None, shrink="frobenius", threads=scene.threads
+    )
+
+
+def _ssa(values: np.ndarray, scene: Scene) -> Denoised:
+    return ssa(values, sigma=scene.sigma if scene.known else None, threads=scene.threads)
+
+
+METHODS: dict[str, Method] = {
+    "patch_svd": Method("picture", "bulk_edge", _patch_svd),
+    "wnnm": Method("picture", "weighted_nuclear_norm", partial(_groups, wnnm)),
+    "tv": Method("picture", "total_variation", partial(_baseline, tv)),
+    "wavelet": Method("picture", "bayes_shrink", partial(_baseline, wavelet)),
+    "nl_means": Method("picture", "non_local_means", partial(_baseline, nl_means)),
+    "mppca": Method("series", "optimal_shrinkage", _mppca),
+    "ssa": Method("columns", "bulk_edge", _ssa),
+}

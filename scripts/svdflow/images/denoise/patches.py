@@ -1,0 +1,168 @@
+"""Groups of similar patches: where they lie, how they are found, and how their estimates come back together.
+
+All work goes by bands of key patches, rows of the image whose groups are matched, filtered and summed together.
+A band reads and writes its own rows and the search radius around them, so memory follows the width of the image,
+and the bands are added in order, so no result depends on the number of threads.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.sparse import csc_array
+
+KEY_ROWS = 4  # rows of key patches of a band: the tables of 512 columns (4 MB) stay in the cache
+KEYS_AT_ONCE = 8  # keys whose windows share one product: wide enough for BLAS, few candidates in vain
+
+
+class Band(NamedTuple):
+    """Consecutive rows of key patches, and the rows of patches within their search windows."""
+
+    number: int
+    keys: slice
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of an image, by their upper left corners.
+
+    Attributes
+    ----------
+    shape : (H, W)
+    side : int
+        Of a patch, in pixels; at most min(H, W).
+    stride : int
+        Between key patches, each of which gathers a group. The last row and column are keys too.
+    search : int
+        Candidates of a key lie within this many pixels, up and down and sideways; at the border of the image the
+        window moves inwards, so that it is never smaller.
+    """
+
+    shape: tuple[int, int]
+    side: int
+    stride: int
+    search: int
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.shape[0] - self.side + 1, self.shape[1] - self.side + 1
+
+    @property
+    def candidates(self) -> int:
+        """Patches in a search window."""
+        width = 2 * self.search + 1
+        return min(width, self.places[0]) * min(width, self.places[1])
+
+    @cached_property
+    def keys(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column coordinates of the key patches."""
+        rows, columns = (np.unique([*range(0, count, self.stride), count - 1]) for count in self.places)
+        return rows, columns
+
+    def bands(self) -> Iterator[Band]:
+        """All bands, from the top."""
+        rows = self.keys[0]
+        for number, start in enumerate(range(0, len(rows), KEY_ROWS)):
+            keys = slice(start, min(start + KEY_ROWS, len(rows)))
+            first, height = self._window(0, rows[keys])
+            yield Band(number, keys, int(first[0]), int(first[-1]) + height)
+
+    def table(self, plane: np.ndarray, band: Band) -> np.ndarray:
+        """The patches of a band, one a row: (rows x columns of patches, side^2)."""
+        side = self.side
+        view = sliding_window_view(plane[band.first : band.stop + side - 1], (side, side))
+        return view.reshape(-1, side * side)
+
+    def match(self, table: np.ndarray, band: Band, size: int) -> np.ndarray:
+        """The `size` nearest patches of each key of a band, itself among them, in no particular order.
+
+        Parameters
+        ----------
+        table : array (rows x columns of patches, side^2)
+            Of the guide plane; values near zero keep float32 distances exact enough.
+
+        Returns
+        -------
+        index : int32 array (keys, size)
+            Rows of the table of the band.
+
+        Notes
+        -----
+        |a - b|^2 = |a|^2 - 2 a.b + |b|^2, of which a key a only needs the last two terms: one product of a few keys
+        with the patches around them.
+        """
+        columns = self.places[1]
+        area = table.reshape(-1, columns, table.shape[1])
+        norms = np.einsum("ijk,ijk->ij", area, area)
+        tops, height = self._window(0, self.keys[0][band.keys])
+        lefts, width = self._window(1, self.keys[1])
+        found = []
+        for row, top in zip(self.keys[0][band.keys] - band.first, tops - band.first, strict=True):
+            window = slice(top, top + height)
+            for start in range(0, len(lefts), KEYS_AT_ONCE):
+                left = lefts[start : start + KEYS_AT_ONCE]
+                across = slice(left[0], left[-1] + width)
+                keys = area[row, self.keys[1][start : start + KEYS_AT_ONCE]]
+                distance = norms[window, across, None] - 2 * (area[window, across] @ keys.T)
+                own = sliding_window_view(distance, width, axis=1)[:, left - left[0], np.arange(len(left))]
+                nearest = _smallest(own.swapaxes(0, 1).reshape(len(left), -1), size)
+                found.append((top + nearest // width) * columns + left[:, None] + nearest % width)
+        return np.concatenate(found).astype(np.int32)
+
+    def at_keys(self, plane: np.ndarray) -> np.ndarray:
+        """Mean of a plane over each key patch: (rows of keys, columns of keys)."""
+        means = _box(plane, self.side, valid=True) / self.side**2
+        return means[np.ix_(*self.keys)]
+
+    def sum(self, estimates: np.ndarray, index: np.ndarray, weights: np.ndarray, band: Band) -> np.ndarray:
+        """Weighted sum of patches where they lie: rows of the image from ``band.first``, (rows, W).
+
+        Parameters
+        ----------
+        estimates : array (patches, side^2)
+        index, weights : arrays (patches,)
+            Row in the table of the band, and weight, of each.
+        """
+        rows, columns = band.stop - band.first, self.places[1]
+        pointers = np.arange(len(index) + 1)
+        places = csc_array((weights, index, pointers), shape=(rows * columns, len(index)))
+        side = self.side
+        summed = np.ascontiguousarray((places @ estimates).T).reshape(side, side, rows, columns)
+        image = np.zeros((rows + side - 1, self.shape[1]), np.float32)
+        for i in range(side):
+            for j in range(side):
+                image[i : i + rows, j : j + columns] += summed[i, j]
+        return image
+
+    def spread(self, index: np.ndarray, weights: np.ndarray, band: Band) -> np.ndarray:
+        """What `sum` returns for patches of ones, float64."""
+        rows, columns = band.stop - band.first, self.places[1]
+        counts = np.bincount(index, weights, rows * columns).reshape(rows, columns)
+        return _box(counts, self.side, valid=False)
+
+    def _window(self, axis: int, keys: np.ndarray) -> tuple[np.ndarray, int]:
+        """First patches of the search windows of keys along an axis, and their length."""
+        length = min(2 * self.search + 1, self.places[axis])
+        return np.clip(keys - self.search, 0, self.places[axis] - length), length
+
+
+def _smallest(values: np.ndarray, size: int) -> np.ndarray:
+    """Columns of the `size` smallest values of each row."""
+    if size == values.shape[1]:
+        return np.broadcast_to(np.arange(size), values.shape)
+    return np.argpartition(values, size - 1, axis=1)[:, :size]
+
+
+def _box(plane: np.ndarray, side: int, *, valid: bool) -> np.ndarray:
+    """Sums over side x side squares: those inside the plane, or all that touch it."""
+    if not valid:
+        plane = np.pad(plane, side - 1)
+    for axis in (0, 1):
+        plane = sliding_window_view(plane, side, axis=axis).sum(-1)
+    return plane

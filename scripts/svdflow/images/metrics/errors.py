@@ -1,0 +1,179 @@
+"""Errors of one array against another: PSNR, NRMSE, relative and maximal error, explained energy, SNR."""
+
+from math import inf, isfinite, log10, nan
+from typing import Literal
+
+import numpy as np
+
+Normalization = Literal["euclidean", "min-max", "mean"]
+
+
+def psnr(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> float:
+    """Peak signal-to-noise ratio, 10 log10(data_range^2 / mse).
+
+    Parameters
+    ----------
+    reference, image : array, same shape
+        Any real or complex dtype; the difference is taken in double precision.
+    data_range : float
+        Peak value: 255 for 8 bits, 65535 for 16 bits, max - min of the reference for floats.
+
+    Returns
+    -------
+    psnr : float
+        In dB; infinity for equal images.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or data_range is not positive.
+    """
+    check_pair(reference, image)
+    return psnr_of_error(squared_norm(difference(reference, image)), np.size(reference), data_range)
+
+
+def psnr_of_error(squared_error: float, size: int, data_range: float) -> float:
+    """PSNR in dB of a sum of squared errors over `size` values."""
+    check_range(data_range)
+    return inf if squared_error == 0 else 10 * log10(data_range**2 * size / squared_error)
+
+
+def nrmse(reference: np.ndarray, image: np.ndarray, *, normalization: Normalization) -> float:
+    """Root of the mean squared error over a size of the reference; the three of scikit-image.
+
+    Parameters
+    ----------
+    reference, image : array, same shape
+        Real or complex.
+    normalization : {"euclidean", "min-max", "mean"}
+        Divide by the root mean square of the reference (which gives the relative Frobenius error), by its
+        max - min, or by its mean. The last two need real values.
+
+    Returns
+    -------
+    nrmse : float
+        0/0 counts as 0.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, the name is unknown, or the values are complex where real ones are needed.
+    """
+    if normalization == "euclidean":
+        return relative_error(reference, image)
+    check_pair(reference, image)
+    if np.iscomplexobj(reference):
+        raise ValueError(f"nrmse: {normalization!r} needs a real reference; 'euclidean' takes complex ones")
+    values = double(reference)
+    if normalization == "min-max":
+        scale = float(values.max() - values.min())
+    elif normalization == "mean":
+        scale = float(values.mean())
+    else:
+        raise ValueError(f"normalization is {normalization!r}; one of euclidean, min-max, mean")
+    error = (squared_norm(difference(reference, image)) / values.size) ** 0.5
+    return ratio(error, scale) if scale >= 0 else error / scale
+
+
+def relative_error(reference: np.ndarray, image: np.ndarray) -> float:
+    """Frobenius norm of the difference over that of the reference; 0/0 counts as 0."""
+    check_pair(reference, image)
+    return ratio(squared_norm(difference(reference, image)), squared_norm(double(reference))) ** 0.5
+
+
+def max_error(reference: np.ndarray, image: np.ndarray) -> float:
+    """Largest absolute difference of two arrays of one shape, in the unit of their values; 0 for empty ones."""
+    check_pair(reference, image)
+    return largest(difference(reference, image))
+
+
+def explained_energy(reference: np.ndarray, image: np.ndarray, *, centered: bool) -> float:
+    """Share of the squared norm that an approximation keeps, 1 - |reference - image|^2 / |reference|^2.
+
+    Parameters
+    ----------
+    reference, image : array (m, n)
+    centered : bool
+        Take the column means out of the reference in the denominator, as a principal component analysis does.
+        Without it the share says little of a photograph: its mean alone holds most of the energy.
+
+    Returns
+    -------
+    energy : float
+        At most 1; negative where the error exceeds the energy. 1 for a zero reference met exactly.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+
+    Notes
+    -----
+    For a truncated SVD of the reference this is sum_{i<=k} s_i^2 / sum_i s_i^2 (Eckart and Young, 1936).
+    """
+    check_pair(reference, image)
+    values = double(reference)
+    energy = squared_norm(values - values.mean(axis=0) if centered else values)
+    return 1 - ratio(squared_norm(difference(reference, image)), energy)
+
+
+def snr(clean: np.ndarray, image: np.ndarray) -> float:
+    """Signal-to-noise ratio in dB: clean power over error power; infinity without error."""
+    check_pair(clean, image)
+    return snr_of_error(squared_norm(double(clean)), squared_norm(difference(clean, image)))
+
+
+def snr_of_error(squared_signal: float, squared_error: float) -> float:
+    """SNR in dB of two sums of squares."""
+    if squared_error == 0:
+        return inf
+    return 10 * log10(squared_signal / squared_error) if squared_signal > 0 else -inf
+
+
+def ratio(part: float, whole: float) -> float:
+    """part / whole of two figures that are not negative, with 0/0 = 0 (nothing is lost of nothing)."""
+    if whole > 0:
+        return part / whole
+    return 0.0 if part == 0 else inf
+
+
+def squared_norm(array: np.ndarray) -> float:
+    """Sum of |a|^2 of a floating-point array."""
+    flat = np.ravel(array)
+    return float(np.vdot(flat, flat).real)
+
+
+def largest(array: np.ndarray) -> float:
+    """Largest |a| of a floating-point array; NaN where one is NaN, 0 where there is none."""
+    if array.size == 0:
+        return 0.0
+    if np.iscomplexobj(array):
+        return float(np.abs(array).max())
+    high, low = float(array.max()), float(array.min())
+    return nan if high != high else max(high, -low)
+
+
+def double(array: np.ndarray) -> np.ndarray:
+    """The array in double precision, real or complex."""
+    return np.asarray(array, np.complex128 if np.iscomplexobj(array) else np.float64)
+
+
+def difference(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """reference - image in double precision: unsigned integers do not wrap."""
+    return double(reference) - double(image)
+
+
+def check_pair(reference: np.ndarray, image: np.ndarray) -> None:
+    """Refuse arrays of two shapes."""
+    if np.shape(reference) != np.shape(image):
+        raise ValueError(
+            f"shapes {np.shape(reference)} and {np.shape(image)} differ; compare planes of one shape"
+        )
+
+
+def check_range(data_range: float) -> None:
+    """Refuse a data range that is not positive and finite."""
+    if not (isfinite(data_range) and data_range > 0):
+        raise ValueError(
+            f"data_range is {data_range}, must be positive: 255 for 8 bits, max - min for floats"
+        )

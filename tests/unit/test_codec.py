@@ -1,0 +1,325 @@
+"""Archives of quantized factors: bounds kept, prefixes and rows, damage found, and the documented layout."""
+
+import re
+from itertools import pairwise, product
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from svdflow.images.codec import decode, describe, encode, forms_for, rate_curve
+from svdflow.images.codec.quality import Unreachable, closest
+from svdflow.images.codec.quantize import dead_zone
+from svdflow.images.codec.streams import NAMES, pack, unpack
+from svdflow.store import StoreError, publish, verify
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "archives.md"
+
+
+def turbulence(n: int, seed: int, exponent: float = 5 / 3) -> np.ndarray:
+    """A field (n, n, n) whose energy falls as k^-exponent, float32."""
+    k = np.fft.fftfreq(n) * n
+    norm = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + k[None, None, :] ** 2)
+    norm[0, 0, 0] = np.inf
+    noise = np.fft.fftn(np.random.default_rng(seed).standard_normal((n, n, n)))
+    return np.fft.ifftn(noise * norm ** (-(exponent + 2) / 2)).real.astype(np.float32)
+
+
+def decaying(m: int, n: int, seed: int, rate: float = 5.0) -> np.ndarray:
+    """A matrix (m, n) with singular values exp(-k / rate)."""
+    rng = np.random.default_rng(seed)
+    k = min(m, n)
+    U, V = (np.linalg.qr(rng.standard_normal((side, k)))[0] for side in (m, n))
+    return (U * np.exp(-np.arange(k) / rate)) @ V.T
+
+
+def picture(m: int, n: int) -> np.ndarray:
+    """Edges, a ramp and texture, uint8."""
+    y, x = np.mgrid[:m, :n]
+    values = 60 + 0.3 * x + 80 * ((x - n / 2) ** 2 + (y - m / 2) ** 2 < (m / 4) ** 2)
+    return (values + 20 * np.sin(x * y / 300)).clip(0, 255).astype(np.uint8)
+
+
+def relative(A: np.ndarray, B: np.ndarray) -> float:
+    A, B = A.astype(np.float64), B.astype(np.float64)
+    return float(np.linalg.norm(A - B) / np.linalg.norm(A))
+
+
+SAMPLES = {
+    "matrix": decaying(256, 256, 0).astype(np.float32),
+    "tall": decaying(5000, 20, 1),
+    "field": turbulence(42, 2),
+    "stack": np.random.default_rng(3).standard_normal((16, 4096)).reshape(16, 64, 64).cumsum(1),
+    "picture": picture(250, 264).astype(np.float64),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("target", ["rel_error", "psnr", "max_abs"])
+def test_the_target_is_met_from_below_and_closely(name, target, tmp_path):
+    A = SAMPLES[name]
+    span = float(A.max()) - float(A.min())
+    value = {"rel_error": 3e-3, "psnr": 55.0, "max_abs": 2e-3 * span}[target]
+    info = encode(A, tmp_path / "a.h5", **{target: value})
+    difference = A.astype(np.float64) - decode(tmp_path / "a.h5").astype(np.float64)
+    rmse = np.sqrt(np.mean(difference**2))
+    measured, goal = {
+        "rel_error": (np.linalg.norm(difference) / np.linalg.norm(A.astype(np.float64)), value),
+        "psnr": (rmse, span * 10 ** (-value / 20)),
+        "max_abs": (np.abs(difference).max(), value),
+    }[target]
+    # Sums of squares taken in another order differ by rounding.
+    assert 0.98 * goal <= measured <= goal * (1 + 1e-12)
+    assert info.rel_error == pytest.approx(relative(A, decode(tmp_path / "a.h5")), rel=1e-9)
+    assert (info.target, info.target_value) == (target, value)
+
+
+@pytest.mark.parametrize("form", ["svd", "tiles"])
+@pytest.mark.parametrize("size", [3000, 9000])
+def test_bytes_are_not_exceeded_and_nearly_used(form, size, tmp_path):
+    info = encode(picture(250, 264), tmp_path / "a.h5", bytes=size, form=form)
+    assert info.bytes == (tmp_path / "a.h5").stat().st_size
+    assert 0.97 * size <= info.bytes <= size
+
+
+def test_a_smooth_field_is_a_third_of_its_float32_factors(tmp_path):
+    A = turbulence(64, 4)
+    info = encode(A, tmp_path / "a.h5", rel_error=1e-3)
+    s = np.linalg.svd(A.reshape(64, -1).astype(np.float64), compute_uv=False)
+    left_out = np.sqrt(np.append(np.cumsum(s[::-1] ** 2)[::-1], 0)) / np.linalg.norm(s)
+    rank = int(np.argmax(left_out <= 1e-3))
+    assert 3 * info.bytes < min(4 * rank * (64 + 4096), A.nbytes)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_smaller_rank_is_a_prefix_and_rows_are_rows(name, tmp_path):
+    A = SAMPLES[name]
+    for form in forms_for(A.shape, A.dtype):
+        info = encode(A, tmp_path / "a.h5", rel_error=1e-2, form=form)
+        whole = decode(tmp_path / "a.h5")
+        np.testing.assert_array_equal(decode(tmp_path / "a.h5", rank=info.rank), whole)
+        errors = [relative(A, decode(tmp_path / "a.h5", rank=r)) for r in range(0, info.rank, 4)]
+        # Each component is fitted to what those before it leave, so errors fall but for what rounding adds.
+        assert all(later <= earlier + 1e-2 for earlier, later in pairwise(errors))
+        start, stop = len(A) // 3 + 1, len(A) - 2
+        tolerance = 1e-5 * np.abs(whole).max()  # of float32, and of sums in another order
+        rows = decode(tmp_path / "a.h5", rows=(start, stop))
+        np.testing.assert_allclose(rows, whole[start:stop], rtol=0, atol=tolerance)
+        assert decode(tmp_path / "a.h5", rows=(3, 3)).shape == (0, *A.shape[1:])
+
+
+def test_a_small_rank_reads_few_streams_and_few_rows_read_one_chunk(tmp_path, monkeypatch):
+    from svdflow.images.codec import archive
+
+    A = np.random.default_rng(0).standard_normal((9000, 70))
+    encode(A, tmp_path / "a.h5", rel_error=0.1, form="svd")
+    counted = []
+    original = archive.unpack
+    monkeypatch.setattr(archive, "unpack", lambda *given: counted.append(given) or original(*given))
+    decode(tmp_path / "a.h5")
+    every, _ = len(counted), counted.clear()
+    decode(tmp_path / "a.h5", rank=8, rows=(0, 100))
+    assert every == 1 + 2 + 3 * 2  # exponents, right groups, three chunks of two groups
+    assert len(counted) == 1 + 1 + 1
+
+
+def test_the_rank_of_an_exactly_low_rank_matrix_is_found(tmp_path):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((300, 6)) @ rng.standard_normal((6, 250))
+    assert encode(A, tmp_path / "a.h5", rel_error=1e-3, form="svd").rank == 6
+
+
+@pytest.mark.parametrize("given", [{"rel_error": 1e-2}, {"rel_error": 0.2, "rank": 12}, {"max_abs": 1e-3}])
+def test_large_matrices_are_factored_only_as_far_as_needed(given, tmp_path, monkeypatch):
+    monkeypatch.setattr("svdflow.images.codec.matrix.FULL_COST", 0)
+    A = decaying(600, 400, 7, rate=8.0)
+    info = encode(A, tmp_path / "a.h5", form="svd", **given)
+    assert 0.98 * info.target_value <= getattr(info, info.target) <= info.target_value
+    assert info.rank <= given.get("rank", 400)
+
+
+def test_equal_calls_make_equal_bytes_whatever_the_number_of_threads(tmp_path):
+    from threadpoolctl import threadpool_limits
+
+    for form in ("svd", "tucker"):
+        for threads in (1, 2):
+            with threadpool_limits(threads):
+                encode(SAMPLES["field"], tmp_path / f"{threads}.h5", rel_error=1e-2, form=form)
+        assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
+
+
+DTYPES = [np.uint8, np.uint16, np.int16, np.int32, np.float16, np.float32, np.float64, bool]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_comes_back(dtype, tmp_path):
+    A = (picture(60, 50) > 128) if dtype is bool else picture(60, 50).astype(dtype)
+    encode(A, tmp_path / "a.h5", max_abs=0.4)
+    B = decode(tmp_path / "a.h5")
+    assert B.dtype == A.dtype
+    if np.dtype(dtype).kind != "f":  # within 0.4 of an integer is that integer
+        np.testing.assert_array_equal(B, A)
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (300,), (1, 1), (2, 3, 5), (7, 1, 9, 4), (9, 17)])
+@pytest.mark.parametrize("kind", ["noise", "constant", "zero"])
+def test_small_and_flat_arrays(shape, kind, tmp_path):
+    A = {
+        "noise": np.random.default_rng(0).standard_normal(shape),
+        "constant": np.full(shape, 7.25),
+        "zero": np.zeros(shape),
+    }[kind]
+    for form in forms_for(shape, A.dtype):
+        info = encode(A, tmp_path / "a.h5", rel_error=1e-2, form=form)
+        B = decode(tmp_path / "a.h5")
+        assert B.shape == shape
+        if kind == "noise":
+            assert relative(A, B) <= 1e-2
+        else:
+            np.testing.assert_array_equal(B, A)
+            assert (info.rel_error, info.rank) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("A", "given", "words"),
+    [
+        (np.ones((3, 3)), {}, "exactly one of rel_error, psnr, max_abs, bytes; given: none"),
+        (np.ones((3, 3)), {"psnr": 30, "bytes": 9}, "exactly one of .* given: psnr, bytes"),
+        (np.ones((3, 3)), {"rel_error": 0}, "rel_error must be positive"),
+        (np.ones((3, 3)), {"psnr": np.inf}, "psnr must be finite"),
+        (np.ones((3, 3)), {"psnr": 30, "form": "tucker"}, "form 'tucker' does not apply"),
+        (np.ones((3, 3)), {"psnr": 30, "rank": 0}, "rank must be at least 1"),
+        (np.ones((3, 3)), {"psnr": 30, "data_range": 0}, "data_range must be positive"),
+        (np.ones((3, 3), complex), {"psnr": 30}, "dtype complex128"),
+        (np.array([[1, np.nan]]), {"psnr": 30}, "NaN or infinity"),
+        (np.ones((0, 3)), {"psnr": 30}, "nothing to encode"),
+        (np.array([["a"]]), {"psnr": 30}, "real numbers"),
+        (np.array([[2**60, 1]]), {"psnr": 30}, "above 2\\^53"),
+    ],
+)
+def test_bad_arguments_are_named(A, given, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        encode(A, tmp_path / "a.h5", **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_reached_is_refused_with_the_least_possible(tmp_path):
+    A = np.diag([4.0, 3.0, 0.0, 0.0])  # without the second component the error is 3 / 5
+    with pytest.raises(
+        ValueError, match=r"rel_error 0.1 cannot be reached; the least possible is 0\.(59|60)"
+    ):
+        encode(A, tmp_path / "a.h5", rel_error=0.1, rank=1, form="svd")
+    with pytest.raises(ValueError, match="bytes 100 cannot be reached; the least possible is 2"):
+        encode(np.random.default_rng(0).standard_normal((50, 50)), tmp_path / "a.h5", bytes=100)
+    with pytest.raises(ValueError, match="the most is"):
+        encode(A, tmp_path / "a.h5", psnr=40, rank=1, form="svd")
+    assert not list(tmp_path.iterdir())
+
+
+def test_ranks_and_rows_that_are_not_there_are_refused(tmp_path):
+    info = encode(np.random.default_rng(0).standard_normal((20, 30)), tmp_path / "a.h5", rel_error=0.1)
+    for wrong in ({"rank": info.rank + 1}, {"rank": -1}, {"rows": (3, 2)}, {"rows": (0, 21)}):
+        with pytest.raises(ValueError, match="outside 0 to"):
+            decode(tmp_path / "a.h5", **wrong)
+
+
+@pytest.mark.parametrize(("name", "form"), [("matrix", "svd"), ("picture", "tiles"), ("field", "tucker")])
+def test_a_flipped_byte_is_found(name, form, tmp_path):
+    path = tmp_path / "a.h5"
+    encode(SAMPLES[name], path, rel_error=0.05, form=form)
+    sound, whole = path.read_bytes(), decode(path)
+    with h5py.File(path) as file:
+        begin = file["archive"].id.get_offset()
+    found = 0
+    places = [*range(0, begin, 61), *np.linspace(begin, len(sound) - 1, 60, dtype=int)]
+    for place in places:
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 0x55]) + sound[place + 1 :])
+        try:
+            np.testing.assert_array_equal(decode(path), whole)
+            assert place < begin  # HDF5 leaves room unused there
+        except StoreError:
+            found += 1
+    assert found >= 60
+    path.write_bytes(sound[: len(sound) // 2])
+    with pytest.raises(StoreError):
+        decode(path)
+
+
+def test_the_store_verifies_an_archive_and_another_kind_is_refused(tmp_path):
+    encode(SAMPLES["matrix"], tmp_path / "a.h5", rel_error=0.1)
+    verify(tmp_path / "a.h5")
+    with publish(tmp_path / "b.h5", "factors"):
+        pass
+    with pytest.raises(StoreError, match="factors"):
+        describe(tmp_path / "b.h5")
+    with pytest.raises(StoreError, match="no such file"):
+        decode(tmp_path / "c.h5")
+
+
+@pytest.mark.parametrize("name", [*SAMPLES, "bytes", "cut", "line", "flat"])
+def test_the_documented_reader_reads_every_form(name, tmp_path):
+    scope: dict = {}
+    exec(re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S)[-1], scope)
+    others = {
+        "bytes": picture(61, 70),
+        "cut": turbulence(20, 5),
+        "line": np.arange(5000.0) % 7,
+        "flat": np.ones((3, 4, 5)),
+    }
+    A = SAMPLES.get(name, others.get(name))
+    for form, target in product(forms_for(A.shape, A.dtype), (1e-1, 1e-5)):
+        encode(A, tmp_path / "a.h5", rel_error=target, form=form, provenance={"why": "test"})
+        B, C = scope["read_archive"](tmp_path / "a.h5"), decode(tmp_path / "a.h5")
+        assert B.dtype == C.dtype
+        np.testing.assert_allclose(B, C, rtol=0, atol=1e-6 * np.abs(A).max())
+
+
+def test_the_curve_runs_from_coarse_to_fine_and_tells_the_size_of_the_file(tmp_path):
+    A = picture(128, 128)
+    for form in ("svd", "tiles"):
+        points = rate_curve(A, form, count=4)
+        assert [p.step for p in points] == sorted((p.step for p in points), reverse=True)
+        errors = [relative(A, p.decoded) for p in points]
+        assert errors == sorted(errors, reverse=True)
+        for point in points[1:3]:
+            info = encode(A, tmp_path / "a.h5", form=form, bytes=point.bytes)
+            assert info.bytes <= point.bytes
+            # The search may stop short of this very step, by half a per cent of the bytes.
+            assert relative(A, decode(tmp_path / "a.h5")) <= 1.1 * relative(A, point.decoded)
+        assert all(p.decoded.dtype == A.dtype for p in points)
+    assert len(rate_curve(np.ones((5, 6)), "svd")) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 60)),
+    scale=st.sampled_from([0.05, 1, 30, 2e4, 1e8, 1e11]),
+    seed=st.integers(0, 2**31),
+    smooth=st.booleans(),
+)
+def test_streams_come_back(shape, scale, seed, smooth):
+    codes = np.rint(np.random.default_rng(seed).laplace(size=shape) * scale).astype(np.int64)
+    coder, payload = pack(codes, smooth=smooth)
+    np.testing.assert_array_equal(unpack(coder, payload, shape), codes)
+
+
+def test_an_unknown_coder_is_refused():
+    with pytest.raises(ValueError, match="newer svdflow"):
+        unpack(len(NAMES), b"", (1, 1))
+
+
+def test_the_dead_zone_by_hand():
+    values = np.array([0.59, 0.61, -0.61, 1.59, 1.61, -2.7])
+    np.testing.assert_array_equal(dead_zone(values, 1.0, 0.4), [0, 1, -1, 1, 2, -3])
+
+
+def test_the_search_finds_the_edge_of_a_known_cost():
+    assert 0.99 * 10**0.8 <= closest(lambda step: step**1.25, 10.0, 1e-3) <= 10**0.8
+    wavy = lambda step: step * (1 + 0.05 * np.sin(1e3 * step))  # noqa: E731
+    assert 0.98 * 7 <= wavy(closest(wavy, 7.0, 1e3)) <= 7
+    with pytest.raises(Unreachable) as refused:
+        closest(lambda step: 2 + step, 1.0, 1.0)
+    assert refused.value.least == pytest.approx(2, rel=0.1)

@@ -1,0 +1,98 @@
+"""The stage encode: archives that reach their target, rows that say what files hold, beside codecs called directly."""
+
+import imagecodecs
+import numpy as np
+import pytest
+from skimage import data
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from svdflow.images.codec import decode, describe
+from svdflow.images.encode import encode_shard
+from svdflow.store import read_table, verify
+
+CAMERA = data.camera()[100:196, 180:276]
+CODECS = ("png", "jpeg", "jpeg2000", "webp", "avif", "zfp", "sz3", "zstd")
+
+
+def run(shard, folder, *, target="psnr=32", forms=("svd", "tiles", "tucker"), codecs=CODECS, threads=1):
+    shard.write()
+    encode_shard(
+        shard.matrices, shard.out, folder / "archives", dataset="test", shard=0, target=target, forms=forms,
+        codecs=codecs, seed=0, threads=threads,
+    )  # fmt: skip
+    assert read_table(shard.out, "errors").empty
+    return read_table(shard.out, "rates")
+
+
+def test_the_smallest_archive_that_reaches_the_target_is_kept(factored_shard, tmp_path):
+    table = run(factored_shard().image(CAMERA, name="my photo.png"), tmp_path)
+    (kept,) = table[table["kept"]].itertuples()
+    (file,) = (tmp_path / "archives").iterdir()
+    assert file.name == "000000_my-photo_grey.h5"
+    verify(file, "archive")
+    back = decode(file)
+    assert back.dtype == np.uint8 and kept.bytes == file.stat().st_size == describe(file).bytes
+    assert (
+        kept.psnr == pytest.approx(peak_signal_noise_ratio(CAMERA, back, data_range=255)) and kept.psnr >= 32
+    )
+    similarity = structural_similarity(
+        CAMERA, back, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert kept.ssim == pytest.approx(similarity, abs=1e-9)
+    assert kept.max_error == np.abs(CAMERA.astype(int) - back).max()
+    assert (kept.codec, kept.target) == ("svdflow", "psnr=32")
+    # The other form took more: its own curve says so where it passes that quality.
+    assert set(table["form"]) == {"", "svd", "tiles"}
+
+
+def test_peers_are_what_their_libraries_give(factored_shard, tmp_path):
+    table = run(factored_shard().image(CAMERA), tmp_path, codecs=["jpeg", "png"])
+    for row in table[table["codec"] == "jpeg"].itertuples():
+        stream = imagecodecs.jpeg8_encode(CAMERA, level=int(float(row.setting)), optimize=True)
+        assert row.bytes == len(stream)
+        assert row.psnr == pytest.approx(
+            peak_signal_noise_ratio(CAMERA, imagecodecs.jpeg8_decode(stream), data_range=255)
+        )
+        assert row.bits_per_pixel == 8 * row.bytes / CAMERA.size
+    (png,) = table[table["codec"] == "png"].itertuples()
+    assert png.lossless and png.psnr == np.inf and png.max_error == 0
+
+
+def test_codecs_that_do_not_take_a_plane_leave_no_row(factored_shard, tmp_path):
+    images = run(factored_shard().image(CAMERA), tmp_path)
+    assert set(images["codec"]) == {"svdflow", "png", "jpeg", "jpeg2000", "webp", "avif", "zstd"}
+    A = np.random.default_rng(0).standard_normal((40, 3)) @ np.random.default_rng(1).standard_normal((3, 30))
+    matrices = run(factored_shard().matrix(A), tmp_path, target="rel_error=1e-2")
+    assert set(matrices["codec"]) == {"svdflow", "zfp", "sz3", "zstd"}
+    assert matrices[matrices["kept"]]["relative_error"].iloc[0] <= 1e-2
+
+
+def test_a_grid_makes_a_series_of_a_matrix(factored_shard, tmp_path):
+    y, x, t = np.mgrid[:12, :10, :20]
+    field = np.sin(x / 5 + t / 7) * np.cos(y / 6)
+    shard = factored_shard().matrix(field.reshape(120, 20), grid=[12, 10])
+    table = run(shard, tmp_path, target="rel_error=1e-2", codecs=[])
+    assert set(table["form"]) == {"svd", "tucker"}
+    (file,) = (tmp_path / "archives").iterdir()
+    assert decode(file).shape == (12, 10, 20)
+
+
+def test_what_cannot_be_encoded_leaves_no_row(factored_shard, tmp_path):
+    shard = factored_shard().matrix(np.ones((4, 5)), link=True).matrix(np.ones((4, 5)) * 1j)
+    assert run(shard, tmp_path).empty
+
+
+def test_a_target_out_of_reach_keeps_nothing_and_the_curves_stay(factored_shard, tmp_path):
+    table = run(factored_shard().image(CAMERA), tmp_path, target="bytes=10")
+    assert not table["kept"].any() and len(table) > 10 and not list((tmp_path / "archives").iterdir())
+
+
+def test_threads_change_no_bit(factored_shard, tmp_path):
+    shard = factored_shard()
+    for i in range(3):
+        shard.image(np.roll(CAMERA, 9 * i, axis=1), name=f"{i}.png")
+    tables, files = [], []
+    for threads in (1, 3):
+        tables.append(run(shard, tmp_path, codecs=["jpeg"], threads=threads))
+        files.append([p.read_bytes() for p in sorted((tmp_path / "archives").iterdir())])
+    assert tables[0].equals(tables[1]) and files[0] == files[1]
