@@ -21,9 +21,9 @@ OURS = ("svd", "tiles")
 # Ladders finer than those of reports, so that every rate lies between two settings.
 LADDERS = {
     "jpeg": (1, 2, 4, 7, 11, 17, 25, 38, 55, 72, 84, 91, 95),
-    "jpeg2000": (20, 23, 26, 29, 32, 35, 38, 42, 46, 50),
+    "jpeg2000": (20, 23, 26, 29, 32, 35, 38, 42, 46, 50, 56),
     "webp": (0, 1, 3, 8, 20, 40, 65, 82, 90, 95, 98),
-    "avif": (2, 8, 20, 35, 50, 62, 72, 80, 88, 94),
+    "avif": (2, 8, 20, 35, 50, 62, 72, 80, 88, 94, 97, 99),
 }
 SAMPLES = ("camera", "astronaut", "coffee", "chelsea", "moon", "coins")
 FACTORS = "svd, float32 factors"

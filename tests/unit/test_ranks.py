@@ -279,6 +279,36 @@ def test_soft_threshold_of_coincident_values_is_finite():
     assert ranks.sure_soft_threshold(np.zeros(4), (4, 4), 1.0) == 0 == ranks.sure(np.zeros(4), (4, 4), 1.0)
 
 
+def test_divergence_counts_the_zeros_of_a_deficient_matrix():
+    """Zero values are partners to every component above the threshold; leaving them out halves the threshold here."""
+    shape, s = (20, 30), np.r_[9.0, 6.0, np.zeros(18)]
+    grid = np.linspace(0.01, 9, 3000)
+    # Values of 1e-6 stand for the zeros in the definition, whose pairs of zeros are 0 / 0.
+    apart = np.r_[9.0, 6.0, 1e-6 * np.arange(18, 0, -1)]
+    least = min(by_definition(apart, shape, 1.0, t) for t in grid)
+    found = by_definition(apart, shape, 1.0, ranks.sure_soft_threshold(s, shape, 1.0))
+    assert found <= least + 1e-6 * abs(least)
+    assert by_definition(apart, shape, 1.0, 1.4555) > least + 40  # the threshold without the zeros
+
+
+@pytest.mark.parametrize("scale", [1e-120, 1.0, 1e120])
+def test_rules_do_not_depend_on_the_unit(scale):
+    A = noisy((60, 90), 3, 4.0, 1)
+    s = spectrum(A)
+    for rule in (ranks.screenot, ranks.mp_pca, ranks.gavish_donoho):
+        assert rule(s * scale, A.shape) == rule(s, A.shape)
+    assert ranks.sure(s * scale, A.shape, scale) == ranks.sure(s, A.shape, 1.0)
+
+
+def test_rounding_is_no_signal():
+    """A noise-free matrix of rank 1 has one component, whatever its last digits say."""
+    A = np.outer(np.arange(1.0, 21), np.ones(30))
+    s = spectrum(A)
+    for rule in (ranks.gavish_donoho, ranks.mp_pca, ranks.screenot):
+        assert rule(s, A.shape) == 1
+    assert ranks.gavish_donoho(s, A.shape, 0.0) == 1
+
+
 def test_bi_cross_validation_by_definition():
     """Errors of all ranks against the formula itself, pseudo-inverses by NumPy."""
     rng = np.random.default_rng(0)

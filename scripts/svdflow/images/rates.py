@@ -148,12 +148,6 @@ def at_rate(points: Sequence[RatePoint], bits: float) -> float:
     return _between(*_by_psnr(points), log(bits)) if bits > 0 else nan
 
 
-def at_psnr(points: Sequence[RatePoint], db: float) -> float:
-    """Bits a value that one codec needs for a PSNR; NaN outside the range of its points. See `at_rate`."""
-    rates, qualities = _by_psnr(points)
-    return exp(_between(qualities, rates, db))
-
-
 def at_error(points: Sequence[RatePoint], error: float) -> float:
     """Bits a value that one codec needs for a relative error, in the logarithms of both; NaN outside its points."""
     lossy = [p for p in points if p.relative_error > 0]

@@ -32,7 +32,8 @@ def publish(path: str | Path, kind: str, provenance: dict[str, Any] | None = Non
     path : path
         Final place; its folder is made.
     kind : str
-        What the file is: ``matrices``, ``factors``, ``compress``, ``denoise``, ``audit``, ``metrics``.
+        What the file is: ``matrices``, ``factors``, ``compress``, ``denoise``, ``encode``, ``archive``, ``audit`` or
+        ``metrics``.
     provenance : dict, optional
         Root attributes; nested values are stored as JSON.
 

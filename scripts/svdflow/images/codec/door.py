@@ -272,7 +272,9 @@ def _search(
         def size(inverse: float) -> float:
             trial = subject.at(1 / inverse)
             attributes = subject.described(trial, target, value, provenance)
-            return archive.size_of(archive.sealed(trial.coded, attributes))
+            found = archive.size_of(archive.sealed(trial.coded, attributes))
+            # Where nothing is lost, a finer step has nothing to gain, and the search may end.
+            return max(float(found), goal) if attributes["rel_error"] == 0 else found
 
         return subject.at(1 / coarsest(size, goal, 1 / scale))
     field = "rmse" if target == "psnr" else target
@@ -328,6 +330,11 @@ def _target(**given: Any) -> tuple[str, float]:
     if len(named) != 1:
         raise ValueError(f"give exactly one of {', '.join(TARGETS)}; given: {', '.join(named) or 'none'}")
     [(name, value)] = named.items()
+    kinds = (int, np.integer) if name == "bytes" else (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise ValueError(
+            f"{name} must be {'a whole number' if name == 'bytes' else 'a number'}, not {value!r}"
+        )
     if not np.isfinite(value) or (value <= 0 and name != "psnr"):
         raise ValueError(f"{name} must be {'finite' if name == 'psnr' else 'positive'}, not {value!r}")
     return name, float(value)
@@ -341,6 +348,8 @@ def _check(rank: Any, data_range: Any) -> None:
 
 
 def _refusal(target: str, value: float, least: float, peak: float) -> str:
+    if not np.isfinite(least):
+        return f"{target} {value:g} cannot be reached: codes would exceed what doubles hold; ask for less accuracy"
     if target == "psnr":
         most = 20 * np.log10(peak / least)
         return f"psnr {value:g} dB cannot be reached; the most is {most:.4g} dB: ask for less, or raise rank"

@@ -27,9 +27,8 @@ from svdflow.linalg.svd import truncated_svd
 CHUNK = 4096  # rows of a left factor that are coded together
 MOST_CHUNKS = 512
 BLOCK = 32  # components between two products of matrices
-FULL_COST = (
-    2e10  # m n min(m, n) up to which a full SVD is computed; beyond, as many components as are asked for
-)
+SHARE = 0.5  # of the error asked for, at which a large matrix is cut before its factors are quantized
+FULL_COST = 2e10  # m n min(m, n) up to which a full SVD is computed; beyond, what is asked for
 
 
 class MatrixForm:

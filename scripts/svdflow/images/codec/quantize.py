@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
-ROUNDING = (
-    0.4  # codes grow at this fraction below the next integer; 0.5 is plain rounding (archive benchmark)
-)
+# Codes grow at this fraction below the next integer; 0.5 is plain rounding. On six photographs at 0.25, 1 and 2 bits
+# a pixel, 0.34 and 0.42 cost up to 0.09 dB against this, 0.46 up to 0.2 dB.
+ROUNDING = 0.38
 LARGEST = 2**40  # magnitude of a code
 GROUP = 64  # components of the first group of a factor; each later group is twice the one before it
 

@@ -1,8 +1,9 @@
 """Entropy coding of integer codes by libraries that are kept by others; each stream takes what is smallest for it.
 
-A stream is a matrix of integers, most of them near zero, and neighbours alike in size. Coding passes of JPEG 2000
-without its wavelets (EBCOT) see that likeness, which is worth 8 to 12 % over coders that see one number at a time
-(benchmarks/imagebench/archive.py); wide integers and small streams go to the others.
+A stream is a matrix of integers, most of them near zero, and neighbours alike in size. The coding passes of JPEG 2000
+without its wavelets (EBCOT; Taubman, 2000) see that likeness: on coefficients of tiles they take a quarter less than
+coders that see bytes one by one. Leading components, small streams and wide integers go to pcodec or LZMA
+(benchmarks/imagebench/archive.py has the table).
 """
 
 import lzma
@@ -14,7 +15,8 @@ NAMES = ("empty", "lzma", "jpeg2000", "pcodec16", "pcodec32", "pcodec64")
 EMPTY, LZMA, JPEG2000 = range(3)
 PCODEC: dict[int, type[np.signedinteger]] = {3: np.int16, 4: np.int32, 5: np.int64}
 HALF = 2**15  # what is added to codes so that they are the unsigned samples of a picture of 16 bits
-SMALL = 2**14  # codes of a stream for which all coders are tried; LZMA is slow and behind on longer ones
+SMALL = 2**14  # codes of a stream for which LZMA is tried; it is slow, and behind on longer ones
+MEDIUM = 2**17  # codes of a stream for which pcodec is tried, which sees the smoothness of leading components
 WIDE = 8  # mean magnitude above which the bit planes of JPEG 2000 cost more than pcodec
 LZMA_FILTERS = [{"id": lzma.FILTER_LZMA1, "dict_size": 2**16, "lc": 0, "lp": 0, "pb": 0}]
 LEAST_SIDE = 2  # of a picture that OpenJPEG is given
@@ -42,7 +44,7 @@ def pack(codes: np.ndarray, *, smooth: bool = False) -> tuple[int, bytes]:
         attempts.append((JPEG2000, jpeg2000(codes, 1)))
         if smooth:
             attempts.append((JPEG2000, jpeg2000(codes, _levels(codes.shape))))
-    if not attempts or codes.size <= SMALL or np.abs(codes).mean() > WIDE:
+    if not attempts or codes.size <= MEDIUM or np.abs(codes).mean() > WIDE:
         attempts.append(pcodec(codes))
     if codes.size <= SMALL:
         attempts.append((LZMA, lzma_planes(codes)))

@@ -15,7 +15,9 @@ from svdflow.images.codec.tiles import TilesForm
 from svdflow.images.codec.tucker import TuckerForm
 
 FORMS: Mapping[str, Any] = MappingProxyType({"svd": MatrixForm, "tucker": TuckerForm, "tiles": TilesForm})
-WORST = 2**-0.5  # share of the norm that the offset must take from the array to be worth taking off
+LEAST_SHARE = 2**-0.5  # of the norm, that the mean must hold to be taken off
+
+TINY, HUGE = 1e-120, 1e120  # between them sums of squares neither vanish nor overflow
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def checked(A: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        It is empty, complex, not of numbers, not finite, or has integers that float64 does not hold.
+        It is empty, complex, not of numbers, not finite, of extreme range, or has integers that float64 does not hold.
     """
     A = np.asarray(A)
     if A.dtype.kind not in "fiub":
@@ -110,6 +112,10 @@ def checked(A: Any) -> np.ndarray:
         raise ValueError(f"A has shape {A.shape} and no values along an axis; there is nothing to encode")
     if A.dtype.kind == "f" and not np.isfinite(A).all():
         raise ValueError("A holds NaN or infinity; replace such values first")
+    if A.dtype.kind == "f" and (peak := float(np.abs(A).max())) and not TINY < peak < HUGE:
+        raise ValueError(
+            f"A holds values up to {peak:.3g}, whose squares leave the range of float64; rescale it first"
+        )
     if A.dtype.itemsize == 8 and A.dtype.kind in "iu" and max(int(A.max()), -int(A.min())) > 2**53:
         raise ValueError("A holds integers above 2^53, which float64 does not; scale or convert it first")
     return A
@@ -120,4 +126,4 @@ def _offset(wide: np.ndarray) -> float:
     if wide.min() == wide.max():
         return float(wide.flat[0])
     mean = float(wide.mean())
-    return mean if abs(mean) * wide.size**0.5 > WORST * np.linalg.norm(wide) else 0.0
+    return mean if abs(mean) * wide.size**0.5 > LEAST_SHARE * np.linalg.norm(wide) else 0.0

@@ -7,8 +7,11 @@ from svdflow.linalg.ranks import sigma_from_singular_values
 
 _SQRT3 = 3**0.5
 # High-pass of Daubechies' wavelet with two vanishing moments ("db2"): Daubechies (1992), table 6.1.
-FEW_LEVELS = 16  # distinct values of a plane; noise as strong as it is told from these would fill the gaps between them
 HIGH_PASS = np.array([_SQRT3 - 1, 3 - _SQRT3, -(3 + _SQRT3), 1 + _SQRT3]) / (4 * 2**0.5)
+FEW_LEVELS = 16  # distinct values of a plane
+# Distinct values of a block of 8 x 8. Dithering mixes two neighbouring levels, a slope adds one or two; of 64 values
+# of noise as strong as the step between levels 5 or more differ, so that counts of photons pass.
+BLOCK, LEVELS_OF_A_BLOCK = 8, 4
 
 
 def estimate_sigma(plane: np.ndarray) -> float:
@@ -44,12 +47,24 @@ def estimate_sigma_of_plane(plane: np.ndarray) -> tuple[float, str]:
     -------
     sigma : float
     source : str
-        ``mad`` as `estimate_sigma`. ``few_levels`` where the plane has at most 16 values in it, as drawings and
-        dithered pictures have: what varies between them is no noise, and sigma is 0.
+        ``mad`` as `estimate_sigma`. ``few_levels`` where the plane has at most 16 values in it, and at most 4 in
+        half of the blocks of 8 x 8 that are not constant, as drawings and dithered pictures have: what varies between
+        them is no noise, and sigma is 0.
     """
-    if len(np.unique(plane)) <= FEW_LEVELS:
+    if len(np.unique(plane)) <= FEW_LEVELS and _levels_of_blocks(plane) <= LEVELS_OF_A_BLOCK:
         return 0.0, "few_levels"
     return estimate_sigma(plane), "mad"
+
+
+def _levels_of_blocks(plane: np.ndarray) -> float:
+    """Median number of distinct values in the blocks of a plane that are not constant; 1 where all are."""
+    plane = np.asarray(plane)
+    rows, columns = (min(BLOCK, side) for side in plane.shape)
+    high, wide = plane.shape[0] // rows, plane.shape[1] // columns
+    blocks = plane[: high * rows, : wide * columns].reshape(high, rows, wide, columns).swapaxes(1, 2)
+    ordered = np.sort(blocks.reshape(high * wide, -1), axis=1)
+    counts = 1 + np.count_nonzero(ordered[:, 1:] != ordered[:, :-1], axis=1)
+    return float(np.median(counts[counts > 1])) if np.any(counts > 1) else 1.0
 
 
 def estimate_sigma_of_matrix(s: np.ndarray, shape: tuple[int, int], norm: float) -> tuple[float, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from svdflow.backend import device_of, pick
 from svdflow.images.denoise.estimate import Denoised
 from svdflow.images.denoise.groups import BULK_EDGE
-from svdflow.images.denoise.noise import estimate_sigma
+from svdflow.images.denoise.noise import estimate_sigma_of_plane
 from svdflow.images.denoise.passes import Method, denoise_planes
 
 PASSES = 5
@@ -41,7 +41,7 @@ def patch_svd(
     image : array (H, W) or (H, W, C)
         Integer or real; finite.
     sigma : float, one per channel, or array (H, W), optional
-        Standard deviation of the noise in values of the image. By default `estimate_sigma` of each channel. Zero,
+        Standard deviation of the noise in values of the image. By default `estimate_sigma_of_plane` of channels. Zero,
         or less than single precision resolves, returns the image as it is.
     passes : int, optional
         Rounds of filtering, by default 5; one takes a fifth of the time.
@@ -208,7 +208,7 @@ def _noise(name: str, channels: np.ndarray, sigma: float | Sequence[float] | np.
     """Standard deviations that broadcast against (H, W, C)."""
     count = channels.shape[2]
     if sigma is None:
-        found = np.array([estimate_sigma(channels[..., c]) for c in range(count)])
+        found = np.array([estimate_sigma_of_plane(channels[..., c])[0] for c in range(count)])
         return np.where(found > 0, found, found.max())  # a constant channel goes with the others
     noise = np.asarray(sigma, np.float64)
     if noise.ndim == 2 and noise.shape == channels.shape[:2]:

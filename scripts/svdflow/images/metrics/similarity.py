@@ -51,8 +51,9 @@ def ssim(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> floa
 def ms_ssim(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> float:
     """Multi-scale structural similarity of Wang, Simoncelli and Bovik (2003), equation 7, five scales.
 
-    Each scale is the 2 x 2 mean of the one before, every second value; an odd last row or column is left out. The product over scales of the mean contrast and
-    structure, each to the power of its weight, times the mean of all of SSIM at the coarsest scale to its own.
+    Each scale is the 2 x 2 mean of the one before, every second value; an odd last row or column is left out. The
+    product over scales of the mean contrast and structure, each to the power of its weight, times the mean of all of
+    SSIM at the coarsest scale to its own.
 
     Parameters
     ----------

@@ -54,7 +54,10 @@ class RankRule:
 _WORDS = {
     "sigma": (lambda e: e.sigma is not None, "the noise level is not known"),
     "all_values": (lambda e: e.complete, "not all singular values are stored; raise factorize.max_rank"),
-    "matrix": (lambda e: e.matrix is not None, "the matrix is not at hand"),
+    "matrix": (
+        lambda e: e.matrix is not None and min(e.shape) > 1,
+        "the matrix is not at hand, or has a single row or column",
+    ),
 }
 
 

@@ -4,6 +4,10 @@ from math import inf, sqrt
 
 import numpy as np
 
+NOISELESS = (
+    1e8  # y from which 1 - (1 + beta) / y^2 rounds to 1: nothing to shrink, and squares that may overflow
+)
+
 
 def shrink(s: np.ndarray, shape: tuple[int, int], sigma: float, loss: str = "frobenius") -> np.ndarray:
     """Optimally shrunk singular values (Gavish-Donoho 2017) for white noise of standard deviation `sigma`.
@@ -26,10 +30,11 @@ def shrink(s: np.ndarray, shape: tuple[int, int], sigma: float, loss: str = "fro
     beta, scale = min(m, n) / max(m, n), sqrt(max(m, n)) * sigma
     if scale == 0:
         return s.copy()
-    y = s / scale
+    far = s > NOISELESS * scale
+    y = np.where(far, 0.0, s) / scale
     above = y > 1 + sqrt(beta)
     safe = np.where(above, y, 2 + beta)
-    return np.where(above, _SHRINKERS[loss](safe, beta) * scale, 0.0)
+    return np.where(far, s, np.where(above, _SHRINKERS[loss](safe, beta) * scale, 0.0))
 
 
 def _frobenius(y: np.ndarray, beta: float) -> np.ndarray:
@@ -75,14 +80,19 @@ def sure_soft_threshold(s: np.ndarray, shape: tuple[int, int], sigma: float) -> 
     The risk is ``-m n sigma^2 + sum min(t^2, s_i^2) + 2 sigma^2 div(t)``. With k values above t the divergence is
     linear in t, so the risk is a parabola between neighbouring values and its least value is found exactly. Terms of
     two values above t are summed in pairs, ``1 - t / (s_i + s_j)`` each, which stays finite where values coincide.
+    Values below rounding count as zero; beside each of them, as beside each row or column that the smaller side lacks,
+    a component may turn, which adds ``2 (1 - t / s_i)``.
     """
     s = np.asarray(s, dtype=np.float64)
     m, n = shape
     _check_complete(s, shape)
     if not len(s) or s[0] <= 0 or sigma <= 0:
         return 0.0
-    s = s[s > 0]
-    r, gap = len(s), abs(m - n)
+    if s[0] <= sigma:  # keeping p components costs 2 p sigma^2 at least, and gains p s_1^2 at most
+        return float(s[0])
+    values = s[s > max(m, n) * np.finfo(float).eps * s[0]]
+    s, sigma = values / values[0], sigma / values[0]
+    r, gap = len(s), abs(m - n) + 2 * (min(m, n) - len(s))
     k = np.arange(1, r + 1)
     # Of a pair of coincident values both are above the threshold or neither, so their term never counts.
     differences = np.triu(s[:, None] ** 2 - s**2, 1)
@@ -97,7 +107,11 @@ def sure_soft_threshold(s: np.ndarray, shape: tuple[int, int], sigma: float) -> 
     risk = tail[1:] + k * threshold**2 + 2 * sigma**2 * (constant - slope * threshold)
     risk = np.where(following < s, risk, inf)  # between coincident values there is no threshold
     best = int(np.argmin(risk))
-    return float(threshold[best]) if risk[best] < tail[0] else float(s[0])
+    if risk[best] >= tail[0]:
+        return float(values[0])
+    # It often lies on a singular value, where the risk has its steps: rounding must not put it below.
+    below = values[best + 1] if best + 1 < r else 0.0
+    return float(max(values[0] * threshold[best], below))
 
 
 def _above_by_below(terms: np.ndarray) -> np.ndarray:
@@ -112,7 +126,7 @@ def sure(s: np.ndarray, shape: tuple[int, int], sigma: float) -> int:
     It is the rank of an estimate that shrinks; kept as they are, so many components are too many.
     """
     threshold = sure_soft_threshold(s, shape, sigma)
-    return int(np.count_nonzero(np.asarray(s) > threshold)) if threshold < inf else 0
+    return int(np.count_nonzero(np.asarray(s) > threshold))
 
 
 def _check_complete(s: np.ndarray, shape: tuple[int, int]) -> None:

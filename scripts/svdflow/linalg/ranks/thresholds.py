@@ -35,9 +35,13 @@ def gavish_donoho(s: np.ndarray, shape: tuple[int, int], sigma: float | None = N
     s = np.asarray(s, dtype=np.float64)
     m, n = shape
     if sigma is None:
-        sigma = sigma_from_singular_values(s, shape)
+        sigma = sigma_from_singular_values(s, shape) if len(s) else 0.0
+    if not len(s):
+        return 0
+    if not sigma >= 0:
+        raise ValueError(f"sigma must be at least 0, not {sigma}")
     threshold = hard_threshold(min(m, n) / max(m, n)) * sqrt(max(m, n)) * sigma
-    return int(np.count_nonzero(s > threshold))
+    return int(np.count_nonzero(s > max(threshold, _rounding(s, shape))))
 
 
 def mp_pca(s: np.ndarray, shape: tuple[int, int]) -> int:
@@ -62,12 +66,19 @@ def mp_pca(s: np.ndarray, shape: tuple[int, int]) -> int:
         raise ValueError(
             f"all {M} singular values of a {shape[0]} x {shape[1]} matrix are needed, not {len(s)}"
         )
-    values = s**2
+    if not M or s[0] <= 0:
+        return 0
+    values = np.where(s > _rounding(s, shape), s / s[0], 0.0) ** 2
     p = np.arange(M)
     mean = np.cumsum(values[::-1])[::-1] / (M - p)
     width = 4 * np.sqrt((M - p) / (N - p)) * mean
     noise = values - values[-1] <= width
-    return int(np.argmax(noise)) if values[0] > 0 else 0
+    return int(np.argmax(noise))
+
+
+def _rounding(s: np.ndarray, shape: tuple[int, int]) -> float:
+    """What a singular value must exceed to be more than rounding of the largest, as in NumPy's ``matrix_rank``."""
+    return float(s[0]) * max(shape) * float(np.finfo(float).eps)
 
 
 def screenot_threshold(
@@ -99,6 +110,8 @@ def screenot_threshold(
         )
     if strategy not in ("interpolate", "winsorize", "zero"):
         raise ValueError(f"strategy {strategy!r} is not one of interpolate, winsorize, zero")
+    if not M or s[0] <= 0:
+        return 0.0
     k = M // SCREENOT_SHARE if most is None else most
     if not 0 <= 2 * k < M:
         raise ValueError(f"most is {k}; at most {(M - 1) // 2} of {M} values can be signal here")
@@ -108,9 +121,10 @@ def screenot_threshold(
         noise[:k] = s[k] + bend * (s[k] - s[2 * k])
     elif k:
         noise[:k] = s[k] if strategy == "winsorize" else 0.0
-    edge, ratio = float(noise.max(initial=0.0)), M / N
-    if edge == 0:
-        return 0.0
+    edge, ratio = float(noise.max()), M / N
+    if edge <= _rounding(s, shape):
+        return _rounding(s, shape)
+    noise /= edge
 
     def excess(z: float) -> float:
         squares = z**2 - noise**2
@@ -120,7 +134,7 @@ def screenot_threshold(
         other_slope = ratio * slope - (1 - ratio) / z**2
         return float(z * (slope / f + other_slope / other) + 4)
 
-    return float(brentq(excess, edge * (1 + 1e-9), edge * 100, xtol=1e-12 * edge))
+    return edge * float(brentq(excess, 1 + 1e-9, 100, xtol=1e-12))
 
 
 def screenot(s: np.ndarray, shape: tuple[int, int], most: int | None = None) -> int:
