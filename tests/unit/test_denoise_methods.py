@@ -132,7 +132,7 @@ def movie(noise, seed=0):
 def test_series_on_a_grid(factored_shard, method):
     A, clean = movie(1.0)
     shard = factored_shard().matrix(A, sigma=1.0, clean=clean, grid=[16, 12])
-    (row,) = run(shard, method).itertuples()
+    (row,) = run(shard, method, sigma=1.0).itertuples()
     assert row.sigma_used == 1 and row.plane == "matrix" and (row.m, row.n) == A.shape
     with open_published(shard.out, "denoise") as file:
         group = file["kept/000000/0/matrix"]

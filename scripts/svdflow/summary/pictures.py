@@ -193,6 +193,10 @@ def residual_pictures(material: Material, sigma_added: float, method: str, sigma
     rows, columns = (_middle(size) for size in plane.shape)
     taken = plane[rows, columns].astype(float) - kept["estimate"]
     shown = [_grey(taken, -4 * sigma, 4 * sigma, f"what {method} took away: from -4 to 4 sigma")]
+    clean = _dense(material.item.clean).get(name)
+    if clean is not None:
+        wrong = kept["estimate"] - clean[rows, columns].astype(float)
+        shown.append(_grey(wrong, -sigma, sigma, f"error of {method}: from -1 to 1 sigma"))
     return [*shown, *_maps(kept)]
 
 
@@ -259,7 +263,7 @@ def _maps(kept: Mapping[str, np.ndarray]) -> list[Picture]:
     words = {"rank": "components kept", "sigma": "noise level found"}
     pictures = []
     for name, text in words.items():
-        if name in kept:
+        if name in kept and np.ptp(kept[name]) > 0:
             low, high = float(np.min(kept[name])), float(np.max(kept[name]))
             pictures.append(_grey(kept[name], low, high, f"{text}: {low:.3g} (black) to {high:.3g}"))
     return pictures

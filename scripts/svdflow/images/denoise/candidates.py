@@ -106,7 +106,10 @@ def by_values(
         sigmas = [levels[name].used.sigma for name in names]
         scene = Scene(
             sigma=sigmas[0] if len(set(sigmas)) == 1 or method.works_on != "picture" else sigmas,
-            known=levels[names[0]].used.source == "given",
+            # Windows of a series find their own level, and map it, unless the sheet says what it is.
+            known=wanted.sigma > 0
+            if method.works_on == "series"
+            else levels[names[0]].used.source == "given",
             data_range=_range(item),
             colour=item.attrs["colour"],
             threads=threads,

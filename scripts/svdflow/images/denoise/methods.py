@@ -61,7 +61,6 @@ def _patch_svd(values: np.ndarray, scene: Scene) -> Denoised:
 
 
 def _mppca(values: np.ndarray, scene: Scene) -> Denoised:
-    # Each window finds its own level unless one is known: that is what the method is for.
     return mppca(
         values, sigma=scene.sigma if scene.known else None, shrink="frobenius", threads=scene.threads
     )
