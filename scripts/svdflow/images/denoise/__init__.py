@@ -9,6 +9,7 @@ from svdflow.images.denoise.shard import denoise_shard
 from svdflow.images.denoise.spectral import DENOISERS, Estimate, Observed, shrink, truncate
 from svdflow.images.denoise.ssa import ssa
 from svdflow.images.denoise.wnnm import wnnm
+from svdflow.linalg.ranks import gavish_donoho as optimal_rank
 
 __all__ = [
     "DENOISERS",
@@ -21,6 +22,7 @@ __all__ = [
     "estimate_sigma",
     "inverse_anscombe",
     "mppca",
+    "optimal_rank",
     "patch_svd",
     "shrink",
     "ssa",
