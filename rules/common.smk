@@ -43,6 +43,12 @@ def memory(wildcards):
     return study.memory_mb
 
 
+def named_file(key):
+    """The file that a key of the audits names, if it names one."""
+    path = study.config["audit"][key]
+    return [path] if path else []
+
+
 def shard_files(*stages):
     """The files of these stages, for all shards, in the order of the sheet."""
     return [f"<results>/{stage}/{name}/{shard}.h5" for stage, name, shard in study.parts() if stage in stages]
@@ -50,9 +56,7 @@ def shard_files(*stages):
 
 def stage_files():
     """Every file with measurements or errors in it."""
-    catalogue = (
-        ["<results>/audit/gradients.h5", "<results>/audit/stability.h5"] if study.named(task="audit") else []
-    )
+    catalogue = [f"<results>/audit/{family}.h5" for family in study.audit_families]
     return shard_files("matrices", "factors", "compress", "denoise", "encode", "audit") + catalogue
 
 

@@ -43,7 +43,8 @@ rule aggregate:
 rule tables:
     """Summarize the measurements per dataset, rank and method."""
     input:
-        "<results>/metrics.h5",
+        metrics="<results>/metrics.h5",
+        baseline=named_file("baseline"),
     output:
         report(
             directory("<results>/tables"),
@@ -73,11 +74,18 @@ rule report:
         matrices=shard_files("matrices"),
         factors=shard_files("factors"),
         denoise=shard_files("denoise"),
+        baseline=named_file("baseline"),
     output:
         report(
             "<results>/report.html",
             caption="../docs/captions/report.rst",
             category="Report",
+        ),
+        pages=report(
+            directory("<results>/report"),
+            patterns=["{family}.html"],
+            caption="../docs/captions/report.rst",
+            category="Audits",
         ),
     log:
         "<logs>/report.log",

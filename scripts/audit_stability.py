@@ -1,11 +1,12 @@
-"""Rule audit_stability: probe sums, log-sum-exp and softmax in every precision."""
+"""Rule audit_stability: sums, log-sum-exp, softmax and contractions in every precision."""
 
-from svdflow.audit.stability import audit_stability
+from svdflow.audit.stability import AUDITS, FAMILY
+from svdflow.audit.stage import publish_family
 from svdflow.rule import running
 
 
 def main(job):
-    audit_stability(job.output[0], provenance=job.provenance, **job.settings)
+    publish_family(job.output[0], FAMILY, AUDITS, provenance=job.provenance, **job.settings)
 
 
 if __name__ == "__main__":

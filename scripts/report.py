@@ -12,6 +12,8 @@ def main(job):
         job.output[0],
         study=job.settings,
         denoise=list(job.input.denoise),
+        baseline=next(iter(job.input.baseline), None),
+        pages=job.output.pages,
     )
 
 

@@ -5,7 +5,7 @@ from svdflow.summary.tables import write_tables
 
 
 def main(job):
-    write_tables(job.input[0], job.output[0])
+    write_tables(job.input.metrics, job.output[0], baseline=next(iter(job.input.baseline), None))
 
 
 if __name__ == "__main__":

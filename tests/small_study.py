@@ -14,6 +14,15 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 PARTS = ["Snakefile", "rules", "scripts", "config", "profiles", "docs"]
+OWN = """\
+import numpy as np
+
+def squares(rng):
+    return lambda x: x @ x, lambda x: 2 * x, rng.standard_normal(4)
+
+def identity():
+    return np.eye(3)
+"""
 SHEET = """\
 name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters
 photos\timages\tphotos\tgray\t20\tcompress;denoise;encode;audit\t3\t-
@@ -26,6 +35,7 @@ CONFIG = {
     "compress": {"ranks": [1, 3, 6, 10]},
     "denoise": {"ranks": [1, 3, 6]},
     "factorize": {"max_rank": 20},
+    "audit": {"functions_file": "own.py", "functions": ["squares", "identity"]},
 }
 
 
@@ -98,6 +108,7 @@ def small_workflow(folder: Path) -> Workflow:
         file["A"] = random.normal(size=(60, 30)).astype(np.float32)
     os.utime(folder / "matrix.h5", (0, 0))  # its date is part of what a result says of its input
     (folder / "sheet.tsv").write_text(SHEET)
+    (folder / "own.py").write_text(OWN)
     workflow = Workflow(folder)
     workflow.configure()
     return workflow

@@ -173,11 +173,18 @@ def _array(path: Path) -> tuple[Any, float | None]:
 
 def audit(args: argparse.Namespace) -> int:
     """Repeat audits by name, or audit stored arrays: FILE.h5:/path/to/plane."""
-    from svdflow.audit import run_catalogue
+    from svdflow.audit.catalogue import run_catalogue
+    from svdflow.audit.records import Record, worst_first
 
     records = run_catalogue(args.names or None, seed=args.seed)
-    for record in records:
+    print(Record.HEAD)
+    for record in sorted(records, key=worst_first):
         print(record)
+    ten = [record for record in sorted(records, key=worst_first) if record.verdict != "PASS"][:10]
+    if ten and len(records) > 1:
+        print("\nThe worst, and how to repeat them:")
+        for record in ten:
+            print(f"{record.verdict:<12} {record.audit} {record.subject}: {record.reproduce}")
     return int(any(record.verdict in ("FAIL", "ERROR") for record in records))
 
 

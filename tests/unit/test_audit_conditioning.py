@@ -10,7 +10,8 @@ import scipy.sparse
 from svdflow.audit import audit_matrix, run_catalogue
 from svdflow.audit.conditioning import audit_conditioning_shard
 from svdflow.audit.decomposition import Full, full_records
-from svdflow.audit.verdicts import Verdict, resolve
+from svdflow.audit.thresholds import resolve
+from svdflow.audit.verdicts import Verdict
 from svdflow.store import add_item, add_observation, publish, read_table, write_array
 
 LIMITS = resolve()
@@ -99,7 +100,10 @@ def test_complex_and_integer_matrices():
         ([[np.inf], [1.0]], "inf at row 0, column 0"),
         (np.empty((0, 3)), "empty"),
         (np.ones(3), "shape (3,)"),
-        (np.array([[object()]]), "dtype object"),
+        (np.array([[1, object()]]), "dtype object is not numeric: object at index (0, 1)"),
+        (np.array([["a", "b"]]), "not numeric"),
+        (np.array([[1, 2], [3, 2**53 + 1]]), "9007199254740993 at row 1, column 1"),
+        (np.array([[1, 2**64 - 1]], dtype=np.uint64), "at row 0, column 1"),
     ],
 )
 def test_bad_matrices_are_errors_with_a_reason(A, said):
@@ -214,15 +218,17 @@ def test_a_sampled_plane_gets_the_full_panel(tmp_path):
     table, errors = audit(tmp_path, [A], [truncated(A, 10)], truth=SPECTRUM)
     assert errors.empty
     assert set(table["verdict"]) == {"PASS"}
-    assert len(table) == 9 + 1 + 3 + 3  # full, truth, stored alone, stored against full
+    # LAPACK's checks and the spectrum, ranks, enclosures, truth; stored alone, stored against full
+    assert len(table) == 9 + 2 + 3 + 1 + 3 + 4
     assert set(table["shard"]) == {3}
     kappa = table[table["audit"] == "condition_number"]
     assert kappa["value"].item() == pytest.approx(1000, rel=1e-11)
 
 
-def test_the_reproduce_line_reproduces(tmp_path):
+@pytest.mark.parametrize("items", [[0], []])
+def test_the_reproduce_line_reproduces(tmp_path, items):
     A = with_spectrum(SPECTRUM, 60, 24)
-    table, _ = audit(tmp_path, [A], [truncated(A, 10)])
+    table, _ = audit(tmp_path, [A], [truncated(A, 10)], items=items)
     for _, row in table.iterrows():
         spec = row["reproduce"].removeprefix("python -m svdflow audit ").strip("'")
         again = [r for r in run_catalogue([spec]) if r.audit == row["audit"]]
@@ -236,7 +242,9 @@ def test_other_planes_get_what_their_factors_prove(tmp_path, case):
     options = {"items": []} if case == "not sampled" else {"full_up_to": 59} if case == "too large" else {}
     table, errors = audit(tmp_path, [plane], [truncated(A, 10)], **options)
     assert errors.empty
-    assert set(table["audit"]) == {"stored_orthogonality_u", "stored_orthogonality_v", "condition_number"}
+    here = {"recorded_error"} if case in ("not sampled", "too large") else set()
+    stored = {"stored_orthogonality_u", "stored_orthogonality_v", "condition_number"}
+    assert set(table["audit"]) == stored | here
     [kappa] = table[table["audit"] == "condition_number"].itertuples()
     assert kappa.verdict == "INCONCLUSIVE"
     assert "truncated" in kappa.reason
@@ -265,6 +273,7 @@ STORED_FAULTS = {
     "stored_values": lambda U, s, Vt, a: (U, s * 0.98, Vt, a),
     "stored_truth": lambda U, s, Vt, a: (U, s * 0.98, Vt, a),
     "eckart_young": lambda U, s, Vt, a: (U, s, np.roll(Vt, 1, axis=0), a),
+    "suboptimality": lambda U, s, Vt, a: (U, s, np.roll(Vt, 1, axis=0), a),
     "recorded_error": lambda U, s, Vt, a: (U, s, Vt, {**a, "frobenius_error": 1.01 * a["frobenius_error"]}),
 }
 
@@ -274,6 +283,45 @@ def test_faulty_factors_fail(tmp_path, fault):
     A = with_spectrum(SPECTRUM, 60, 24)
     table, _ = audit(tmp_path, [A], [STORED_FAULTS[fault](*truncated(A, 4))], truth=SPECTRUM)
     assert verdict_of(table, fault) == "FAIL"
+
+
+@pytest.mark.parametrize("claim", [0.99, 1.0, 1.01])
+@pytest.mark.parametrize("kind", ["exact", "floor"])
+def test_the_recorded_error_of_any_dense_plane_is_held_against_proof(tmp_path, claim, kind):
+    A = with_spectrum(SPECTRUM, 60, 24)
+    U, s, Vt, attrs = truncated(A, 10)
+    said = {"frobenius_error": claim * attrs["frobenius_error"] * (1 + 1e-12), "frobenius_kind": kind}
+    table, _ = audit(tmp_path, [A], [(U, s, Vt, said)], items=[])
+    right = claim == 1 or (claim > 1 and kind == "floor")  # a floor is an upper bound
+    assert verdict_of(table, "recorded_error") == ("PASS" if right else "FAIL")
+
+
+@pytest.mark.parametrize(("promised", "verdict"), [(1.0, "PASS"), (1e-9, "FAIL")])
+def test_an_error_recorded_with_its_resolution_is_held_to_that(tmp_path, promised, verdict):
+    A = with_spectrum(SPECTRUM, 60, 24)
+    U, s, Vt, attrs = truncated(A, 10)
+    said = {"frobenius_error": 1.01 * attrs["frobenius_error"], "frobenius_resolution": promised}
+    table, _ = audit(tmp_path, [A], [(U, s, Vt, {**attrs, **said})], items=[])
+    assert verdict_of(table, "recorded_error") == verdict
+
+
+def test_factors_far_from_the_optimum_are_a_warning(tmp_path):
+    A = with_spectrum(SPECTRUM, 60, 24)
+    U, s, Vt = np.linalg.svd(A, full_matrices=False)
+    kept = [0, 2, 3, 4]  # the second is missed: the error is 1.8 of the least, below sqrt(1 + k) of it
+    tail = float(np.linalg.norm(np.delete(s, kept)))
+    attrs = {"frobenius_error": tail, "frobenius_kind": "exact"}
+    table, _ = audit(tmp_path, [A], [(U[:, kept], s[kept], Vt[kept], attrs)])
+    [row] = table[table["audit"] == "suboptimality"].itertuples()
+    assert row.value == pytest.approx(tail / np.linalg.norm(s[4:]), rel=1e-9)
+    assert row.verdict == "WARN"
+
+
+def test_a_plane_too_large_to_certify_is_skipped_with_a_reason(monkeypatch):
+    monkeypatch.setattr("svdflow.audit.decomposition.PANEL_SIDE", 8)
+    found = by_name(audit_matrix(np.eye(9)))
+    assert found["enclosure_kappa"].verdict is Verdict.SKIP
+    assert "9 x 9" in found["enclosure_kappa"].reason
 
 
 def test_a_wrong_truth_fails(tmp_path):
@@ -322,14 +370,15 @@ def test_thresholds_are_configurable(tmp_path):
 
 
 def test_the_catalogue_refuses_unknown_names_and_nothing():
-    with pytest.raises(ValueError, match="nearest: 'log_det'"):
-        run_catalogue(["log_dett"])
+    with pytest.raises(ValueError, match="nearest: 'hilbert'"):
+        run_catalogue(["hilbertt"])
     with pytest.raises(ValueError, match="nothing would be checked"):
         run_catalogue([])
 
 
-def test_the_catalogue_runs_families_and_names():
-    assert {r.family for r in run_catalogue(seed=1)} == {"gradients", "stability"}
-    assert [r.subject for r in run_catalogue(["log_det"], seed=1)] == ["log_det"]
+def test_the_catalogue_runs_an_audit_by_name():
+    rows = run_catalogue(["hilbert"], seed=1)
+    assert {r.family for r in rows} == {"conditioning", "peers"}
+    assert {r.reproduce for r in rows} == {"python -m svdflow audit hilbert --seed 1"}
     [missing] = run_catalogue(["nowhere.h5:/items"])
     assert missing.verdict is Verdict.ERROR

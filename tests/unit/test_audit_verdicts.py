@@ -10,7 +10,8 @@ import pytest
 
 import svdflow
 from svdflow.audit.records import Record, attempt
-from svdflow.audit.verdicts import DEFAULTS, Threshold, Verdict, judge, resolve
+from svdflow.audit.thresholds import DEFAULTS, resolve
+from svdflow.audit.verdicts import Threshold, Verdict, judge
 from svdflow.store.schema import TABLES
 
 LIMIT = Threshold(warn=10, fail=50, resolution=1)

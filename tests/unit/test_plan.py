@@ -395,7 +395,7 @@ def test_families_are_plain_data():
 
 
 def test_thresholds_of_the_config_are_those_of_the_audits():
-    from svdflow.audit.verdicts import DEFAULTS, KEYS
+    from svdflow.audit.thresholds import DEFAULTS, KEYS
 
     known = load_schema(ROOT, "config")["properties"]["audit"]["properties"]["thresholds"]["properties"]
     assert set(known) == set(DEFAULTS)
@@ -409,8 +409,33 @@ def test_a_misspelt_threshold_is_refused(folder):
     assert one.settings("audit_catalogue")["thresholds"] == {"svd_residual.fail": 3}
 
 
+def test_own_functions_and_baselines_are_named_with_their_files(folder):
+    (folder / "own.py").write_text("")
+    with pytest.raises(ConfigError, match=r"audit.functions_file.*nearest: .*own.py"):
+        study(folder, IMAGES, audit={"functions_file": str(folder / "onw.py"), "functions": ["f"]})
+    with pytest.raises(ConfigError, match="go together"):
+        study(folder, IMAGES, audit={"functions": ["f"]})
+    with pytest.raises(ConfigError, match=r"audit\.baseline"):
+        study(folder, IMAGES, audit={"baseline": "nowhere.h5"})
+    with pytest.raises(ConfigError, match=r"functions\[0\]"):
+        study(folder, IMAGES, audit={"functions_file": str(folder / "own.py"), "functions": ["os.system"]})
+
+
+def test_the_sheet_of_datasets_names_no_code(folder):
+    with pytest.raises(ConfigError, match="functions_file"):
+        study(folder, "mine|images|data|gray|-|compress|4|functions_file=own.py")
+
+
+def test_families_of_audits_follow_the_config(folder):
+    audited = "made|synthetic|low_rank_plus_noise|-|-|audit|-|-"
+    families = ["matrices", "gradients", "stability"]
+    assert study(folder, audited).audit_families == [*families, "mutants"]
+    assert study(folder, audited, audit={"mutants": False}).audit_families == families
+    assert study(folder, "made|synthetic|low_rank_plus_noise|-|-|compress|-|-").audit_families == []
+
+
 def test_audits_page_is_in_step():
-    from svdflow.audit.verdicts import markdown
+    from svdflow.audit.catalogue import markdown
 
     assert (ROOT / "docs" / "audits.md").read_text(encoding="utf-8") == markdown(), "run 'make docs'"
 

@@ -27,7 +27,8 @@ from svdflow.store import (
     write_table,
 )
 from svdflow.store.schema import TABLES
-from svdflow.summary import figures, grids, pictures
+from svdflow.summary import audits as audits_of
+from svdflow.summary import figures, pictures
 from svdflow.summary.aggregate import aggregate
 from svdflow.summary.denoising import denoising_cards
 from svdflow.summary.pictures import Kept, Library, data_uri, display_range, in_order
@@ -97,9 +98,10 @@ class Page(HTMLParser):
 
 
 def outside_loads(text: str) -> list[str]:
-    """Everything a page would fetch from somewhere else; none in a self-contained one."""
+    """What a page would fetch from elsewhere, nothing in a self-contained one. Links are followed, not fetched."""
     page = Page(text)
-    fetched = [load for load in page.loads if not load.startswith(("#", "data:"))]
+    links = {attrs.get("href") for attrs in page.of("a")}
+    fetched = [load for load in page.loads if not load.startswith(("#", "data:")) and load not in links]
     styles = re.findall(r"@import[^;]*|url\(\s*[\"']?(?!#|data:)[^)]*", text)
     scripts = ["script" for _ in page.of("script")] + ["iframe" for _ in page.of("iframe")]
     return fetched + styles + scripts
@@ -155,6 +157,7 @@ def study_files(tmp_path_factory):
             )
         )
         write_table(file, "audit", rows)
+        write_table(file, "curves", [])
         write_table(file, "errors", [])
     aggregate(
         [*parts, root / "audit" / "gradients.h5"],
@@ -562,13 +565,13 @@ def test_condition_numbers_known_from_below_do_not_fill_the_list_of_audits():
         *audits("INCONCLUSIVE", 1, audit="condition_number", reason="float limit"),
         *audits("FAIL", 1, margin=3.0),
     ]
-    grid = grids.worst_audits(pd.DataFrame(rows))
+    grid = audits_of.worst_audits(pd.DataFrame(rows))
     told = [line[0] for line in grid.rows]
     assert told == ["FAIL", "INCONCLUSIVE", "WARN", "WARN", "SKIP", *["INCONCLUSIVE"] * 3, *["PASS"] * 32]
     assert [line[-1] for line in grid.rows][1] == "float limit"
     assert "The condition number of 39 planes is known only from below" in grid.caption
     assert "64 more" in grid.caption
-    assert "from below" not in grids.worst_audits(pd.DataFrame(audits("PASS", 2))).caption
+    assert "from below" not in audits_of.worst_audits(pd.DataFrame(audits("PASS", 2))).caption
 
 
 def test_a_block_of_one_row_and_part_full_blocks_are_means():

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from small_study import ROOT, SHEET, small_workflow
+from small_study import OWN, ROOT, SHEET, small_workflow
 from svdflow.plan.config import load_schema
 
 END = {"aggregate", "tables", "report", "verdict"}
 STAGES = {"compress", "denoise", "audit_conditioning"}  # what reads factors
 FACTORIZED = {"factorize"} | STAGES | END
 INGEST = {"ingest_images", "ingest_synthetic", "ingest_matrix"}
-EVERYTHING = INGEST | FACTORIZED | {"encode"} | {"audit_gradients", "audit_stability"}
+AUDITS = {"audit_matrices", "audit_gradients", "audit_stability", "audit_mutants", "audit_own"}
+EVERYTHING = INGEST | FACTORIZED | {"encode"} | AUDITS
 
 # Jobs of one shard of photos, and of groups, which lists the same folder.
 ONE_SHARD = {
@@ -54,10 +55,11 @@ TABLE = {
     "audit.strict": (True, {"verdict"}),
     "audit.full_up_to": (16, {"audit_conditioning"} | END),
     "audit.sample": (1, {"audit_conditioning"} | END),
-    "audit.thresholds": (
-        {"svd_residual": {"warn": 9.0}},
-        {"audit_conditioning", "audit_gradients", "audit_stability"} | END,
-    ),
+    "audit.thresholds": ({"svd_residual": {"warn": 9.0}}, {"audit_conditioning"} | AUDITS | END),
+    "audit.mutants": (False, END),
+    "audit.functions_file": ("other.py", {"audit_own"} | END),
+    "audit.functions": (["squares"], {"audit_own"} | END),
+    "audit.baseline": ("metrics.h5", {"tables", "report", "verdict"}),
     "allow_errors": (3, {"verdict"}),
     "runtime.backend": ("numpy", set()),
     "runtime.engine": ("synchronous", set()),
@@ -82,6 +84,8 @@ def test_a_changed_key_reruns_exactly_its_rules(finished, tmp_path, key):
     value, rules = TABLE[key]
     workflow = finished.copy(tmp_path / "study")
     (workflow.folder / "other.tsv").write_text(SHEET)
+    (workflow.folder / "other.py").write_text(OWN)
+    shutil.copy2(workflow.folder / "results" / "metrics.h5", workflow.folder)
     top, _, rest = key.partition(".")
     workflow.configure(**{top: {rest: value} if rest else value})
     assert set(workflow.due()) == rules

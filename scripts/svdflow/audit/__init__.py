@@ -10,11 +10,15 @@ from typing import Any
 
 _HOMES = {
     "audit_matrix": "conditioning",
+    "certify_svd": "enclosures",
     "check_gradient": "difference",
+    "error_against_step": "step_errors",
+    "singular_radius": "difference",
+    "taylor_order": "taylor",
     "run_catalogue": "catalogue",
     "Verdict": "verdicts",
     "Record": "records",
-    "DEFAULTS": "verdicts",
+    "DEFAULTS": "thresholds",
 }
 
 __all__ = list(_HOMES)

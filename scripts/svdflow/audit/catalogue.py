@@ -1,29 +1,25 @@
 """Every audit by name, and audits of what a run has stored: what ``python -m svdflow audit`` calls."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import inf, isnan
 from pathlib import Path
 
 import h5py
 
-from svdflow.audit import decomposition, gradients, stability
+from svdflow.audit import decomposition, gradients, identities, matrices, mutants, stability
+from svdflow.audit.own import audit_functions
 from svdflow.audit.records import Record, attempt
-from svdflow.audit.verdicts import Threshold, nearest, resolve
+from svdflow.audit.stage import Audit, run_family
+from svdflow.audit.thresholds import DEFAULTS, nearest, resolve
+from svdflow.audit.verdicts import Threshold
 from svdflow.store import open_published, read_array
 
-Audit = Callable[[int, Mapping[str, Threshold]], list[Record]]
-
-
-def _gradient(name: str) -> Audit:
-    return lambda seed, limits: gradients.audit_gradient(name, seed, limits)
-
-
-def _stability(name: str) -> Audit:
-    return lambda seed, limits: list(stability.AUDITS[name](seed, limits))
-
-
-FAMILIES: dict[str, dict[str, Audit]] = {
-    "gradients": {name: _gradient(name) for name in gradients.PROBLEMS},
-    "stability": {name: _stability(name) for name in stability.AUDITS},
+FAMILIES: dict[str, Mapping[str, Audit]] = {
+    "conditioning": matrices.AUDITS,
+    "gradients": gradients.AUDITS,
+    "stability": stability.AUDITS,
+    "mutants": mutants.AUDITS,
 }
 
 
@@ -35,13 +31,13 @@ def run_catalogue(
     Parameters
     ----------
     names : sequence of str, optional
-        Audits (``log_det``), families (``gradients``), or stored arrays: ``FILE.h5:/path/to/plane`` for a
-        matrix, ``FILE.h5:/path/to/factors`` for factors, and both joined by ``+`` to hold one against the
-        other. All audits that need no data where none is given.
+        Audits (``log_det``), families (``gradients``), functions of a file of your own (``FILE.py:name``), or stored
+        arrays: ``FILE.h5:/path/to/plane`` for a matrix, ``FILE.h5:/path/to/factors`` for factors, and both joined by
+        ``+`` to hold one against the other. All audits that need no data where none is given.
     seed : int
         The same seed gives the same records.
     thresholds : mapping, optional
-        Overrides of svdflow.audit.verdicts.DEFAULTS, as ``{"svd_residual.fail": 30}``.
+        Overrides of svdflow.audit.thresholds.DEFAULTS, as ``{"svd_residual.fail": 30}``.
 
     Returns
     -------
@@ -54,32 +50,30 @@ def run_catalogue(
         An unknown name, with the nearest one, or names that choose nothing: nothing checked is no success.
     """
     limits = resolve(thresholds)
-    chosen = [pair for name in (list(FAMILIES) if names is None else names) for pair in _expand(name)]
-    if not chosen:
-        raise ValueError("audit: no audit was named, so nothing would be checked")
-    return [
-        record
-        for family, name in chosen
-        for record in attempt(family, name, name, _job(family, name, seed, limits))
+    jobs = [
+        _job(name, seed, thresholds or {}, limits) for name in (list(FAMILIES) if names is None else names)
     ]
+    if not jobs:
+        raise ValueError("audit: no audit was named, so nothing would be checked")
+    return [record for job in jobs for record in job()]
 
 
-def _expand(name: str) -> list[tuple[str, str]]:
+def _job(
+    name: str, seed: int, overrides: Mapping[str, float], limits: Mapping[str, Threshold]
+) -> Callable[[], list[Record]]:
+    """What a name stands for, found before anything runs."""
     if ":/" in name:
-        return [("conditioning", name)]
-    if name in FAMILIES:
-        return [(name, audit) for audit in FAMILIES[name]]
+        return lambda: attempt("conditioning", name, name, partial(audit_stored, name, limits), seed)
+    file, colon, function = name.rpartition(":")
+    if colon and file.endswith(".py"):
+        return lambda: audit_functions(file, [function], seed=seed, thresholds=overrides)
     for family, audits in FAMILIES.items():
+        if name == family:
+            return partial(run_family, family, audits, seed, limits)
         if name in audits:
-            return [(family, name)]
+            return partial(run_family, family, {name: audits[name]}, seed, limits)
     known = [*FAMILIES, *(audit for audits in FAMILIES.values() for audit in audits)]
     raise ValueError(f"audit: no audit {name!r}{nearest(name, known)}")
-
-
-def _job(family: str, name: str, seed: int, limits: Mapping[str, Threshold]) -> Callable[[], list[Record]]:
-    if family == "conditioning":
-        return lambda: audit_stored(name, limits)
-    return lambda: FAMILIES[family][name](seed, limits)
 
 
 def audit_stored(spec: str, limits: Mapping[str, Threshold]) -> list[Record]:
@@ -101,3 +95,49 @@ def audit_stored(spec: str, limits: Mapping[str, Threshold]) -> list[Record]:
             else:
                 found += decomposition.compared_records(full, place, limits, subject)
     return found
+
+
+def markdown() -> str:
+    """The page docs/audits.md: what each audit checks, and the limits of its rows with their sources."""
+    lines = [
+        "# The audits and their limits",
+        "",
+        "Generated from `scripts/svdflow/audit` by `make docs`; [auditing.md](auditing.md) says how to use them.",
+        "",
+        "## Without data",
+        "",
+        "`svdflow audit NAME` repeats one, `svdflow audit FAMILY` all of a family.",
+        "",
+        "| family | name | what it checks |",
+        "|---|---|---|",
+    ]
+    for family, audits in FAMILIES.items():
+        lines += [f"| {family} | {name} | {_summary(name, audit)} |" for name, audit in audits.items()]
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "A value above *warn* is WARN, one at or above *fail* is FAIL. An audit passes only if the smallest",
+        "error that it could have seen is at most *resolution*; otherwise it is INCONCLUSIVE. Any of them can",
+        "be set in the config: `audit: {thresholds: {svd_residual: {fail: 30}}}`. Rows without a fail limit show",
+        "what methods known to be poor do.",
+        "",
+        "| audit | warn | fail | resolution | source |",
+        "|---|---|---|---|---|",
+    ]
+    for name, limit in DEFAULTS.items():
+        figures = (
+            "" if isnan(v) or v == inf else f"{v:g}" for v in (limit.warn, limit.fail, limit.resolution)
+        )
+        lines.append(f"| {name} | {' | '.join(figures)} | {_cell(limit.source)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _summary(name: str, audit: Audit) -> str:
+    """The first paragraph of a docstring; an identity is explained where its problem is posed."""
+    text = str(identities.PROBLEMS.get(name, audit).__doc__).split("\n\n")[0]
+    return _cell(" ".join(text.split()))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

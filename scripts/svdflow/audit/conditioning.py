@@ -1,7 +1,8 @@
 """How far the singular values of a plane, and what is computed from them, can be trusted.
 
 A sampled plane gets a full decomposition of its own, checked as LAPACK checks itself, and its stored
-factors are held against it. Of every other plane only what the stored factors prove is said.
+factors are held against it. Of every other plane only what the stored factors prove is said, and their error where
+the values are at hand.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,18 +13,30 @@ from typing import Any
 import h5py
 import numpy as np
 
-from svdflow.audit.decomposition import FAMILY, Full, Limits, compared_records, full_records, stored_records
+from svdflow.audit.decomposition import (
+    FAMILY,
+    Full,
+    Limits,
+    compared_records,
+    full_records,
+    recorded_records,
+    stored_records,
+)
 from svdflow.audit.records import Record, attempt, publish_records
-from svdflow.audit.verdicts import Verdict, resolve
+from svdflow.audit.thresholds import resolve
+from svdflow.audit.verdicts import Verdict
 from svdflow.store import Factors, Item, error_row, open_published, read_array
 from svdflow.store import factors as stored_factors
 from svdflow.store import items as stored_items
+
+CHEAP_VALUES = 2**21  # of a plane that is read for the error of its factors alone: 16 MB
+CHEAP_WORK = 2**28  # multiplications: a hundredth of a second
 
 
 def audit_matrix(
     A: Any, *, subject: str = "matrix", thresholds: Mapping[str, float] | None = None
 ) -> list[Record]:
-    """Singular-value extremes, rank, condition number and the quality of the decomposition that gave them.
+    """Singular values, rank and condition: computed, checked as LAPACK checks itself, and enclosed with proof.
 
     Parameters
     ----------
@@ -32,7 +45,7 @@ def audit_matrix(
     subject : str
         Name of the matrix in the records.
     thresholds : mapping, optional
-        Overrides of svdflow.audit.verdicts.DEFAULTS, as ``{"svd_residual.fail": 30}``.
+        Overrides of svdflow.audit.thresholds.DEFAULTS, as ``{"svd_residual.fail": 30}``.
 
     Returns
     -------
@@ -73,7 +86,7 @@ def audit_conditioning_shard(
     items : list of int
         Sampled items: their planes get a full decomposition where both sides are at most `full_up_to`.
     thresholds : mapping
-        Overrides of svdflow.audit.verdicts.DEFAULTS.
+        Overrides of svdflow.audit.thresholds.DEFAULTS.
     """
     limits, sampled = resolve(thresholds), set(items)
     records: list[Record] = []
@@ -111,6 +124,13 @@ class Plane:
     def fits(self, side: int) -> bool:
         """Whether the values are dense, here, and small enough to decompose in full."""
         return isinstance(self.stored, h5py.Dataset) and max(self.stored.shape) <= side
+
+    @property
+    def cheap(self) -> bool:
+        """Whether the values are dense, here, and one product with the factors is soon done."""
+        if self.factors is None or not isinstance(self.stored, h5py.Dataset):
+            return False
+        return self.stored.size <= CHEAP_VALUES and self.stored.size * len(self.factors.s) <= CHEAP_WORK
 
     @property
     def truth(self) -> np.ndarray | None:
@@ -153,6 +173,10 @@ def _plane_panel(plane: Plane, full: bool, limits: Limits) -> Iterator[Record]:
     if full:
         command = plane.command(matrix=True, factors=True)
         yield from _reproduced(compared_records(whole, group, limits, subject), command)
+    elif plane.cheap:
+        command = plane.command(matrix=True, factors=True)
+        values = read_array(plane.stored)
+        yield from _reproduced(recorded_records(values, group, limits, subject), command)
 
 
 def _reproduced(records: Iterator[Record], command: str) -> Iterator[Record]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import frexp, inf, isfinite, nan, sqrt
 from typing import Any
 
@@ -9,6 +10,8 @@ import h5py
 import numpy as np
 import scipy.linalg
 
+from svdflow.audit.condition import PANEL_SIDE, enclosure_records, norm_records, rank_records
+from svdflow.audit.enclosures import Certificate, Interval, certify_error, certify_svd, lossy_integers
 from svdflow.audit.records import Record, judged
 from svdflow.audit.verdicts import Threshold, Verdict
 from svdflow.store import read_array, read_rows
@@ -43,23 +46,55 @@ class Full:
 
     def scaled(self) -> tuple["Full", float]:
         """The same with A and s times a power of two, so that no norm overflows or vanishes; and the power."""
-        largest = max(float(np.abs(self.A.real).max()), float(np.abs(self.A.imag).max()))
-        exponent = frexp(largest)[1]
-        if abs(exponent) <= SAFE_EXPONENT:
-            return self, 1.0
-        power = 2.0 ** min(-exponent, 1000)  # 2^1024 and above are no numbers
+        power = _power(self.A)
+        if power == 1:
+            return self, power
         return replace(self, A=self.A * power, s=self.s * power), power
+
+    @property
+    def certifiable(self) -> bool:
+        """Whether enclosures cost about as much as the decomposition, and not minutes."""
+        return max(self.A.shape) * min(self.A.shape) ** 2 <= PANEL_SIDE**3
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """Proved enclosures of its singular values, from these factors."""
+        return certify_svd(self.A, self.U, self.s, self.Vt)
 
 
 def full_records(
     full: Full, limits: Limits, subject: str, truth: np.ndarray | None = None
 ) -> Iterator[Record]:
-    """What a full decomposition says: its own quality first, then extremes, rank and condition number."""
+    """What a full decomposition says: its own quality first, then what may be read off it and what is proved."""
     scaled, power = full.scaled()
-    yield from _decomposition(scaled, limits, subject)
+    yield from _decomposition(scaled, _grain(scaled, power) / EPS, limits, subject)
     yield from _spectrum(full.s, full.A.shape, limits, subject)
+    yield from _panels(full, limits, subject)
     if truth is not None:
         yield _against_truth(scaled, truth * power, limits, subject)
+
+
+def _grain(scaled: Full, power: float) -> float:
+    """Distance of the numbers near s_1 over s_1, where those are below the normal ones; else 0 in effect."""
+    return 2.0**-1074 * power / float(scaled.s[0]) if scaled.s[0] > 0 else 0.0
+
+
+def _panels(full: Full, limits: Limits, subject: str) -> Iterator[Record]:
+    """Ranks by several rules, condition in several norms, and enclosures; large matrices are skipped by name."""
+    scaled, power = full.scaled()
+    shape = full.A.shape
+    if not np.isfinite(scaled.s).all():
+        reason = "a singular value lies beyond the largest float"
+        yield Record(FAMILY, "enclosure_kappa", subject, verdict=Verdict.SKIP, reason=reason)
+        return
+    yield from rank_records(full.A, scaled.s, full.unit, limits, subject)
+    if not full.certifiable:
+        reason = f"{shape[0]} x {shape[1]}: more work than {PANEL_SIDE} x {PANEL_SIDE}, not certified"
+        yield Record(FAMILY, "enclosure_kappa", subject, verdict=Verdict.SKIP, reason=reason)
+        return
+    yield from enclosure_records(scaled.certificate, scaled.s, _grain(scaled, power), limits, subject)
+    if shape[0] == shape[1]:
+        yield from norm_records(scaled.A, scaled.s, limits, subject)
 
 
 def checked_matrix(A: Any) -> np.ndarray:
@@ -68,11 +103,16 @@ def checked_matrix(A: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        Not two-dimensional, empty, not numeric, or not finite; the message names the first bad entry.
+        Not two-dimensional, empty, not numeric, not finite, or an integer that float64 does not hold; the message
+        names the first bad entry.
     """
     A = np.asarray(A)
     if A.dtype.kind not in "fiubc":
-        raise ValueError(f"dtype {A.dtype} is not numeric")
+        at = next(
+            (i for i, x in np.ndenumerate(A) if not isinstance(x, int | float | complex | np.number)), None
+        )
+        first = f": {type(A[at]).__name__} at index {tuple(map(int, at))}" if at is not None else ""
+        raise ValueError(f"dtype {A.dtype} is not numeric{first}")
     if A.ndim != 2:
         raise ValueError(f"shape {A.shape} is not that of a matrix")
     if A.size == 0:
@@ -81,10 +121,14 @@ def checked_matrix(A: Any) -> np.ndarray:
     if len(bad):
         row, column = (int(i) for i in bad[0])
         raise ValueError(f"{A[row, column]} at row {row}, column {column}; {len(bad)} of {A.size} not finite")
+    for row, column in lossy_integers(A):
+        raise ValueError(
+            f"{A[row, column]} at row {row}, column {column}: integer overflow, no float64 holds it"
+        )
     return A.astype(np.complex128 if A.dtype.kind == "c" else np.float64)
 
 
-def _decomposition(full: Full, limits: Limits, subject: str) -> Iterator[Record]:
+def _decomposition(full: Full, grain: float, limits: Limits, subject: str) -> Iterator[Record]:
     """The ratios of LAPACK's own acceptance tests (TESTING/EIG/ddrvbd.f, 1 to 4 and 7), in the 1-norm."""
     A, U, s, Vt = full.A, full.U, full.s, full.Vt
     m, n = A.shape
@@ -97,7 +141,7 @@ def _decomposition(full: Full, limits: Limits, subject: str) -> Iterator[Record]
     }
     for audit, ratio in ratios.items():
         # Forming the residual rounds too, by about one unit of these ratios.
-        yield judged(FAMILY, audit, subject, ratio, limits[audit], 1.0)
+        yield judged(FAMILY, audit, subject, ratio, limits[audit], max(1.0, grain))
 
 
 def _spectrum(s: np.ndarray, shape: tuple[int, ...], limits: Limits, subject: str) -> Iterator[Record]:
@@ -227,21 +271,47 @@ def compared_records(full: Full, group: h5py.Group, limits: Limits, subject: str
         reason = "the factors are of the centred matrix"
         yield Record(FAMILY, "stored_values", subject, verdict=Verdict.SKIP, reason=reason)
         return
-    full, power = full.scaled()
+    scaled, power = full.scaled()
     s = s * power
     unit = _rounding(full.A.shape, group["s"].dtype)
-    apart = float(np.abs(s - full.s[: len(s)]).max() / full.s[0])
+    apart = float(np.abs(s - scaled.s[: len(s)]).max() / scaled.s[0])
     reason = f"{len(s)} stored values, relative to s_1"
     yield judged(FAMILY, "stored_values", subject, apart, limits["stored_values"], unit, reason=reason)
-    norm = float(np.linalg.norm(full.A))
-    error = float(np.linalg.norm(full.A - (U * s) @ Vt)) / norm
-    optimum = float(np.linalg.norm(full.s[len(s) :])) / norm
-    yield _eckart_young(error, optimum, unit, full.A.shape, limits, subject)
-    if "frobenius_error" in group.attrs:
-        coarse = _eps(group["s"].dtype)
-        yield _recorded(
-            float(group.attrs["frobenius_error"]) * power / norm, error, coarse, group.attrs, limits, subject
-        )
+    unit = _rounding(full.A.shape, group["U"].dtype)  # often coarser than that of the values
+    norm = float(np.linalg.norm(scaled.A))
+    proved = certify_error(scaled.A, U, s, Vt)
+    optimum = float(np.linalg.norm(scaled.s[len(s) :])) / norm
+    yield _eckart_young(sum(proved) / 2 / norm, optimum, unit, full.A.shape, limits, subject)
+    if len(s) < len(full.s) and full.certifiable:
+        yield _suboptimality(proved, scaled.certificate.tail(len(s)), unit * norm, len(s), limits, subject)
+    yield from recorded_records(full.A, group, limits, subject, proved)
+
+
+def recorded_records(
+    A: np.ndarray, group: h5py.Group, limits: Limits, subject: str, proved: Interval | None = None
+) -> Iterator[Record]:
+    """The error that stored factors record against its enclosure, which takes one product of A's size.
+
+    `proved` is that enclosure in the unit of ``Full.scaled``, where it is known.
+    """
+    if "frobenius_error" not in group.attrs or group.attrs.get("center", False) or "mean" in group:
+        return
+    A = checked_matrix(A)
+    power = _power(A)
+    A = A * power
+    norm = float(np.linalg.norm(A))
+    if proved is None:
+        U, s, Vt = (_wide(read_array(group[name])) for name in ("U", "s", "Vt"))
+        proved = certify_error(A, U, s * power, Vt)
+    if not norm or not len(group["s"]):
+        return
+    said = float(group.attrs["frobenius_error"]) * power / norm
+    ends = proved[0] / norm, proved[1] / norm
+    promised = float(group.attrs.get("frobenius_resolution", 0.0)) * power / norm
+    # The error was recorded before the factors were rounded to the type that they are stored in.
+    eps, limit = _eps(group["U"].dtype), limits["recorded_error"]
+    limit = replace(limit, warn=max(limit.warn, 4 * eps, promised), fail=max(limit.fail, 40 * eps, promised))
+    yield _recorded(said, ends, group.attrs.get("frobenius_kind", "exact"), limit, subject)
 
 
 def _eckart_young(
@@ -259,22 +329,42 @@ def _eckart_young(
     return judged(FAMILY, "eckart_young", subject, max(error - optimum, 0.0), limit, unit, reason=reason)
 
 
-def _recorded(
-    said: float, error: float, eps: float, attrs: Mapping[str, Any], limits: Limits, subject: str
+def _suboptimality(
+    error: Interval, optimum: Interval, rounding: float, k: int, limits: Limits, subject: str
 ) -> Record:
-    """The error that the factors claim against the one they have; a floor claims an upper bound."""
-    kind = attrs.get("frobenius_kind", "exact")
-    apart = max(error - said, 0.0) if kind == "floor" else abs(error - said)
-    reason = f"recorded {said:.6g} ({kind}), true {error:.6g}"
-    limit = limits["recorded_error"]
-    # The error was recorded before the factors were rounded to the type that they are stored in.
-    limit = replace(limit, warn=max(limit.warn, 4 * eps), fail=max(limit.fail, 40 * eps))
-    return judged(FAMILY, "recorded_error", subject, apart, limit, 10 * EPS, reason=reason)
+    """Error of the stored factors over the least of their rank, both proved (Eckart and Young).
+
+    The mean error of a sketch of k + p columns is at most ``sqrt(1 + k / (p - 1))`` times the optimum (Halko,
+    Martinsson and Tropp 2011, theorem 10.5); p = 2 is the least that the theorem allows.
+    """
+    limit = replace(limits["suboptimality"], fail=max(2.0, sqrt(1 + k)))
+    reason = f"error in [{error[0]:.9g}, {error[1]:.9g}], optimum in [{optimum[0]:.9g}, {optimum[1]:.9g}]"
+    if not optimum[0] > 0:
+        figures = (nan, limit.warn, limit.fail, inf)
+        reason = f"the optimum may be 0; {reason}"
+        return Record(FAMILY, "suboptimality", subject, *figures, Verdict.INCONCLUSIVE, reason)
+    least, most = error[0] / optimum[1], error[1] / optimum[0]
+    # What rounding of the stored vectors alone adds is no fault of the method.
+    resolution = most - least + rounding / optimum[0]
+    return judged(FAMILY, "suboptimality", subject, (least + most) / 2, limit, resolution, reason=reason)
+
+
+def _recorded(said: float, proved: Interval, kind: str, limit: Threshold, subject: str) -> Record:
+    """How far the error that the factors claim lies outside what is proved; a floor claims an upper bound."""
+    apart = max(proved[0] - said, 0.0 if kind == "floor" else said - proved[1], 0.0)
+    reason = f"recorded {said:.9g} ({kind}), proved [{proved[0]:.9g}, {proved[1]:.9g}], of the norm"
+    return judged(FAMILY, "recorded_error", subject, apart, limit, proved[1] - proved[0], reason=reason)
 
 
 def _rounding(shape: tuple[int, ...], dtype: np.dtype) -> float:
     """What rounding does to a singular value, relative to s_1: sqrt(n) eps (Higham and Mary 2019)."""
     return sqrt(max(shape)) * _eps(dtype)
+
+
+def _power(A: np.ndarray) -> float:
+    """Power of two that keeps norms of A finite and exact; 1 where they are."""
+    exponent = frexp(max(float(np.abs(A.real).max()), float(np.abs(A.imag).max())))[1]
+    return 1.0 if abs(exponent) <= SAFE_EXPONENT else 2.0 ** min(-exponent, 1000)  # 2^1024 is no number
 
 
 def _gram(X: np.ndarray) -> np.ndarray:

@@ -1,11 +1,8 @@
 """The rule that turns a figure, its thresholds and its resolution into a verdict."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import dataclass
 from enum import StrEnum
-from math import inf, isnan, nan
-from typing import Any
+from math import inf, isnan
 
 
 class Verdict(StrEnum):
@@ -40,75 +37,6 @@ class Threshold:
     resolution: float = inf
     excuse: float = 0.0
     source: str = ""
-
-
-KEYS = ("warn", "fail", "resolution", "excuse")
-LAPACK_RATIO = (
-    "LAPACK TESTING/svd.in fails at 50; NumPy's worst over 35 matrix types is 2, so 10 is a warning"
-)
-OWN_BOUND = (
-    "share of the first-order rounding bound, whose constants are those of Higham (2002), chapters 3 and 4"
-)
-
-DEFAULTS: dict[str, Threshold] = {
-    "svd_residual": Threshold(10, 50, 10, source=LAPACK_RATIO),
-    "svd_orthogonality_u": Threshold(10, 50, 10, source=LAPACK_RATIO),
-    "svd_orthogonality_v": Threshold(10, 50, 10, source=LAPACK_RATIO),
-    "svd_order": Threshold(10, 50, 10, source=LAPACK_RATIO),
-    "svd_values_only": Threshold(10, 50, 10, source=LAPACK_RATIO),
-    "truth_full": Threshold(10, 50, 10, source=LAPACK_RATIO),
-    "stored_orthogonality_u": Threshold(10, 50, 10, source=LAPACK_RATIO),
-    "stored_orthogonality_v": Threshold(10, 50, 10, source=LAPACK_RATIO),
-    "stored_values": Threshold(1e-3, 1e-2, 1e-3, source="factorize.tol, default 1e-2, in units of s_1"),
-    "stored_truth": Threshold(1e-3, 1e-2, 1e-3, source="factorize.tol, default 1e-2, in units of s_1"),
-    "eckart_young": Threshold(
-        1e-3, 1e-2, 1e-3, source="factorize.tol, default 1e-2; below the optimum is a fault"
-    ),
-    "recorded_error": Threshold(
-        1e-7, 1e-6, 1e-6, source="Pythagoras loses what is below sqrt(eps) of the norm"
-    ),
-    "rank": Threshold(nan, nan, source="NumPy matrix_rank: max(m, n) eps s_1"),
-    "condition_number": Threshold(nan, 1, source="a value of 1/(max(m, n) eps) is all rounding"),
-    "largest_singular_value": Threshold(nan, 1, source="backward stability: known to max(m, n) eps s_1"),
-    "smallest_singular_value": Threshold(nan, 1, source="backward stability: known to max(m, n) eps s_1"),
-    "gradient": Threshold(
-        4, 8, 1e-6, source="multiples of the estimated difference error; resolution relative"
-    ),
-    "softmax": Threshold(nan, 1, 0.1, source=OWN_BOUND),
-    "log_sum_exp": Threshold(nan, 1, 0.1, source=OWN_BOUND),
-    "shift_invariance": Threshold(nan, 1, 0.1, source=OWN_BOUND),
-    "overflow": Threshold(nan, 1, 0.1, source=OWN_BOUND),
-    "variance": Threshold(nan, 1, 0.1, source="Chan, Golub and LeVeque (1983), table 1: a priori bounds"),
-    "sum": Threshold(nan, 1, 0.1, source=OWN_BOUND),
-    "precision": Threshold(nan, 1, 1, source="IEEE 754-2019, table 3.5; law: equality"),
-}
-
-
-def resolve(overrides: Mapping[str, float] | None = None) -> dict[str, Threshold]:
-    """Defaults with a user's thresholds over them.
-
-    Parameters
-    ----------
-    overrides : mapping, optional
-        ``{"svd_residual.fail": 30, "gradient.resolution": 1e-8}``: the audit, a dot, and one of warn, fail,
-        resolution, excuse.
-
-    Raises
-    ------
-    ValueError
-        An unknown audit or key; the message names the nearest one.
-    """
-    table = dict(DEFAULTS)
-    for name, value in (overrides or {}).items():
-        audit, _, key = name.partition(".")
-        if audit not in table:
-            raise ValueError(f"audit.thresholds: no audit {audit!r}{nearest(audit, table)}")
-        if key not in KEYS:
-            raise ValueError(
-                f"audit.thresholds: {name!r} should end in one of {', '.join(KEYS)}: '{audit}.fail'"
-            )
-        table[audit] = replace(table[audit], **{key: float(value), "source": "config"})  # type: ignore[arg-type]
-    return table
 
 
 def judge(
@@ -150,33 +78,3 @@ def judge(
             f"resolution {resolution:.1e} worse than required {threshold.resolution:.1e}",
         )
     return (Verdict.WARN if value > threshold.warn else Verdict.PASS), ""
-
-
-def nearest(word: str, known: Any) -> str:
-    """`` (nearest: X)`` or the list of what there is, for an error message."""
-    close = get_close_matches(word, list(known), 1)
-    return f" (nearest: {close[0]!r})" if close else f" (known: {', '.join(sorted(known))})"
-
-
-def markdown() -> str:
-    """The page docs/audits.md."""
-    lines = [
-        "# Audits and their thresholds",
-        "",
-        "Generated from `scripts/svdflow/audit/verdicts.py` by `make docs`.",
-    ]
-    lines += [
-        "",
-        "A value above *warn* is WARN, one at or above *fail* is FAIL. An audit passes only if the smallest",
-        "error that it could have seen is at most *resolution*; otherwise it is INCONCLUSIVE. Any of them can",
-        "be set in the config: `audit: {thresholds: {svd_residual: {fail: 30}}}`.",
-        "",
-        "| audit | warn | fail | resolution | source |",
-        "|---|---|---|---|---|",
-    ]
-    for name, limit in DEFAULTS.items():
-        figures = (
-            "" if isnan(v) or v == inf else f"{v:g}" for v in (limit.warn, limit.fail, limit.resolution)
-        )
-        lines.append(f"| {name} | {' | '.join(figures)} | {limit.source} |")
-    return "\n".join(lines) + "\n"

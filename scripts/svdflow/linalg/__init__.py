@@ -1,7 +1,7 @@
 """Truncated singular value decompositions, rank rules, certificates and least squares."""
 
 from svdflow.linalg.certificates import FrobeniusCertificate, frobenius_certificate
-from svdflow.linalg.leastsquares import lstsq_svd, pinv
+from svdflow.linalg.leastsquares import lstsq_qr, lstsq_svd, pinv, tikhonov
 from svdflow.linalg.plan import MemoryLimitError
 from svdflow.linalg.result import SVDInfo, SVDResult
 from svdflow.linalg.single_pass import SinglePassSVD
@@ -15,7 +15,9 @@ __all__ = [
     "SinglePassSVD",
     "factorize",
     "frobenius_certificate",
+    "lstsq_qr",
     "lstsq_svd",
     "pinv",
+    "tikhonov",
     "truncated_svd",
 ]

@@ -148,7 +148,7 @@ def store_factors(file: h5py.File, path: str, result: SVDResult) -> None:
     group.attrs.update({"m": info.shape[0], "n": info.shape[1], "center": info.mean is not None})
     for name in ("method", "rank", "reads", "reason", "backend", "dtype"):
         group.attrs[name] = getattr(info, name)
-    for name in ("frobenius_norm", "frobenius_error", "frobenius_kind"):
+    for name in ("frobenius_norm", "frobenius_error", "frobenius_kind", "frobenius_resolution"):
         group.attrs[name] = getattr(info, name)
 
 

@@ -146,7 +146,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         return _parse_yaml(path, path.stat().st_mtime_ns)
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file{_neighbour(path)}") from error
+        raise ConfigError(f"{path}: no such file{neighbour(path)}") from error
 
 
 @cache
@@ -160,7 +160,8 @@ def _parse_yaml(path: Path, _mtime: int) -> dict[str, Any]:
     return content or {}
 
 
-def _neighbour(path: Path) -> str:
+def neighbour(path: Path) -> str:
+    """The end of a message: the file of the nearest name in the same folder."""
     names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1)
     return f" (nearest: {path.parent / close[0]})" if close else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "svdflow"
-TEMPLATES = {".j2", ".css"}
+TEMPLATES = {".j2", ".css", ".json"}
 
 
 def code_digest(rule: str, scripts: Path) -> str:

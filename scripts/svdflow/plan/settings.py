@@ -115,6 +115,12 @@ def audit_catalogue(study: "Study", *_: str) -> Settings:
     return {"seed": study.config["seed"], "thresholds": thresholds(study)}
 
 
+def audit_own(study: "Study", *_: str) -> Settings:
+    """A user's own functions and matrices; the file itself is an input of the rule."""
+    keys = study.config["audit"]
+    return {**audit_catalogue(study), "functions": keys["functions"]}
+
+
 def thresholds(study: "Study") -> Settings:
     """The thresholds that differ from the catalogue's, as ``{"svd_residual.fail": 30}``."""
     table = study.config["audit"]["thresholds"]
@@ -138,7 +144,7 @@ def verdict(study: "Study", *_: str) -> Settings:
     return {
         "allow_errors": study.config["allow_errors"],
         "strict": study.config["audit"]["strict"],
-        "audited": bool(study.named(task="audit")),
+        "audited": bool(study.audit_families),
     }
 
 
@@ -166,7 +172,7 @@ def _results_config(study: "Study") -> Settings:
     """The configuration without what never changes a result."""
     silent = ("title", "datasets", "pathvars", "allow_errors", "runtime")
     config = {k: v for k, v in study.config.items() if k not in silent}
-    return {**config, "audit": {k: v for k, v in config["audit"].items() if k != "strict"}}
+    return {**config, "audit": {k: v for k, v in config["audit"].items() if k not in ("strict", "baseline")}}
 
 
 def _rows(study: "Study") -> list[Settings]:
@@ -207,6 +213,7 @@ STAGES: dict[str, Callable[["Study", str, str, str], Settings]] = {
     "encode": encode,
     "audit_conditioning": audit_conditioning,
     "audit_catalogue": audit_catalogue,
+    "audit_own": audit_own,
     "metrics": metrics,
     "report": report,
     "verdict": verdict,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from svdflow.plan import settings
-from svdflow.plan.config import ConfigError, complete_config, load_config, refuse
+from svdflow.plan.config import ConfigError, complete_config, load_config, neighbour, refuse
 from svdflow.plan.datasets import Dataset, read_datasets
 from svdflow.plan.digest import code_digest
 from svdflow.plan.manifest import Manifest, scan
@@ -43,6 +43,7 @@ class Study:
         self._manifests: dict[str, Manifest] = {}
         self._codes: dict[str, str] = {}
         self._check_sources()
+        self._check_audits()
         self._check_jobs()
 
     @classmethod
@@ -91,6 +92,15 @@ class Study:
     def all_methods(self) -> list[str]:
         """Every denoiser that runs on some dataset."""
         return sorted({m for name in self.named(task="denoise") for m in self.methods(name)})
+
+    @property
+    def audit_families(self) -> list[str]:
+        """The audits without data that run; none where no dataset asks for audits and there are no own functions."""
+        keys = self.config["audit"]
+        own = ["own"] if keys["functions_file"] else []
+        if not self.named(task="audit"):
+            return own
+        return ["matrices", "gradients", "stability", *(["mutants"] if keys["mutants"] else []), *own]
 
     def notes(self) -> list[str]:
         """What a user should know before the run: ranks that will not be reached."""
@@ -164,6 +174,15 @@ class Study:
             except ConfigError as error:
                 messages.append(str(error))
         refuse(messages)
+
+    def _check_audits(self) -> None:
+        keys = self.config["audit"]
+        for key in ("functions_file", "baseline"):
+            path = Path(keys[key])
+            if keys[key] and not path.is_file():
+                raise ConfigError(f"'audit.{key}' is {keys[key]!r}; there is no such file{neighbour(path)}")
+        if bool(keys["functions"]) != bool(keys["functions_file"]):
+            raise ConfigError("'audit.functions_file' and 'audit.functions' go together: where, and which")
 
     def _check_jobs(self) -> None:
         if self.jobs > MAX_JOBS:

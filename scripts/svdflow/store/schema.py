@@ -188,7 +188,7 @@ TABLES: dict[str, list[Column]] = {
         Column("kept", "bool", "", "whether the archive stands under archives/"),
     ],
     "audit": [
-        Column("family", "text", "", "conditioning, gradients or stability"),
+        Column("family", "text", "", "conditioning, gradients, stability, peers, mutants or own"),
         Column("audit", "text", "", "what was checked"),
         Column("subject", "text", "", "on what"),
         Column("dataset", "text", "", "row of the sheet of datasets, empty where no data are audited"),
@@ -204,6 +204,13 @@ TABLES: dict[str, list[Column]] = {
         Column("reason", "text", "", "why"),
         Column("seed", "int", "", "seed of its random numbers"),
         Column("reproduce", "text", "", "one line that repeats it"),
+    ],
+    "curves": [
+        Column("family", "text", "", "conditioning or gradients"),
+        Column("curve", "text", "", "error_against_step or digits_lost"),
+        Column("series", "text", "", "the method"),
+        Column("x", "float", "1", "step, or condition number"),
+        Column("y", "float", "1", "relative error, or decimal digits lost"),
     ],
     "errors": [
         Column("dataset", "text", "", "row of the sheet of datasets"),

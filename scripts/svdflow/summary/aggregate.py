@@ -17,7 +17,7 @@ TABLES_OF_KIND = {
     "compress": ("compress", "errors"),
     "denoise": ("denoise", "errors"),
     "encode": ("rates", "errors"),
-    "audit": ("audit", "errors"),
+    "audit": ("audit", "curves", "errors"),
     "metrics": tuple(TABLES),
 }
 

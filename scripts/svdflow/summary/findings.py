@@ -26,6 +26,8 @@ class Findings:
     errors: int
     failed_items: int
     verdicts: dict[str, int]
+    mutants: int = 0
+    survivors: int = 0
 
     @property
     def audits(self) -> int:
@@ -59,7 +61,8 @@ def findings(tables: Tables) -> Findings:
     )
     planes = done.drop_duplicates()
     errors = tables["errors"]
-    verdicts = tables["audit"]["verdict"].value_counts()
+    verdicts = judged(tables["audit"])["verdict"].value_counts()
+    mutants = tables["audit"][tables["audit"]["audit"] == "mutant"]["verdict"]
     unknown = [name for name in sorted(verdicts.index) if name not in VERDICTS]
     return Findings(
         datasets=pd.concat([planes["dataset"], errors["dataset"]]).nunique(),
@@ -73,7 +76,14 @@ def findings(tables: Tables) -> Findings:
         errors=len(errors),
         failed_items=len(errors[["dataset", "item"]].drop_duplicates()),
         verdicts={name: int(verdicts.get(name, 0)) for name in [*VERDICTS, *unknown]},
+        mutants=len(mutants),
+        survivors=int((mutants != "PASS").sum()),
     )
+
+
+def judged(audit: pd.DataFrame) -> pd.DataFrame:
+    """The table audit without the rows that only show what methods known to be poor do."""
+    return audit[audit["family"] != "peers"]
 
 
 def sentences(tables: Tables, kinds: Mapping[str, str]) -> list[str]:
@@ -186,9 +196,17 @@ def _best(denoise: pd.DataFrame) -> str:
 
 
 def _audited(found: Findings) -> list[str]:
-    return (
-        [f"Audits: {count(found.audits, 'check')}; {verdict_words(found.verdicts)}."] if found.audits else []
-    )
+    if not found.audits:
+        return []
+    parts = [count(found.audits, "check"), verdict_words(found.verdicts), kill_words(found)]
+    return [f"Audits: {'; '.join(filter(None, parts))}."]
+
+
+def kill_words(found: Findings) -> str:
+    """How many of the planted faults were caught, "" where none was planted."""
+    if not found.mutants:
+        return ""
+    return f"{found.mutants - found.survivors} of {count(found.mutants, 'planted fault')} caught"
 
 
 def denoise_summary(denoise: pd.DataFrame) -> pd.DataFrame:

@@ -8,14 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from svdflow.summary.findings import VERDICTS, count, denoise_summary, number, rule_summary
+from svdflow.summary.findings import denoise_summary, number, rule_summary
 from svdflow.summary.frames import Tables, groups, records
 from svdflow.summary.rates import ERRORS, RATES, REFERENCE, codec_name, rate_summary
 from svdflow.summary.select import middle_rank
-from svdflow.summary.tables import verdict_counts
 
-AUDIT_ROWS = 40
-TRUNCATED_ROWS = 3  # they all say the same
 ERROR_ROWS = 100
 RANK_COLUMNS = 12
 
@@ -244,68 +241,6 @@ def _decibels(value: float) -> str:
 
 def _percent(value: float) -> str:
     return f"{value:+.0f}" if isfinite(value) else "–"
-
-
-def verdicts(audit: pd.DataFrame) -> Grid | None:
-    """Number of each verdict per audit."""
-    counts = verdict_counts(audit, ["family", "audit"])
-    if counts.empty:
-        return None
-    used = [name for name in VERDICTS if counts[name].sum()]
-    rows = [
-        [
-            row["family"],
-            row["audit"],
-            f"{row['n']:,}",
-            *(f"{row[name]:,}" if row[name] else "" for name in used),
-        ]
-        for row in records(counts)
-    ]
-    return Grid("Verdicts of each audit.", ["family", "audit", "checks", *used], rows, frozenset({0, 1}))
-
-
-def worst_audits(audit: pd.DataFrame) -> Grid | None:
-    """The audits closest to failing, or past it: by verdict, then by margin, worst first."""
-    if audit.empty:
-        return None
-    severity = {name: place for place, name in enumerate(VERDICTS)}
-    ordered = audit.assign(severity=audit["verdict"].map(severity).fillna(-1)).sort_values(
-        ["severity", "margin"], ascending=[True, False], kind="stable", na_position="last"
-    )
-    truncated, passes = _known_from_below(ordered), ordered["verdict"] == "PASS"
-    parts = (ordered[~truncated & ~passes], ordered[truncated].head(TRUNCATED_ROWS), ordered[passes])
-    rows, tones = [], []
-    for row in records(pd.concat(parts).head(AUDIT_ROWS)):
-        where = f"{row['dataset']} {row['item']} {row['plane']}".strip() if row["dataset"] else ""
-        subject = " · ".join(filter(None, [row["subject"], where if where not in row["subject"] else ""]))
-        figures = [
-            number(v) for v in (row["value"], row["warn"], row["fail"], row["margin"], row["resolution"])
-        ]
-        rows.append([row["verdict"], row["audit"], subject, *figures, row["reason"]])
-        tones.append(row["verdict"].lower())
-    rest = len(ordered) - len(rows)
-    more = f" {rest:,} more stand in the table audit of metrics.h5." if rest else ""
-    below = int(truncated.sum())
-    caption = (
-        "Audits, worst first. Margin is value over fail; resolution is the smallest error that an audit "
-        f"could see.{f' {_below_words(below)}' if below else ''}{more}"
-    )
-    head = ["verdict", "audit", "subject", "value", "warn", "fail", "margin", "resolution", "reason"]
-    return Grid(caption, head, rows, frozenset({0, 1, 2, 8}), tones)
-
-
-def _known_from_below(audit: pd.DataFrame) -> pd.Series:
-    """Condition numbers of which truncated factors give only a lower bound: no fault, and often many."""
-    open_ended = (audit["audit"] == "condition_number") & (audit["verdict"] == "INCONCLUSIVE")
-    return open_ended & audit["reason"].astype(str).str.startswith("truncated")
-
-
-def _below_words(planes: int) -> str:
-    listed = f"; at most {TRUNCATED_ROWS} of them are listed" if planes > TRUNCATED_ROWS else ""
-    return (
-        f"The condition number of {count(planes, 'plane')} is known only from below, because their factors "
-        f"are truncated{listed}."
-    )
 
 
 def errors(table: pd.DataFrame) -> Grid | None:

@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from svdflow.store import open_published, publish_text, read_array
-from svdflow.summary import figures, grids
+from svdflow.summary import audits, figures, grids
 from svdflow.summary.aggregate import read_tables
 from svdflow.summary.cards import Card, Drawing
 from svdflow.summary.denoising import SPECTRAL, denoising_cards
-from svdflow.summary.findings import count, findings, number, sentences
+from svdflow.summary.drift import drift
+from svdflow.summary.family_pages import write_family_pages
+from svdflow.summary.findings import count, findings, judged, number, sentences
 from svdflow.summary.frames import Tables, groups, listed
+from svdflow.summary.page import page
 from svdflow.summary.pictures import Library, Material, in_order, rank_pictures
 from svdflow.summary.rates import verdicts as rate_verdicts
 from svdflow.summary.select import Shown, middle_rank, select
@@ -33,6 +35,8 @@ def write_report(
     *,
     study: Mapping[str, Any],
     denoise: Sequence[str | Path] = (),
+    baseline: str | Path | None = None,
+    pages: str | Path | None = None,
 ) -> None:
     """Write the report of a study as one self-contained HTML page.
 
@@ -48,6 +52,10 @@ def write_report(
     denoise : sequence of path
         Files named ``.../{dataset}/{method}/{shard}.h5`` of the stage denoise, for pictures of methods whose estimates
         factors cannot give again.
+    baseline : path, optional
+        The metrics file of an earlier run: the audits that changed since are named.
+    pages : path, optional
+        Folder for a page of each family of audits, `report` beside a page ``report.html`` that links to them.
     study : mapping
         title, seed, version, config (dict) and datasets (list of dict with name and kind).
 
@@ -62,8 +70,11 @@ def write_report(
             for key, value in sorted(file.attrs.items())
         }
     kinds = {d["name"]: str(d.get("kind", "")) for d in study.get("datasets", [])}
-    context = _context(tables, attrs, kinds, Library(matrices, factors, denoise), study)
-    publish_text(out, _page(context))
+    earlier = read_tables(baseline)["audit"] if baseline else None
+    context = _context(tables, attrs, kinds, Library(matrices, factors, denoise), study, earlier)
+    publish_text(out, page("report.html.j2", context))
+    if pages:
+        write_family_pages(tables, earlier, pages, title=context["title"])
 
 
 def _context(
@@ -72,6 +83,7 @@ def _context(
     kinds: Mapping[str, str],
     library: Library,
     study: Mapping[str, Any],
+    baseline: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """Everything the template asks for."""
     compress = tables["compress"]
@@ -110,8 +122,11 @@ def _context(
         "at_errors": grids.at_errors(tables["rates"]),
         "archives": grids.archives(tables["rates"]),
         "denoising": denoising,
-        "verdicts": grids.verdicts(tables["audit"]),
-        "worst_audits": grids.worst_audits(tables["audit"]),
+        "verdicts": audits.verdicts(judged(tables["audit"])),
+        "worst_audits": audits.worst_audits(judged(tables["audit"])),
+        "worst_ten": audits.worst_ten(judged(tables["audit"])),
+        "drifted": None if baseline is None else audits.drifted(drift(tables["audit"], baseline)),
+        "families": sorted(tables["audit"]["family"].unique()),
         "errors": grids.errors(tables["errors"]),
         "provenance": grids.provenance(attrs, tables, study),
         "config": json.dumps(
@@ -270,16 +285,3 @@ def _panel(one: Shown, material: Material, tables: Tables, kinds: Mapping[str, s
     }
     pictures = rank_pictures(material, captions)
     return [Card(one, pictures=pictures)] if len(pictures) > 1 else []
-
-
-def _page(context: Mapping[str, Any]) -> str:
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    css = Markup((folder / "report.css").read_text(encoding="utf-8"))
-    return environment.get_template("report.html.j2").render(context, css=css)

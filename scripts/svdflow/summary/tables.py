@@ -9,8 +9,10 @@ import pandas as pd
 
 from svdflow.store import publish_directory
 from svdflow.summary.aggregate import read_tables
+from svdflow.summary.drift import drift
 from svdflow.summary.findings import VERDICTS, number
 from svdflow.summary.frames import Tables
+from svdflow.summary.junit import junit
 from svdflow.summary.rates import rate_summary
 
 STATISTICS = ("median", "min", "max")
@@ -67,23 +69,31 @@ EXPLAINED = {
 }
 
 
-def write_tables(metrics: str | Path, outdir: str | Path) -> None:
+def write_tables(metrics: str | Path, outdir: str | Path, *, baseline: str | Path | None = None) -> None:
     """Write the summaries of a metrics file into the folder `outdir`, which is replaced as a whole.
 
     Parameters
     ----------
     metrics : path
         A metrics file.
+    baseline : path, optional
+        The metrics file of an earlier run: `drift.csv` names the audits that changed since.
     outdir : path
         Gets `{table}.csv` and `{table}.md` for factorize, compress, denoise, rates, audit and errors: n, median,
-        minimum and maximum per group. Where pyarrow is installed also `{table}.parquet`, one row per
-        measurement.
+        minimum and maximum per group. All audits, worst first, stand in `audits.csv`, and as test cases in
+        `audits.junit.xml`. Where pyarrow is installed also `{table}.parquet`, one row per measurement.
     """
     tables = read_tables(metrics)
     with publish_directory(outdir) as folder:
         for name, summary in summaries(tables).items():
             summary.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g", lineterminator="\n")
             (folder / f"{name}.md").write_text(_page(name, summary), encoding="utf-8")
+        ordered = worst_first(tables["audit"])
+        ordered.to_csv(folder / "audits.csv", index=False, float_format="%.10g", lineterminator="\n")
+        (folder / "audits.junit.xml").write_text(junit(ordered), encoding="utf-8")
+        if baseline:
+            changes = drift(tables["audit"], read_tables(baseline)["audit"])
+            changes.to_csv(folder / "drift.csv", index=False, float_format="%.10g", lineterminator="\n")
         if find_spec("pyarrow"):
             for name, table in tables.items():
                 table.to_parquet(folder / f"{name}.parquet", engine="pyarrow", index=False)
@@ -125,6 +135,16 @@ def verdict_counts(audit: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     counts = {name: grouped[name].sum() for name in VERDICTS}
     figures = {"n": grouped.size(), **counts, "margin_max": grouped["margin"].max()}
     return pd.DataFrame(figures).reset_index()[columns]
+
+
+def worst_first(audit: pd.DataFrame) -> pd.DataFrame:
+    """The table audit by verdict, then by margin."""
+    severity = {name: place for place, name in enumerate(VERDICTS)}
+    return (
+        audit.assign(severity=audit["verdict"].map(severity).fillna(-1))
+        .sort_values(["severity", "margin"], ascending=[True, False], kind="stable", na_position="last")
+        .drop(columns="severity")
+    )
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from svdflow.summary.aggregate import read_tables
-from svdflow.summary.findings import count, findings, sentences, verdict_words
+from svdflow.summary.findings import count, findings, kill_words, sentences, verdict_words
 from svdflow.summary.frames import Tables, records
 
 NAMED_ERRORS = 3
@@ -31,7 +31,7 @@ def verdict(
     allow_errors : int
         Rows of the table errors that a run may have.
     strict : bool
-        Whether an audit with the verdict FAIL fails the run.
+        Whether an audit with the verdict FAIL or ERROR fails the run.
     audited : bool
         Whether audits were asked for; then an empty audit table fails the run, since nothing was checked.
     elapsed : float, optional
@@ -44,8 +44,8 @@ def verdict(
     Returns
     -------
     passes : bool
-        False where errors exceed `allow_errors`, where `strict` and an audit fails, or where `audited` and
-        none was made.
+        False where errors exceed `allow_errors`, where `strict` and an audit fails, where a planted fault was not
+        caught, or where `audited` and none was made.
     """
     tables = read_tables(metrics)
     faults = reasons_to_fail(tables, allow_errors=allow_errors, strict=strict, audited=audited)
@@ -64,8 +64,15 @@ def reasons_to_fail(tables: Tables, *, allow_errors: int, strict: bool, audited:
     faults = []
     if found.errors > allow_errors:
         faults.append(f"{count(found.errors, 'error')}, allow_errors is {allow_errors}")
-    if strict and found.verdicts["FAIL"]:
-        faults.append(f"{count(found.verdicts['FAIL'], 'audit')} with verdict FAIL, and audit.strict is on")
+    for name in ("FAIL", "ERROR"):
+        if strict and found.verdicts[name]:
+            faults.append(
+                f"{count(found.verdicts[name], 'audit')} with verdict {name}, and audit.strict is on"
+            )
+    if found.survivors:
+        faults.append(
+            f"the audits missed {count(found.survivors, 'planted fault')}, so they cannot be trusted"
+        )
     if audited and not found.audits:
         faults.append("audits were asked for and none was made")
     return faults
@@ -81,7 +88,9 @@ def _lines(
     measured = (f"{len(tables[name]):,} {name}" for name in ("compress", "denoise", "rates", "audit"))
     lines.append(f"  rows    {', '.join(measured)}")
     if found.audits:
-        lines.append(f"  audits  {verdict_words(found.verdicts)}")
+        lines.append(
+            f"  audits  {'; '.join(filter(None, [verdict_words(found.verdicts), kill_words(found)]))}"
+        )
     lines.append(f"  errors  {count(found.errors, 'error')}")
     for row in records(tables["errors"].head(NAMED_ERRORS)):
         lines.append("    {dataset}/{name} ({stage}): {code}: {message}".format(**row))
