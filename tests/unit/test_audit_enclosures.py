@@ -15,11 +15,12 @@ from svdflow.audit.enclosures import AUDITS as ENCLOSURE_AUDITS
 from svdflow.audit.enclosures import (
     Certificate,
     audit_enclosures,
-    audit_posterior,
     certify_error,
     certify_svd,
 )
 from svdflow.audit.jacobi import classical, sliced_product
+from svdflow.audit.posterior import AUDITS as POSTERIOR_AUDITS
+from svdflow.audit.posterior import audit_posterior
 from svdflow.audit.thresholds import resolve
 from svdflow.audit.verdicts import Verdict
 
@@ -243,9 +244,9 @@ def test_factors_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", {**CONDITION_AUDITS, **ENCLOSURE_AUDITS})
+@pytest.mark.parametrize("name", {**CONDITION_AUDITS, **ENCLOSURE_AUDITS, **POSTERIOR_AUDITS})
 def test_no_false_alarm(name, seed):
-    rows = list({**CONDITION_AUDITS, **ENCLOSURE_AUDITS}[name](seed, LIMITS))
+    rows = list({**CONDITION_AUDITS, **ENCLOSURE_AUDITS, **POSTERIOR_AUDITS}[name](seed, LIMITS))
     assert {r.verdict for r in rows if not r.audit.startswith("peer_")} == {Verdict.PASS}
 
 

@@ -101,7 +101,7 @@ def test_exact_rank_where_floats_are_blind():
     assert np.linalg.matrix_rank(stack.astype(float)).tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("stack", [np.ones((1, 2, 2)), np.ones((2, 2), int), np.ones((1, 2, 3), int)])
+@pytest.mark.parametrize("stack", [np.ones((1, 2, 2)), np.ones((2, 2), int)])
 def test_exact_rank_refuses(stack):
     with pytest.raises(ValueError, match="expected integer matrices"):
         integer_rank.exact_rank(stack)

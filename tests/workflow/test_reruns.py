@@ -136,10 +136,13 @@ def test_what_a_kill_left_is_no_result(fresh):
     [
         ("images/compress.py", {"compress"} | END),
         ("audit/gradients.py", {"audit_gradients"} | END),
-        ("images/denoise/patches.py", {"denoise"} | END),
+        ("images/denoise/patches.py", {"denoise", "audit_gradients", "audit_mutants"} | END),
         ("images/codec/__init__.py", {"encode"} | END),
-        ("linalg/krylov.py", FACTORIZED | {"encode"}),
-        ("matrix/generators/formulas.py", {"ingest_synthetic"} | FACTORIZED),
+        ("linalg/krylov.py", FACTORIZED | {"encode"} | AUDITS - {"audit_stability", "audit_own"}),
+        (
+            "matrix/generators/formulas.py",
+            {"ingest_synthetic", "audit_matrices", "audit_mutants"} | FACTORIZED,
+        ),
         ("summary/report.py", {"report", "verdict"}),
         ("summary/report.css", {"report", "verdict"}),
         ("plan/study.py", set()),
@@ -177,6 +180,6 @@ def test_more_than_500_files_are_gathered_in_two_levels(tmp_path):
     workflow = small_workflow(tmp_path / "many")
     row = "many\tsynthetic\thilbert\t-\t-\tcompress\t1\treplicates=170;rows=4;columns=4\n"
     (workflow.folder / "sheet.tsv").write_text(SHEET.splitlines(keepends=True)[0] + row)
-    workflow.configure()
+    workflow.configure(audit={"functions_file": "", "functions": []})
     stages = dict.fromkeys(("ingest_synthetic", "factorize", "compress"), 170)
     assert workflow.due() == stages | {"gather": 2} | dict.fromkeys(END, 1)

@@ -31,8 +31,11 @@ def test_a_run_leaves_what_the_readme_says(finished):
     assert len(kept) == 6 and (kept["psnr"] >= 35).all() and set(rates["dataset"]) == {"photos"}
     assert len(list((results / "archives" / "photos").rglob("*.h5"))) == 6
     audit = read_table(results / "metrics.h5", "audit")
-    assert set(audit["family"]) == {"conditioning", "gradients", "stability"}
+    assert set(audit["family"]) == {"conditioning", "gradients", "stability", "peers", "mutants", "own"}
     assert not set(audit["verdict"]) & {"FAIL", "ERROR"}
+    families = {page.stem for page in (results / "report").glob("*.html")}
+    assert families == set(audit["family"])
+    assert "planted faults caught" in (results / "summary.txt").read_text()
     assert read_table(results / "metrics.h5", "errors").empty
 
 

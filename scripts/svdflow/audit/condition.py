@@ -13,6 +13,7 @@ import scipy.sparse.linalg
 from scipy.linalg import hilbert
 
 from svdflow.audit.enclosures import Certificate
+from svdflow.audit.integer_rank import exact_rank as stacked_rank
 from svdflow.audit.records import Judge, Record, judged
 from svdflow.audit.stage import Audit
 from svdflow.audit.verdicts import Threshold, Verdict
@@ -221,24 +222,12 @@ def _effective_rank(s: Array, unit: float, limit: Threshold, subject: str) -> Re
 
 
 def exact_rank(A: Array) -> int | None:
-    """Rank of a small matrix of integers by fraction-free elimination (Bareiss 1968); None for any other."""
+    """Rank of a small matrix of integers; None for any other."""
     if min(A.shape) > EXACT_SIDE or A.size > EXACT_SIZE or A.dtype.kind == "c":
         return None
     if not (np.abs(A) <= 2.0**53).all() or (np.rint(A) != A).any():
         return None
-    rows = [[int(x) for x in row] for row in (A if A.shape[0] >= A.shape[1] else A.T)]
-    rank, previous = 0, 1
-    for column in range(len(rows[0])):
-        pivot = next((i for i in range(rank, len(rows)) if rows[i][column]), None)
-        if pivot is None:
-            continue
-        rows[rank], rows[pivot] = rows[pivot], rows[rank]
-        top = rows[rank]
-        for i in range(rank + 1, len(rows)):
-            low = rows[i]
-            rows[i] = [(top[column] * x - low[column] * y) // previous for x, y in zip(low, top)]
-        rank, previous = rank + 1, top[column]
-    return rank
+    return int(stacked_rank(A.astype(np.int64)[None])[0])
 
 
 def audit_hilbert(

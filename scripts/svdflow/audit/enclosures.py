@@ -6,8 +6,8 @@ whatever order it was summed. That holds for OpenBLAS and MKL, not for TF32, Str
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from math import frexp, inf, log2, nan, sqrt
+from dataclasses import dataclass
+from math import frexp, inf, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -371,44 +371,4 @@ def _missed(certificate: Certificate, known: Array) -> int:
     return int(np.count_nonzero((known + slack < certificate.lower) | (known - slack > certificate.upper)))
 
 
-def audit_posterior(
-    seed: int, limits: Mapping[str, Threshold], subject: Callable[..., Any] | None = None
-) -> Iterator[Record]:
-    """Randomized factors against proof: what they say of their error, and how far from the optimum they are.
-
-    `subject` stands for `svdflow.linalg.truncated_svd`, called as ``subject(A, rank=k, method=..., seed=...)``. The
-    leave-one-out estimate is Epperly's and Tropp's (2022), section 3; the mean error of one sketch of k + p columns is
-    at most ``sqrt(1 + k / (p - 1))`` times the optimum (Halko, Martinsson and Tropp 2011, theorem 10.5).
-    """
-    from svdflow.linalg import truncated_svd
-
-    judge = Judge("conditioning", "posterior", seed, limits)
-    rng = np.random.default_rng(seed)
-    k = 20
-    for name, decay in (("slow decay", 1 / np.arange(1, 121)), ("fast decay", np.geomspace(1, 1e-6, 120))):
-        U, V = (np.linalg.qr(rng.standard_normal((m, 120)))[0] for m in (200, 120))
-        A = (U * decay) @ V.T
-        least, most = certify_svd(A, *np.linalg.svd(A, full_matrices=False)).tail(k)
-        for method in ("single_pass", "rsvd", "krylov"):
-            result = (subject or truncated_svd)(A, rank=k, method=method, seed=seed)
-            low, high = certify_error(A, result.U, result.s, result.Vt)
-            fail = sqrt(1 + k)  # p = 2, the least that the theorem allows
-            limit = replace(limits["suboptimality"], fail=fail)
-            reason = f"{method}: error in [{low:.9g}, {high:.9g}], optimum in [{least:.9g}, {most:.9g}]"
-            width = high / least - low / most
-            yield judge("suboptimality", name, (low / most + high / least) / 2, width, reason, limit=limit)
-            said, apart = result.info.frobenius_error, 0.0
-            apart = max(low - said, 0.0 if result.info.frobenius_kind == "floor" else said - high, 0.0)
-            norm = float(np.linalg.norm(A))
-            reason = (
-                f"{method}: said {said:.9g} ({result.info.frobenius_kind}), proved [{low:.9g}, {high:.9g}]"
-            )
-            yield judge("recorded_error", name, apart / norm, (high - low) / norm, reason)
-            estimate = getattr(result.info, "leave_one_out", None)
-            if estimate is not None:
-                reason = f"{method}: estimate {estimate:.6g}, proved [{low:.9g}, {high:.9g}]"
-                octaves = abs(log2(estimate / high)) if estimate > 0 else inf
-                yield judge("leave_one_out", name, octaves, width, reason)
-
-
-AUDITS: dict[str, Audit] = {"enclosures": audit_enclosures, "posterior": audit_posterior}
+AUDITS: dict[str, Audit] = {"enclosures": audit_enclosures}

@@ -25,7 +25,7 @@ def exact_rank(stack: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    stack : shape (k, n, n), integers
+    stack : shape (k, m, n), integers
 
     Returns
     -------
@@ -37,16 +37,19 @@ def exact_rank(stack: np.ndarray) -> np.ndarray:
     Hadamard's bound tells whether the products fit int64; Python integers take over where they do not.
     """
     stack = np.asarray(stack)
-    if stack.dtype.kind not in "iuO" or stack.ndim != 3 or stack.shape[1] != stack.shape[2]:
-        raise ValueError(f"expected integer matrices (k, n, n), not {stack.dtype} {stack.shape}")
+    if stack.dtype.kind not in "iuO" or stack.ndim != 3:
+        raise ValueError(f"expected integer matrices (k, m, n), not {stack.dtype} {stack.shape}")
     n = stack.shape[-1]
+    steps = min(stack.shape[1:])
     largest = max((abs(int(v)) for v in (stack.min(initial=0), stack.max(initial=0))), default=0)
-    minor = (largest**2 * (n - 1)) ** (n - 1)  # square of Hadamard's bound on minors of order n - 1
+    minor = (largest**2 * (steps - 1)) ** (
+        steps - 1
+    )  # square of Hadamard's bound on minors of one order less
     A = stack.astype(np.int64 if 2 * minor < INT64_LIMIT else object)
     each = np.arange(len(A))
     before = np.ones(len(A), A.dtype)
     rank = np.zeros(len(A), np.int64)
-    for k in range(n):
+    for k in range(steps):
         where = np.argmax((A[:, k:, k:] != 0).reshape(len(A), -1), axis=1)
         row, column = k + where // (n - k), k + where % (n - k)
         A[each, k], A[each, row] = A[each, row], A[each, k]

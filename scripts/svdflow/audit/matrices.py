@@ -8,6 +8,7 @@ from svdflow.audit import (
     least_squares,
     penrose,
     perturbation,
+    posterior,
     reproducibility,
     solve,
     strd,
@@ -17,6 +18,7 @@ from svdflow.audit.stage import Audit
 FAMILY = "conditioning"
 AUDITS: dict[str, Audit] = {
     **enclosures.AUDITS,
+    **posterior.AUDITS,
     **condition.AUDITS,
     **integer_rank.AUDITS,
     **solve.AUDITS,

@@ -20,22 +20,21 @@ MOVED = (
 KEYS = ["family", "audit", "subject", "dataset", "item", "plane"]
 
 
-def verdicts(audit: pd.DataFrame) -> Grid | None:
-    """Number of each verdict per audit."""
-    counts = verdict_counts(audit, ["family", "audit"])
+def verdicts(audit: pd.DataFrame, key: str = "audit") -> Grid | None:
+    """Number of each verdict, a row for each value of the column `key`: audit or family."""
+    counts = verdict_counts(audit, [key])
     if counts.empty:
         return None
     used = [name for name in VERDICTS if counts[name].sum()]
     rows = [
         [
-            row["family"],
-            row["audit"],
+            row[key],
             f"{row['n']:,}",
             *(f"{row[name]:,}" if row[name] else "" for name in used),
         ]
         for row in records(counts)
     ]
-    return Grid("Verdicts of each audit.", ["family", "audit", "checks", *used], rows, frozenset({0, 1}))
+    return Grid(f"Verdicts of each {key}.", [key, "checks", *used], rows)
 
 
 def worst_audits(audit: pd.DataFrame, most: int = AUDIT_ROWS) -> Grid | None:

@@ -122,7 +122,7 @@ def _context(
         "at_errors": grids.at_errors(tables["rates"]),
         "archives": grids.archives(tables["rates"]),
         "denoising": denoising,
-        "verdicts": audits.verdicts(judged(tables["audit"])),
+        "verdicts": audits.verdicts(tables["audit"], "family"),
         "worst_audits": audits.worst_audits(judged(tables["audit"])),
         "worst_ten": audits.worst_ten(judged(tables["audit"])),
         "drifted": None if baseline is None else audits.drifted(drift(tables["audit"], baseline)),
