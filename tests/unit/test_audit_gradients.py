@@ -161,6 +161,20 @@ def test_ln_det_at_kappa_1e10_is_never_a_false_alarm(radius):
     assert report.verdict is Verdict.INCONCLUSIVE
 
 
+@pytest.mark.parametrize("sizes", [(1e-8, 1, 1e8), (1e-8, 1), (1e-12, 1e-3, 1, 40), (1, 1e9)])
+@pytest.mark.parametrize("seed", range(3))
+def test_entries_of_unlike_units_are_no_false_alarm(sizes, seed):
+    # f changes along each entry on that entry's own scale, which a step for all would leave far behind.
+    s = np.array(sizes, float)
+    x = s * np.random.default_rng(seed).uniform(0.3, 0.8, s.size)
+    equal = check_gradient(lambda x: np.sin(x / s).sum(), lambda x: np.cos(x / s) / s, x, seed=seed)
+    assert equal.verdict is Verdict.PASS, str(equal)
+    uneven = check_gradient(lambda x: (s * np.sin(x / s)).sum(), lambda x: np.cos(x / s), x, seed=seed)
+    assert uneven.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE), str(uneven)
+    wrong = check_gradient(lambda x: np.sin(x / s).sum(), lambda x: 1.001 * np.cos(x / s) / s, x, seed=seed)
+    assert wrong.verdict is Verdict.FAIL
+
+
 @pytest.mark.parametrize("kappa", [1e2, 1e6, 1e8, 1e9, 1e10, 1e11, 1e12])
 @pytest.mark.parametrize("seed", range(6))
 def test_ln_det_without_a_radius_never_fails_where_its_gradient_is_right(kappa, seed):

@@ -120,3 +120,18 @@ def test_tikhonov_solves_the_stacked_system():
     )
     with pytest.raises(ValueError, match="must be positive"):
         tikhonov(M, b, 0)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
+def test_qr_scales_without_overflow(size):
+    A = np.random.default_rng(3).standard_normal((9, 4))
+    found = lstsq_qr(size * A, size * (A @ np.arange(1.0, 5)))
+    np.testing.assert_allclose(found.x, np.arange(1.0, 5), rtol=1e-14)
+    # columns of lengths in [1, 2), so no singular value lies above sqrt(4 * 4)
+    assert 1 <= found.s[0] <= 4
+
+
+@pytest.mark.parametrize("solve", [lstsq_qr, lstsq_svd, lambda A, b: tikhonov(A, b, 1.0)])
+def test_a_right_hand_side_with_nan_is_refused(solve):
+    with pytest.raises(ValueError, match="b: nan in row 1"):
+        solve(np.eye(3), [1.0, np.nan, 2.0])

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 
 from svdflow.audit.condition import PANEL_SIDE, enclosure_records, norm_records, rank_records
 from svdflow.audit.enclosures import Certificate, Interval, certify_error, certify_svd, lossy_integers
@@ -106,6 +107,8 @@ def checked_matrix(A: Any) -> np.ndarray:
         Not two-dimensional, empty, not numeric, not finite, or an integer that float64 does not hold; the message
         names the first bad entry.
     """
+    if scipy.sparse.issparse(A):
+        raise ValueError("a sparse matrix; its full decomposition takes a dense one: A.toarray()")
     A = np.asarray(A)
     if A.dtype.kind not in "fiubc":
         at = next(

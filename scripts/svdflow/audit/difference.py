@@ -233,8 +233,10 @@ def _compare_entries(steps: Steps, g: np.ndarray, chosen: list[int]) -> Iterator
 def _compare_directions(steps: Steps, g: np.ndarray, rng: np.random.Generator) -> Iterator[Entry]:
     """Random directions, which see what sampled entries miss; steps in units of the typical entry of x."""
     unit = steps.typical
+    share = steps.walk / unit
     for i in range(SIGNS + GAUSSIANS if g.size > 1 else 0):
         v = rng.choice([-1.0, 1.0], g.shape) if i < SIGNS else rng.standard_normal(g.shape)
+        v = share * v
         slope = slope_along(steps, unit * v)
         rounding = EPS * float(np.abs(g * v).sum())
         numeric, error = slope.value / unit, slope.error / unit + rounding

@@ -18,6 +18,7 @@ TINY = float(np.finfo(np.float64).smallest_subnormal)
 STEP_RATIO = 4
 STEPS = 20
 COLUMNS = 6
+UNLIKE = 1e3  # root mean square of x over its geometric mean: 1.9 for normal numbers
 SURROUNDINGS = 16  # points around x that tell the size of f
 
 
@@ -85,7 +86,8 @@ class Steps:
     ) -> None:
         self._f, self.x = f, x
         self.typical = _typical(x)
-        self.scale = np.maximum(np.abs(x), self.typical)
+        self.scale = _scale(x, self.typical)
+        self.walk = self.scale if _units_differ(x, self.typical) else np.full(x.shape, self.typical)
         self.first = min(0.25 * self.typical, radius) / self.typical
         self.here = self.value(x)
         self._rng = rng.spawn(1)[0]
@@ -95,7 +97,7 @@ class Steps:
         floor = max(0.5 * EPS * abs(self.here), TINY * x.size)
         # Along signs alone f may stand still, and a float32 inside would look exact.
         lines = signs, self._rng.standard_normal(x.shape)
-        self._noise = max(*(self._measured_noise(v * self.typical) for v in lines), floor)
+        self._noise = max(*(self._measured_noise(v * self.walk) for v in lines), floor)
 
     def value(self, point: np.ndarray) -> float:
         """f, or NaN where it cannot be evaluated: a step may leave the domain."""
@@ -123,7 +125,7 @@ class Steps:
     def _size(self) -> float:
         """Largest |f| around x, as far off as x is large: terms that cancel at x stand apart there."""
         signs = self._rng.choice([-1.0, 1.0], (SURROUNDINGS, *self.x.shape))
-        found = np.abs([self.here, *(self.value(self.x + self.typical * sign) for sign in signs)])
+        found = np.abs([self.here, *(self.value(self.x + self.walk * sign) for sign in signs)])
         return float(found[np.isfinite(found)].max())
 
     def _measured_noise(self, v: np.ndarray) -> float:
@@ -148,6 +150,19 @@ def _typical(x: np.ndarray) -> float:
     """Root mean square of x, 1 where x is 0; no square may overflow or vanish."""
     largest = float(np.abs(x).max())
     return largest * float(np.sqrt(np.mean((x / largest) ** 2))) if largest else 1.0
+
+
+def _units_differ(x: np.ndarray, typical: float) -> bool:
+    """Whether entries are of such unlike size (geometric mean) that one step for all would leave some far behind."""
+    sizes = np.abs(x[x != 0])
+    return bool(sizes.size) and typical > UNLIKE * float(np.exp(np.mean(np.log(sizes))))
+
+
+def _scale(x: np.ndarray, typical: float) -> np.ndarray:
+    """Size of each entry for its own steps: at least the typical one, unless their units differ."""
+    if _units_differ(x, typical):
+        return np.where(x != 0, np.abs(x), typical)
+    return np.maximum(np.abs(x), typical)
 
 
 def _deviation(values: np.ndarray) -> float:

@@ -163,7 +163,7 @@ def taylor_order(
         steps = slopes.Steps(f, x, radius, rng)
         found = []
         for i in range(DIRECTIONS):
-            v = steps.typical * (rng.choice([-1.0, 1.0], x.shape) if i else rng.standard_normal(x.shape))
+            v = steps.walk * (rng.choice([-1.0, 1.0], x.shape) if i else rng.standard_normal(x.shape))
             Hv = _checked_product(hessian_product, x, v) if hessian_product else None
             found.append(_Line.along(steps, v, g, Hv, min(1.0, 2 * radius / steps.typical)))
     except Exception as error:

@@ -59,8 +59,7 @@ def lstsq_svd(A: Any, b: Any, *, rank: int | None = None, rcond: float | None = 
     U, s, Vt, r = _kept(A, rank, rcond)
     along = adjoint(U) @ b
     x = adjoint(Vt) @ (along / (s[:r] if b.ndim == 1 else s[:r, None]))
-    residual = np.linalg.norm(A @ x - b, axis=0)
-    return LeastSquares(x, float(residual) if b.ndim == 1 else residual, r, s)
+    return LeastSquares(x, _residual(A, x, b), r, s)
 
 
 def lstsq_qr(A: Any, b: Any) -> LeastSquares:
@@ -100,7 +99,7 @@ def lstsq_qr(A: Any, b: Any) -> LeastSquares:
     """
     A, b = _system(A, b)
     n = A.shape[1]
-    scale, by = _binary(np.linalg.norm(A, axis=0)), _binary(np.linalg.norm(b, axis=0))
+    scale, by = _binary(A), _binary(b)
     scaled, right = A * scale, (b * by).reshape(len(b), -1)
     with one_blas_thread():
         Q, R, order = scipy.linalg.qr(scaled, mode="economic", pivoting=True, check_finite=False)
@@ -115,13 +114,30 @@ def lstsq_qr(A: Any, b: Any) -> LeastSquares:
         message = f"the columns of A have rank {r} of {n} to rounding: the solution is one of many"
         warnings.warn(message, np.exceptions.RankWarning, stacklevel=2)
     x = (scale[:, None] * y / by).reshape(n, *b.shape[1:])
-    residual = np.linalg.norm(A @ x - b, axis=0)
-    return LeastSquares(x, float(residual) if b.ndim == 1 else residual, r, s)
+    return LeastSquares(x, _residual(A, x, b), r, s)
 
 
-def _binary(length: Any) -> Any:
-    """Powers of two that bring the lengths into [1, 2); 1 for a length of zero."""
-    return np.ldexp(1.0, 1 - np.frexp(np.where(length, length, 1.0))[1])
+def _binary(columns: np.ndarray) -> Any:
+    """Powers of two that bring the lengths of columns into [1, 2); 1 for a column of zeros. No square overflows."""
+    largest, length = _lengths(columns)
+    (m, e), (n, f) = np.frexp(largest), np.frexp(length)
+    return np.ldexp(1.0, 1 - e - f - np.frexp(m * n)[1])
+
+
+def _lengths(columns: np.ndarray) -> tuple[Any, Any]:
+    """Largest magnitude of each column, and its length in units of that; 1 and 1 for a column of zeros."""
+    largest = np.abs(columns).max(axis=0)
+    largest = np.where(largest > 0, largest, 1.0)
+    length = np.linalg.norm(columns / largest, axis=0)
+    return largest, np.where(length > 0, length, 1.0)
+
+
+def _residual(A: np.ndarray, x: np.ndarray, b: np.ndarray) -> Any:
+    """``||A x - b||``, one a right-hand side."""
+    r = A @ x - b
+    largest, length = _lengths(r)
+    size = np.where(np.abs(r).max(axis=0) > 0, largest * length, 0.0)
+    return float(size) if b.ndim == 1 else size
 
 
 def _refined(
@@ -192,9 +208,8 @@ def tikhonov(A: Any, b: Any, damping: float) -> LeastSquares:
     size = np.hypot(s, damping)
     gain = s / size / size  # no squares, which overflow
     x = adjoint(Vt) @ (gain * (adjoint(U) @ b).T).T
-    residual = np.linalg.norm(A @ x - b, axis=0)
     rank = int(np.count_nonzero(s > max(A.shape) * np.finfo(float).eps * s[0]))
-    return LeastSquares(x, float(residual) if b.ndim == 1 else residual, rank, s)
+    return LeastSquares(x, _residual(A, x, b), rank, s)
 
 
 def pinv(A: Any, rcond: float | None = None) -> PseudoInverse:
@@ -207,6 +222,11 @@ def _system(A: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
     A, b = load_dense(as_source(A)), np.asarray(b)
     if b.ndim not in (1, 2) or len(b) != len(A):
         raise ValueError(f"b has shape {b.shape}, where A has {len(A)} rows")
+    bad = np.argwhere(~np.isfinite(b))
+    if len(bad):
+        raise ValueError(
+            f"b: {b[tuple(bad[0])]} in row {bad[0][0]} (counted from 0), {len(bad)} not finite; drop them"
+        )
     return A, b
 
 
