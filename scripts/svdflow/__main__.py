@@ -172,7 +172,7 @@ def _array(path: Path) -> tuple[Any, float | None]:
 
 
 def audit(args: argparse.Namespace) -> int:
-    """Repeat audits by name, or audit stored arrays: FILE.h5:/path/to/plane."""
+    """Repeat audits by name, or audit stored arrays (FILE.h5:/path) and functions of your own (FILE.py:name)."""
     from svdflow.audit.catalogue import run_catalogue
     from svdflow.audit.records import Record, worst_first
 
@@ -283,7 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     auditing.add_argument(
         "names",
         nargs="*",
-        help="audits, families or stored arrays; all that need no data where none is named",
+        help="audits, families, FILE.h5:/array or FILE.py:function; all that need no data where none is named",
     )
     auditing.add_argument("--seed", type=int, default=42)
     return parser
