@@ -10,7 +10,7 @@ from autograd import hessian_vector_product
 from svdflow.audit import adjoint, hessian, reproducibility
 from svdflow.audit.adjoint import Operator, dot_test, own_operators
 from svdflow.audit.hessian import FUNCTIONS, check_hvp, gradient_difference, remainder_slope
-from svdflow.audit.reproducibility import gamma, mismatch
+from svdflow.audit.reproducibility import mismatch
 from svdflow.audit.thresholds import resolve
 from svdflow.audit.verdicts import Verdict
 from svdflow.linalg import truncated_svd
@@ -196,10 +196,6 @@ def test_classes_of_mismatch():
     assert mismatch([np.array([0.0])], [np.array([-0.0])], 1e-12).kind == "signs"
     nan = np.array([np.nan])
     assert mismatch([nan], [nan.copy()], 1e-12).kind == "bits"
-
-
-def test_gamma_is_that_of_higham():
-    assert gamma(10) == pytest.approx(10 * 2.0**-53, rel=1e-14)
 
 
 def caught(subject):

@@ -22,6 +22,15 @@ from svdflow.audit.engines import (
     train_xor,
     xor_gradient,
 )
+from svdflow.audit.mutants.engines import (
+    CosineSign,
+    HalfProduct,
+    Recursive,
+    SlopeOfOutput,
+    Stale,
+    Unfolded,
+    Unshared,
+)
 from svdflow.audit.records import attempt
 from svdflow.audit.thresholds import resolve
 from svdflow.audit.verdicts import Verdict
@@ -89,35 +98,6 @@ def test_network_resolution_bounds_what_is_seen():
 # -- planted faults
 
 
-class Stale(Value):
-    """micrograd's fault: a second call adds to the first."""
-
-    __slots__ = ()
-
-    def backward(self, seed=None, *, accumulate=False):
-        super().backward(seed, accumulate=True)
-
-
-class Unjoined(Value):
-    """The last use of a value overwrites the gradient of the others."""
-
-    __slots__ = ()
-
-    @staticmethod
-    def _joined(before, share):
-        return share
-
-
-class Unfolded(Value):
-    """Gradients keep the shape that broadcasting gave them."""
-
-    __slots__ = ()
-
-    @staticmethod
-    def _folded(share, shape):
-        return np.asarray(share)
-
-
 class FirstOfBroadcast(Value):
     """Gradients of what was repeated take the first copy instead of the sum: the shape is right."""
 
@@ -131,16 +111,6 @@ class FirstOfBroadcast(Value):
         return share[tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)]
 
 
-class LinearTanh(Value):
-    """1 - y in place of 1 - y^2."""
-
-    __slots__ = ()
-
-    def tanh(self):
-        y = np.tanh(self.data)
-        return self._node(y, (self,), lambda g: (g * (1 - y),))
-
-
 class Single(Value):
     """tanh passes through float32."""
 
@@ -149,25 +119,6 @@ class Single(Value):
     def tanh(self):
         slope = 1 / np.cosh(self.data.astype(np.float32)) ** 2
         return self._node(np.tanh(self.data), (self,), lambda g: (g * slope,))
-
-
-class Recursive(Value):
-    """Orders the graph by recursion."""
-
-    __slots__ = ()
-
-    def _order(self):
-        order, seen = [], set()
-
-        def visit(node):
-            if id(node) not in seen:
-                seen.add(id(node))
-                for parent in node.parents:
-                    visit(parent)
-                order.append(node)
-
-        visit(self)
-        return order[::-1]
 
 
 class Transposed(Value):
@@ -214,14 +165,14 @@ class NumPyLeft(Value):
     ("audit", "subject", "rows"),
     [
         (ENGINE, Stale, {"backward called again"}),
-        (EXACT, Unjoined, {"kinks, poles and shared nodes", "random expressions"}),
-        (ENGINE, Unjoined, {"backward called again", "chain of 10,000 operations"}),
+        (EXACT, Unshared, {"kinks, poles and shared nodes", "random expressions"}),
+        (ENGINE, Unshared, {"backward called again", "chain of 10,000 operations"}),
         (EXACT, Unfolded, {"matrix forms in integers"}),
         (ENGINE, Unfolded, {"2-8-1 network against backprop"}),
         (EXACT, FirstOfBroadcast, {"matrix forms in integers"}),
         (ENGINE, FirstOfBroadcast, {"2-8-1 network against backprop", "2-8-1 network against dual numbers"}),
-        (EXACT, LinearTanh, {"random expressions"}),
-        (ENGINE, LinearTanh, {"tanh neuron", "2-8-1 network against backprop"}),
+        (EXACT, SlopeOfOutput, {"random expressions"}),
+        (ENGINE, SlopeOfOutput, {"tanh neuron", "2-8-1 network against backprop"}),
         (EXACT, Single, {"random expressions"}),
         (ENGINE, Single, {"tanh neuron", "2-8-1 network against backprop"}),
         (ENGINE, Recursive, {"chain of 10,000 operations"}),
@@ -237,25 +188,6 @@ def test_reverse_faults_are_caught(audit, subject, rows):
 
 def test_recursion_fails_on_depth_alone():
     assert failed(ENGINE, Recursive) == {"chain of 10,000 operations"}
-
-
-class HalfProduct(Dual):
-    """The product rule without its second term."""
-
-    __slots__ = ()
-
-    def __mul__(self, other):
-        other = self._lift(other)
-        return type(self)(self.value * other.value, self.tangent * other.value)
-
-
-class CosPlus(Dual):
-    """The derivative of cos without its sign."""
-
-    __slots__ = ()
-
-    def cos(self):
-        return type(self)(np.cos(self.value), np.sin(self.value) * self.tangent)
 
 
 class SingleDual(Dual):
@@ -310,7 +242,7 @@ class PowerAtZero(Dual):
     ("subject", "rows"),
     [
         (HalfProduct, {"random expressions", "matrix forms in integers", "kinks, poles and shared nodes"}),
-        (CosPlus, {"random expressions", "single operations over their ranges"}),
+        (CosineSign, {"random expressions", "single operations over their ranges"}),
         (CancellingTanh, {"single operations over their ranges"}),
         (SingleDual, {"random expressions", "sin(x^2) exp(-x) + ln x at 1.5"}),
         (ReflectedMinus, {"random expressions", "matrix forms in integers"}),

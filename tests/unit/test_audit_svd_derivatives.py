@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from autograd import grad
 
 from svdflow.audit import planted_derivatives as audits
-from svdflow.audit.planted_derivatives import AUDITS, OWN, SCALES, Planted, cotangents_of, gaussian, pairing
+from svdflow.audit.planted_derivatives import AUDITS, OWN, SCALES, Planted, cotangents_of, pairing
 from svdflow.audit.svd_derivatives import (
     EPS,
     ClusterError,
@@ -23,6 +23,7 @@ from svdflow.audit.svd_derivatives import (
 from svdflow.audit.thresholds import resolve
 from svdflow.audit.verdicts import Verdict
 from svdflow.linalg import truncated_svd
+from svdflow.matrix.generators.randomness import normal
 
 LIMITS = resolve()
 
@@ -91,7 +92,7 @@ def test_backward_agrees_with_autograd(shape):
 def test_truncated_gradient_agrees_with_autograd_and_differences(complex_):
     """A 6 x 5 matrix, two triplets: differences and AD through the full SVD agree, the naive formula does not."""
     rng = np.random.default_rng(5)
-    A, C, D = (gaussian(rng, (6, 5), complex_) for _ in range(3))
+    A, C, D = (normal(rng, (6, 5), complex_) for _ in range(3))
 
     def loss(A):
         U, _, Vh = np.linalg.svd(A, full_matrices=False)
@@ -142,7 +143,7 @@ def test_truncated_backward_of_svdflows_own_factors():
 def test_values_alone_move_as_their_gradients_say(values):
     """Differences of LAPACK's values without vectors, which takes another path than that with vectors."""
     rng = np.random.default_rng(8)
-    A, D = gaussian(rng, (6, 7), True), gaussian(rng, (6, 7), True)
+    A, D = normal(rng, (6, 7), True), normal(rng, (6, 7), True)
     factors = np.linalg.svd(A, full_matrices=False)
     h = 1e-3
     up, down, more, less = (np.linalg.svd(A + t * D, compute_uv=False) for t in (h, -h, h / 2, -h / 2))
@@ -230,7 +231,7 @@ def test_gradients_do_not_depend_on_scale(scale):
     rng = np.random.default_rng(2)
     A = rng.standard_normal((5, 4))
     U, s, Vh = np.linalg.svd(A, full_matrices=False)
-    g = gaussian(rng, U.shape, False), 0 * s, gaussian(rng, Vh.shape, False)
+    g = normal(rng, U.shape, False), 0 * s, normal(rng, Vh.shape, False)
     plain, scaled = (svd_backward((U, s * c, Vh), g) * c for c in (1.0, scale))
     assert np.allclose(plain, scaled, rtol=1e-12, atol=0)
 

@@ -277,3 +277,15 @@ def test_a_name_cannot_steer_the_terminal(tmp_path):
     verdict(tmp_path / "metrics.h5", stream=out)
     assert "\x1b" not in out.getvalue()
     assert "red.png" in out.getvalue()
+
+
+def test_clean_values_are_no_truth_of_a_noisy_matrix(tmp_path):
+    known = {"dataset": "d", "plane": "matrix", "rank": 3, "method": "full"}
+    rows = [
+        row("factorize", **known, item=0, truth_error=1e-15, truth_label="exact"),
+        row("factorize", **known, item=1, truth_error=0.5, truth_label="clean"),
+    ]
+    part(tmp_path / "factors.h5", "factors", factorize=rows)
+    aggregate([tmp_path / "factors.h5"], tmp_path / "metrics.h5")
+    [said] = [s for s in sentences(read_tables(tmp_path / "metrics.h5"), {}) if "are known" in s]
+    assert said.startswith("Of the 1 factorization ") and "1e-15" in said

@@ -524,10 +524,10 @@ LONG = "99 % energy; gavish_donoho, optimal-shrinkage, noise 0.05"
 )
 def test_no_label_of_a_legend_is_cut(names):
     with rc_context(figures.STYLE):
-        figure, axes = figures._figure()
+        figure, axes = figures.new_figure()
         for name in names:
             axes.plot([1, 2], [1, 2], label=name)
-        page = Page(figures._finish(figure, "k", "l"))
+        page = Page(figures.finish(figure, "k", "l"))
         figure.draw_without_rendering()
     said, told = ("".join("".join(words).split()) for words in (page.words, names))
     assert told in said

@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 
-from svdflow.audit.planted_derivatives import Planted, gaussian
+from svdflow.audit.planted_derivatives import Planted
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.stage import Audit
 from svdflow.audit.svd_derivatives import svd_backward, svd_derivative
@@ -18,7 +18,7 @@ from svdflow.backend import Device
 from svdflow.engine import Engine
 from svdflow.images.colour import from_planes, to_planes
 from svdflow.images.denoise.patches import Patches
-from svdflow.images.denoise.ssa import _diagonal_means
+from svdflow.images.denoise.ssa import diagonal_means
 from svdflow.linalg.bands import BandedBlocks
 from svdflow.linalg.leastsquares import pinv
 from svdflow.linalg.orthonormal import adjoint
@@ -27,6 +27,7 @@ from svdflow.linalg.plan import Plan, Target, make_plan
 from svdflow.linalg.sparsework import SparseProducts
 from svdflow.linalg.subspace import reader_for
 from svdflow.linalg.svd import truncated_svd
+from svdflow.matrix.generators.randomness import normal
 from svdflow.matrix.sources import TransposedSource, as_source
 
 Array = np.ndarray
@@ -107,7 +108,7 @@ def dot_test(
     cases = 0
     for mode in MODES if complex_ else ("rr",):
         for draw in range(DRAWS):
-            v, u = (gaussian(rng, (k,), kind) for k, kind in zip((n, m), MODES[mode], strict=True))
+            v, u = (normal(rng, (k,), kind) for k, kind in zip((n, m), MODES[mode], strict=True))
             Av = _applied("forward", forward, v, m)
             if draw == 0:  # random vectors are nearly orthogonal, and hide a wrong scale behind sqrt(n)
                 u = Av if MODES[mode][1] else Av.real
@@ -151,7 +152,7 @@ class Operator:
 def matrix_operators(rng: np.random.Generator) -> Iterator[tuple[str, Operator]]:
     """Sources, panels and products of the SVD engine, of real, complex, sparse, wide and chunked matrices."""
     m, n = 90, 40
-    R, C = gaussian(rng, (m, n), False), gaussian(rng, (m, n), True)
+    R, C = normal(rng, (m, n), False), normal(rng, (m, n), True)
     S = sp.random_array(
         (m, n), density=0.2, rng=rng, data_sampler=rng.standard_normal
     ) + 1j * sp.random_array((m, n), density=0.2, rng=rng, data_sampler=rng.standard_normal)
@@ -172,7 +173,7 @@ def matrix_operators(rng: np.random.Generator) -> Iterator[tuple[str, Operator]]
         "sparse products",
         Operator(of_vectors(products.times), of_vectors(products.adjoint_times), n, m, True),
     )
-    tall = gaussian(rng, (5000, 6), True)
+    tall = normal(rng, (5000, 6), True)
     blocks = BandedBlocks(len(tall), Engine(1))
     forward, backward = partial(blocks.times, tall), partial(blocks.inner, tall)
     yield "bands", Operator(of_vectors(forward), of_vectors(backward), 6, 5000, True)
@@ -241,7 +242,7 @@ def gram_operator(A: Any, center: bool) -> Operator:
 def factor_operators(rng: np.random.Generator) -> Iterator[tuple[str, Operator]]:
     """What factors reconstruct, projection on them, the pseudo-inverse, and the derivative of the SVD."""
     m, n, k = 60, 35, 6
-    A = gaussian(rng, (m, k), True) @ gaussian(rng, (k, n), True)
+    A = normal(rng, (m, k), True) @ normal(rng, (k, n), True)
     U, s, Vt = truncated_svd(A, k)
     turned = truncated_svd(adjoint(A), k)
     yield (
@@ -296,7 +297,7 @@ def image_operators(rng: np.random.Generator) -> Iterator[tuple[str, Operator]]:
         "trajectory matrix",
         Operator(
             lambda v: np.lib.stride_tricks.sliding_window_view(v, shape[1]).ravel(),
-            lambda u: counts * _diagonal_means(u.reshape(1, *shape))[0],
+            lambda u: counts * diagonal_means(u.reshape(1, *shape))[0],
             length,
             shape[0] * shape[1],
             True,

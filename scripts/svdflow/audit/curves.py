@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from svdflow.audit.draws import randsvd
 from svdflow.audit.step_errors import error_against_step
 from svdflow.linalg.leastsquares import pinv
 
@@ -56,8 +57,7 @@ def digits_lost(seed: int) -> Iterator[Row]:
     for kappa in KAPPAS:
         lost: dict[str, list[float]] = {name: [] for name in SOLVERS}
         for _ in range(MATRICES):
-            left, right = (np.linalg.qr(rng.standard_normal((SIZE, SIZE)))[0] for _ in range(2))
-            A = (left * np.geomspace(1, 1 / kappa, SIZE)) @ right
+            A = randsvd(rng, SIZE, SIZE, np.geomspace(1, 1 / kappa, SIZE))
             for name, solver in SOLVERS.items():
                 lost[name].append(_lost(solver, A, A @ x, x))
         for name, values in lost.items():

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import digamma, polygamma
 from scipy.stats import chi2, kstest, norm
 
+from svdflow.audit.draws import orthonormal
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.stage import Audit
 from svdflow.audit.verdicts import Threshold
@@ -29,7 +30,7 @@ MOST_STATES = 200
 # Rows, columns and number of states: many small ones tell a real from a complex state, one large one cannot.
 ENTROPY_STATES = ((4, 4, MOST_STATES), (16, 64, 8), (64, 64, 8), (256, 256, 4))
 DRAWS = 8  # states for the Marchenko-Pastur law
-# Standard deviation of the interpolated 99 % rank of one state, over 2000 seeds: tests/unit/test_audit_laws.py.
+# Standard deviation of the interpolated 99 % rank of one state, over 2000 seeds: tests/unit/test_audit_ensembles.py.
 RANK_DEVIATION = {(128, 128): 0.313, (64, 256): 0.0635}
 ENERGY = 0.99
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -291,8 +292,7 @@ def dpot01(L: np.ndarray, A: np.ndarray) -> float:
 def definite_matrices(rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
     """Positive definite matrices with a name: orders 1 to 60, condition 1 to 1e12, real and complex, scaled."""
     for n, kappa, complex_ in ((1, 1.0, False), (2, 10.0, True), (10, 1e6, False), (60, 1e12, True)):
-        G = rng.standard_normal((n, n)) + 1j * complex_ * rng.standard_normal((n, n))
-        Q = np.linalg.qr(G if complex_ else G.real)[0]
+        Q = orthonormal(rng, n, n, complex_)
         A = (Q * np.geomspace(1, 1 / kappa, n)) @ Q.conj().T
         A = (A + A.conj().T) / 2
         for scale in (1.0, 2.0**-960, 2.0**960):
@@ -305,7 +305,7 @@ def planted_covariance(
     rng: np.random.Generator, d: int, kappa: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Eigenvalues (d,) from 1 to 1 / kappa, eigenvectors (d, d) and the covariance (d, d) made of them."""
-    w, Q = np.geomspace(1, 1 / kappa, d), np.linalg.qr(rng.standard_normal((d, d)))[0]
+    w, Q = np.geomspace(1, 1 / kappa, d), orthonormal(rng, d, d)
     covariance = (Q * w) @ Q.T
     return w, Q, (covariance + covariance.T) / 2
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from svdflow.audit.draws import randsvd
+from svdflow.audit.identities import softmax
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.stage import Audit
 from svdflow.audit.verdicts import Threshold, Verdict
@@ -36,26 +38,23 @@ def softmax_cross_entropy(rng: np.random.Generator) -> Curved:
     n, classes = 10, 5
     y = np.eye(classes)[rng.integers(classes, size=n)]
 
-    def softmax(x: Array) -> Array:
-        z = x.reshape(n, classes)
-        e = np.exp(z - z.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+    def chances(x: Array) -> Array:
+        return softmax(x.reshape(n, classes))
 
     def f(x: Array) -> float:
-        return float(-np.sum(y * np.log(softmax(x))) / n)
+        return float(-np.sum(y * np.log(chances(x))) / n)
 
     def hvp(x: Array, v: Array) -> Array:
-        p, v = softmax(x), v.reshape(n, classes)
+        p, v = chances(x), v.reshape(n, classes)
         return (p * (v - np.sum(p * v, axis=1, keepdims=True)) / n).ravel()
 
-    return Curved(f, lambda x: ((softmax(x) - y) / n).ravel(), hvp, rng.standard_normal(n * classes))
+    return Curved(f, lambda x: ((chances(x) - y) / n).ravel(), hvp, rng.standard_normal(n * classes))
 
 
 def log_det(rng: np.random.Generator) -> Curved:
     """``ln |det X|``: H[V] = -X^-T V^T X^-T (Petersen and Pedersen, Matrix Cookbook, section 2.2)."""
     n = 6
-    left, right = (np.linalg.qr(rng.standard_normal((n, n)))[0] for _ in range(2))
-    X = (left * np.linspace(1, 0.5, n)) @ right
+    X = randsvd(rng, n, n, np.linspace(1, 0.5, n))
 
     def inverse(x: Array) -> Array:
         return np.linalg.inv(x.reshape(n, n)).T

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from svdflow.audit.difference import EPS, GradientReport, check_gradient, singular_radius
+from svdflow.audit.draws import randsvd
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.stage import Audit
 from svdflow.audit.verdicts import Threshold, Verdict
@@ -197,8 +198,7 @@ def _shift(z: Array) -> Array:
 
 def _matrix(rng: np.random.Generator, kappa: float) -> Array:
     """Square matrix with singular values from 1 to 1 / kappa in a geometric series."""
-    left, right = (np.linalg.qr(rng.standard_normal((ORDER, ORDER)))[0] for _ in range(2))
-    return (left * np.geomspace(1, 1 / kappa, ORDER)) @ right
+    return randsvd(rng, ORDER, ORDER, np.geomspace(1, 1 / kappa, ORDER))
 
 
 def _log_det_continued(X: Array) -> complex:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import scipy.linalg
 
+from svdflow.audit.draws import orthonormal, randsvd
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.solve import EPS, randsvd, residual
+from svdflow.audit.solve import EPS, residual
 from svdflow.audit.verdicts import Threshold
 from svdflow.linalg.leastsquares import lstsq_qr, lstsq_svd
 
@@ -211,8 +212,8 @@ def _families(
     for m, n in (SHAPE, SHAPE[::-1], (30, 30)):
         for kind, rank in (("full", min(m, n)), ("deficient", 3 * min(m, n) // 4)):
             for size, factor in SIZES.items():
-                V = np.linalg.qr(rng.standard_normal((n, rank)))[0]
-                U = np.linalg.qr(rng.standard_normal((m, rank)))[0]
+                V = orthonormal(rng, n, rank)
+                U = orthonormal(rng, m, rank)
                 s = np.linspace(1, 0.5, rank)
                 A = (U * (factor * s)) @ V.T
                 for consistent in (True, False):

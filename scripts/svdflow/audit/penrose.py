@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import scipy.linalg
 
+from svdflow.audit.draws import orthonormal, randsvd
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.solve import EPS
 from svdflow.audit.verdicts import Threshold
@@ -60,13 +61,8 @@ def matrices(rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray, np.nda
             for field in ("real", "complex"):
                 for kappa in (1e1, 1e8):
                     s = np.geomspace(1, 1 / kappa, rank)
-                    U, V = (_orthonormal(rng, size, rank, field) for size in (m, n))
+                    U, V = (orthonormal(rng, size, rank, field == "complex") for size in (m, n))
                     yield f"{kind} {field} {m} x {n}, kappa {kappa:.0e}", (U * s) @ adjoint(V), s
-
-
-def _orthonormal(rng: np.random.Generator, m: int, n: int, field: str) -> np.ndarray:
-    G = rng.standard_normal((m, n))
-    return np.linalg.qr(G if field == "real" else G + 1j * rng.standard_normal((m, n)))[0]
 
 
 def audit_penrose(seed: int, limits: Mapping[str, Threshold], subject: Inverse = by_svd) -> Iterator[Record]:
@@ -105,7 +101,7 @@ def audit_penrose(seed: int, limits: Mapping[str, Threshold], subject: Inverse =
 def _large_deficient(rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray]:
     """Rank 200 of 400, where rounding makes singular values above 1e-15 s_1 out of none."""
     s = np.linspace(1, 0.5, 200)
-    U, V = (_orthonormal(rng, 400, 200, "real") for _ in "UV")
+    U, V = (orthonormal(rng, 400, 200) for _ in "UV")
     return "deficient real 400 x 400", (U * s) @ V.T, s
 
 
@@ -126,7 +122,7 @@ def _sweep_record(judge: Judge, subject: Inverse) -> Record:
     rng = np.random.default_rng([judge.seed, 11])
     m, n = 30, 13
     s = 10.0 ** -np.arange(n)
-    A = (_orthonormal(rng, m, n, "real") * s) @ _orthonormal(rng, n, n, "real").T
+    A = randsvd(rng, m, n, s)
     unit, worst = m * EPS, (-1.0, "")
     for kept in range(1, n):
         X = subject(A, float(10.0 ** (0.5 - kept)))
@@ -161,7 +157,7 @@ def audit_tikhonov(
     for words, A, s in matrices(rng):
         U, _, Vh = np.linalg.svd(A, full_matrices=False)
         U, V = U[:, : len(s)], adjoint(Vh[: len(s)])
-        b = A @ _orthonormal(rng, A.shape[1], 1, "real")[:, 0] + 1e-3 * rng.standard_normal(len(A))
+        b = A @ orthonormal(rng, A.shape[1], 1)[:, 0] + 1e-3 * rng.standard_normal(len(A))
         path = [(t, subject(A, b, t)) for t in DAMPINGS]
         for name, value in _path_ratios(A, b, U, s, V, path).items():
             worst[name] = max(worst[name], (value, words))

@@ -13,10 +13,12 @@ from math import atan, hypot, inf, sin, sqrt
 
 import numpy as np
 
+from svdflow.audit.draws import orthonormal
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.stage import Audit
 from svdflow.audit.verdicts import Threshold, Verdict
 from svdflow.linalg import truncated_svd
+from svdflow.matrix.generators.randomness import normal
 
 Decomposition = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 Limits = Mapping[str, Threshold]
@@ -100,7 +102,7 @@ class Planted:
     def draw(cls, rng: np.random.Generator, shape: tuple[int, int, bool], s: np.ndarray) -> "Planted":
         """Vectors of Haar measure: the QR factors of normal matrices (Stewart 1980)."""
         rows, columns, complex_ = shape
-        U, V = (_basis(rng, side, len(s), complex_) for side in (rows, columns))
+        U, V = (orthonormal(rng, side, len(s), complex_) for side in (rows, columns))
         return cls(U, s, V)
 
     @property
@@ -179,7 +181,7 @@ def perturbations(rng: np.random.Generator, planted: Planted, size: float) -> It
 
 
 def _random(rng: np.random.Generator, planted: Planted, size: float) -> Perturbation:
-    G = _normal(rng, (len(planted.U), len(planted.V)), np.iscomplexobj(planted.U))
+    G = normal(rng, (len(planted.U), len(planted.V)), np.iscomplexobj(planted.U))
     return Perturbation("random", size, size * G / np.linalg.norm(G, 2))
 
 
@@ -372,15 +374,6 @@ def _in_phase(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 def _ordered(values: np.ndarray) -> np.ndarray:
     return np.sort(np.abs(values))[::-1]
-
-
-def _normal(rng: np.random.Generator, shape: tuple[int, int], complex_: bool) -> np.ndarray:
-    real = rng.standard_normal(shape)
-    return real + 1j * rng.standard_normal(shape) if complex_ else real
-
-
-def _basis(rng: np.random.Generator, side: int, count: int, complex_: bool) -> np.ndarray:
-    return np.linalg.qr(_normal(rng, (side, count), complex_))[0]
 
 
 AUDITS: dict[str, Audit] = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.audit.draws import orthonormal
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.stage import Audit
 from svdflow.audit.svd_derivatives import (
@@ -22,6 +23,7 @@ from svdflow.audit.svd_derivatives import (
     truncated_svd_backward,
 )
 from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.matrix.generators.randomness import normal
 
 FAMILY = "gradients"
 
@@ -55,12 +57,12 @@ class Planted:
     @classmethod
     def draw(cls, rng: np.random.Generator, shape: tuple[int, int], s: Array, complex_: bool) -> "Planted":
         k = len(s)
-        U, V = (np.linalg.qr(gaussian(rng, (side, k), complex_))[0] for side in shape)
-        turns = [gaussian(rng, (k, k), complex_) for _ in range(2)]
+        U, V = (orthonormal(rng, side, k, complex_) for side in shape)
+        turns = [normal(rng, (k, k), complex_) for _ in range(2)]
         left, right = (turn - turn.conj().T for turn in turns)
         phase = np.diag(left.diagonal())
         right = right - np.diag(right.diagonal()) - phase
-        dU, dV = (B @ turn + off(B, gaussian(rng, B.shape, complex_)) for B, turn in ((U, left), (V, right)))
+        dU, dV = (B @ turn + off(B, normal(rng, B.shape, complex_)) for B, turn in ((U, left), (V, right)))
         ds = s[0] * rng.standard_normal(k)
         dA = (dU * s) @ V.conj().T + (U * ds) @ V.conj().T + (U * s) @ dV.conj().T
         return cls((U * s) @ V.conj().T, dA, (U, s, V.conj().T), (dU, ds, dV.conj().T))
@@ -73,11 +75,6 @@ class Planted:
         dU, ds, dVh = self.changes
         changes = (dU * phases)[:, :k], ds[:k], (phases.conj()[:, None] * dVh)[:k]
         return (U[:, :k], s[:k], Vh[:k]), changes
-
-
-def gaussian(rng: np.random.Generator, shape: tuple[int, ...], complex_: bool) -> Array:
-    """Standard normal entries, complex ones with both parts."""
-    return rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if complex_ else 0.0)
 
 
 def pairing(X: Iterable[Array], Y: Iterable[Array]) -> float:
@@ -138,7 +135,7 @@ def _errors(case: Planted, subject: Derivatives, rng: np.random.Generator) -> di
 
 def cotangents_of(rng: np.random.Generator, factors: Triplets) -> Triplets:
     """A random gradient in U, s and Vh; that in s is as large as those in vectors for the scale of A."""
-    gU, gs, gVh = (gaussian(rng, f.shape, f.dtype.kind == "c") for f in factors)
+    gU, gs, gVh = (normal(rng, f.shape, f.dtype.kind == "c") for f in factors)
     return gU, gs / factors[1][0], gVh
 
 
@@ -185,7 +182,7 @@ def rotated(rng: np.random.Generator, factors: Triplets, width: int) -> Triplets
     """The first `width` triplets in another basis, orthogonal or unitary."""
     U, s, Vh = factors
     Q = np.eye(len(s), dtype=U.dtype)
-    Q[:width, :width] = np.linalg.qr(gaussian(rng, (width, width), U.dtype.kind == "c"))[0]
+    Q[:width, :width] = orthonormal(rng, width, width, U.dtype.kind == "c")
     return U @ Q, s, Q.conj().T @ Vh
 
 
@@ -200,7 +197,7 @@ def _norm_at_ties(rng: np.random.Generator, gap: float, complex_: bool, subject:
 
 def _projector_at_ties(rng: np.random.Generator, gap: float, complex_: bool, subject: Derivatives) -> float:
     case, errors = tied(rng, gap, complex_), []
-    W = gaussian(rng, (6, 6), complex_)
+    W = normal(rng, (6, 6), complex_)
     W = W + W.conj().T
     U_c, dU_c = case.factors[0][:, :2], case.changes[0][:, :2]
     slope = 2 * np.vdot(W @ U_c, dU_c).real
@@ -215,12 +212,12 @@ def _projector_at_ties(rng: np.random.Generator, gap: float, complex_: bool, sub
 
 def _phases(rng: np.random.Generator, gap: float, complex_: bool, subject: Derivatives) -> float:
     case = Planted.draw(rng, (6, 4), np.array([1.0, 0.8, 0.5, 0.25]), complex_)
-    C, k, errors = gaussian(rng, (6, 4), complex_), 2, []
+    C, k, errors = normal(rng, (6, 4), complex_), 2, []
     U, s, Vh = case.factors
     dU, _, dVh = case.changes
     slope = pairing([C], [dU[:, :k] @ Vh[:k] + U[:, :k] @ dVh[:k]])
     for _ in range(4):
-        phases = gaussian(rng, (k,), complex_)
+        phases = normal(rng, (k,), complex_)
         phases = phases / np.abs(phases)
         kept = U[:, :k] * phases, s[:k], phases.conj()[:, None] * Vh[:k]
         gA = subject.truncated(case.A, kept, (C @ kept[2].conj().T, 0 * s[:k], kept[0].conj().T @ C))

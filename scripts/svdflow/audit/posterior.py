@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.audit.draws import randsvd
 from svdflow.audit.enclosures import certify_error, certify_svd
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.stage import Audit
@@ -27,8 +28,7 @@ def audit_posterior(
     rng = np.random.default_rng(seed)
     k = 20
     for name, decay in (("slow decay", 1 / np.arange(1, 121)), ("fast decay", np.geomspace(1, 1e-6, 120))):
-        U, V = (np.linalg.qr(rng.standard_normal((m, 120)))[0] for m in (200, 120))
-        A = (U * decay) @ V.T
+        A = randsvd(rng, 200, 120, decay)
         least, most = certify_svd(A, *np.linalg.svd(A, full_matrices=False)).tail(k)
         for method in ("single_pass", "rsvd", "krylov"):
             result = subject(A, rank=k, method=method, seed=seed)

@@ -8,6 +8,7 @@ import dask
 import dask.array as da
 import numpy as np
 
+from svdflow.audit.precision import gamma
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.stage import Audit
 from svdflow.audit.verdicts import Threshold, Verdict
@@ -85,11 +86,6 @@ def _finite(x: float) -> float:
     return float(x) if np.isfinite(x) else np.inf
 
 
-def gamma(n: int) -> float:
-    """``n u / (1 - n u)`` (Higham 2002, section 3.1)."""
-    return n * UNIT / (1 - n * UNIT)
-
-
 def sample(rng: np.random.Generator, m: int, n: int) -> Array:
     """A matrix with quickly falling singular values and noise, so that all methods converge."""
     return rng.standard_normal((m, 8)) * 2.0 ** -np.arange(8) @ rng.standard_normal(
@@ -131,7 +127,7 @@ def audit_reproducibility(
 
 def _worst(results: list[Any]) -> tuple[float, float, str]:
     """Entries that differ from the first result, nothing unseen, and the class of mismatch."""
-    bound = 2 * gamma(len(results[0].U) + results[0].Vt.shape[1])
+    bound = 2 * gamma(len(results[0].U) + results[0].Vt.shape[1], UNIT)
     found = [mismatch(results[0], other, bound) for other in results[1:]]
     worst = max(found, key=lambda one: one.entries)
     return float(worst.entries), 0.0, str(worst)
@@ -140,14 +136,14 @@ def _worst(results: list[Any]) -> tuple[float, float, str]:
 def _values(judge: Judge, subject: Callable[..., Any], A: Array, seed: int) -> Iterator[Record]:
     """Singular values by other chunks, and on CuPy: ``|s^2 - t^2| <= 2 (gamma_{m+n} + n u) ||A||_F^2`` (Weyl)."""
     m, n = A.shape
-    bound = 2 * (gamma(m + n) + n * UNIT) * float(np.linalg.norm(A)) ** 2
+    bound = 2 * (gamma(m + n, UNIT) + n * UNIT) * float(np.linalg.norm(A)) ** 2
     options: dict[str, Any] = {"rank": RANK, "seed": seed, "method": "gram", "engine": 1}
     plain = subject(A=A, **options).s
     resolution = 2 * UNIT * plain[0] ** 2 / bound
 
     def row(name: str, s: Array, reason: str) -> Record:
         apart = float(np.abs(s**2 - plain**2).max()) / bound
-        kind = mismatch([plain], [s], 2 * gamma(m + n))
+        kind = mismatch([plain], [s], 2 * gamma(m + n, UNIT))
         return judge("reproducible_sums", name, apart, resolution, f"{reason}; {kind}")
 
     for height in HEIGHTS[1:3]:
@@ -179,9 +175,11 @@ def _sums_of_panels(judge: Judge, A: Array, rng: np.random.Generator) -> Record:
         bounds = tuple((start, min(start + height, m)) for start in range(0, m, height))
         cut = replace(plan, bounds=bounds, groups=tuple((one,) for one in bounds))
         found.append(reader_for(cut, Panels.of(cut, Device()), Engine(1)).gram_times(X))
-    bound = 2 * gamma(m + n) * (np.abs(A).T @ (np.abs(A) @ np.abs(X)))
+    bound = 2 * gamma(m + n, UNIT) * (np.abs(A).T @ (np.abs(A) @ np.abs(X)))
     apart = max(float((np.abs(Z - found[0]) / bound).max()) for Z in found[1:])
-    kind = max((mismatch([found[0]], [Z], 2 * gamma(m + n)) for Z in found[1:]), key=lambda one: one.entries)
+    kind = max(
+        (mismatch([found[0]], [Z], 2 * gamma(m + n, UNIT)) for Z in found[1:]), key=lambda one: one.entries
+    )
     return judge(
         "reproducible_sums", "A^H A X, other panels", apart, 1 / (m + n), f"panels of {HEIGHTS} rows; {kind}"
     )

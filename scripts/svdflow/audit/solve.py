@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from svdflow.audit.draws import randsvd
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.verdicts import Threshold
 
@@ -116,13 +117,6 @@ def _integers(row: list[Any]) -> list[int]:
     entries = [Fraction(value) for value in row]
     common = lcm(*(entry.denominator for entry in entries))
     return [entry.numerator * (common // entry.denominator) for entry in entries]
-
-
-def randsvd(rng: np.random.Generator, m: int, n: int, s: np.ndarray) -> np.ndarray:
-    """U diag(s) V^T with random orthonormal U (m, k) and V (n, k), k = len(s)."""
-    U = np.linalg.qr(rng.standard_normal((m, len(s))))[0]
-    V = np.linalg.qr(rng.standard_normal((n, len(s))))[0]
-    return (U * s) @ V.T
 
 
 def by_inverse(A: np.ndarray, b: np.ndarray) -> np.ndarray:

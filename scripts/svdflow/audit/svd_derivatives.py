@@ -15,7 +15,6 @@ import numpy as np
 Array = np.ndarray
 Triplets = tuple[Array, Array, Array]
 EPS = float(np.finfo(np.float64).eps)
-FAMILY = "gradients"
 
 
 class ClusterError(ArithmeticError):

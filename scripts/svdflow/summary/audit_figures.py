@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 
 from svdflow.summary.figures import (
     CHUNK,
@@ -14,10 +15,10 @@ from svdflow.summary.figures import (
     MUTED,
     SERIES,
     STYLE,
-    _figure,
-    _finish,
-    _log_axis,
-    _short,
+    finish,
+    log_axis,
+    new_figure,
+    short,
 )
 from svdflow.summary.frames import groups
 
@@ -35,36 +36,34 @@ MARGINS = (
 @rc_context(STYLE)  # type: ignore[arg-type]
 def error_against_step(rows: pd.DataFrame, *, key: str, label: str) -> str:
     """Relative error of difference formulas over the step, both logarithmic; a line per formula."""
-    figure, axes = _figure()
-    for i, (series, line) in enumerate(groups(rows, "series")):
-        line = line.sort_values("x")
-        y = np.maximum(line["y"], SMALLEST)
-        axes.plot(line["x"], y, color=SERIES[i % CHUNK], linestyle=_dash(i), label=_short(series))
-    _log_axis(axes, "x")
-    _log_axis(axes, "y")
+    figure, axes = new_figure()
+    _lines(axes, rows.assign(y=np.maximum(rows["y"], SMALLEST)), markers=False)
+    log_axis(axes, "x")
+    log_axis(axes, "y")
     axes.set_xlabel("step")
     axes.set_ylabel("relative error")
-    return _finish(figure, key, label)
+    return finish(figure, key, label)
 
 
 @rc_context(STYLE)  # type: ignore[arg-type]
 def digits_lost(rows: pd.DataFrame, *, key: str, label: str) -> str:
     """Decimal digits lost over the condition number, a line per method."""
-    figure, axes = _figure()
-    for i, (series, line) in enumerate(groups(rows, "series")):
-        line = line.sort_values("x")
-        look: dict[str, Any] = {
-            "color": SERIES[i % CHUNK],
-            "marker": MARKERS[i % CHUNK],
-            "linestyle": _dash(i),
-        }
-        axes.plot(line["x"], line["y"], label=_short(series), **look)
+    figure, axes = new_figure()
+    _lines(axes, rows, markers=True)
     kappa = np.sort(rows["x"].unique())
     axes.plot(kappa, np.log10(kappa), color=MUTED, linestyle=DASHES[1], label="log10 of the condition number")
-    _log_axis(axes, "x")
+    log_axis(axes, "x")
     axes.set_xlabel("condition number")
     axes.set_ylabel("digits lost, of 16")
-    return _finish(figure, key, label)
+    return finish(figure, key, label)
+
+
+def _lines(axes: Axes, rows: pd.DataFrame, *, markers: bool) -> None:
+    """A line for each series, told apart by colour and mark."""
+    for i, (series, line) in enumerate(groups(rows.sort_values("x"), "series")):
+        look: dict[str, Any] = {"marker": MARKERS[i % CHUNK]} if markers else {}
+        look |= {"color": SERIES[i % CHUNK], "linestyle": "-" if i < CHUNK else DASHES[0]}
+        axes.plot(line["x"], line["y"], label=short(series), **look)
 
 
 CURVES: dict[str, tuple[Callable[..., str], str]] = {
@@ -90,7 +89,7 @@ def enclosure_points(rows: pd.DataFrame) -> pd.DataFrame:
 @rc_context(STYLE)  # type: ignore[arg-type]
 def enclosures(points: pd.DataFrame, *, key: str, label: str) -> str:
     """Widths over condition numbers, a mark a plane, a colour a dataset."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     names = list(dict.fromkeys(points["dataset"]))
     for i, name in enumerate(names):
         mine = points[points["dataset"] == name]
@@ -99,28 +98,24 @@ def enclosures(points: pd.DataFrame, *, key: str, label: str) -> str:
             "marker": MARKERS[(i // CHUNK + i) % CHUNK],
             "linestyle": "none",
         }
-        axes.plot(mine["x"], np.maximum(mine["y"], SMALLEST), label=_short(name or "known matrices"), **look)
-    _log_axis(axes, "x")
-    _log_axis(axes, "y")
+        axes.plot(mine["x"], np.maximum(mine["y"], SMALLEST), label=short(name or "known matrices"), **look)
+    log_axis(axes, "x")
+    log_axis(axes, "y")
     axes.set_xlabel("condition number")
     axes.set_ylabel("relative width")
-    return _finish(figure, key, label)
+    return finish(figure, key, label)
 
 
 @rc_context(STYLE)  # type: ignore[arg-type]
 def margins(rows: pd.DataFrame, *, key: str, label: str) -> str:
     """How many audits stand at each margin, logarithmic; the limit is a line."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     shown = np.clip(rows["margin"].to_numpy(float), 1e-6, 1e6)
     axes.hist(shown, bins=np.geomspace(1e-6, 1e6, 49).tolist(), color=SERIES[0])
     axes.axvline(1.0, color=MUTED, linestyle=DASHES[0], label="limit")
     axes.set_xscale("log")
     axes.set_xlim(1e-6, max(10.0, 3 * float(shown.max())))
-    _log_axis(axes, "x")
+    log_axis(axes, "x")
     axes.set_xlabel("value over limit")
     axes.set_ylabel("audits")
-    return _finish(figure, key, label)
-
-
-def _dash(i: int) -> Any:
-    return "-" if i < CHUNK else DASHES[0]
+    return finish(figure, key, label)

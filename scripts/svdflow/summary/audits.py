@@ -96,7 +96,8 @@ def worst_ten(audit: pd.DataFrame) -> Grid | None:
     ]
     head = ["verdict", "audit", "subject", "value", "margin", "repeat it with"]
     tones = [row["verdict"].lower() for row in rows]
-    return Grid("The ten worst, and the line that repeats each.", head, cells, frozenset({0, 1, 2, 5}), tones)
+    caption = "The ten worst, and the line that repeats each; python is .venv/bin/python where make built it."
+    return Grid(caption, head, cells, frozenset({0, 1, 2, 5}), tones)
 
 
 def drifted(changes: pd.DataFrame) -> Grid:

@@ -76,7 +76,7 @@ def _drawings(rows: pd.DataFrame, curves: pd.DataFrame) -> list[Drawing]:
         caption = audit_figures.WIDTHS
         found.append(Drawing(Markup(audit_figures.enclosures(widths, key="widths", label=caption)), caption))
     margins = rows[rows["margin"].notna()]
-    if len(margins):
+    if (margins["margin"] > 0).any():
         caption = audit_figures.MARGINS
         found.append(Drawing(Markup(audit_figures.margins(margins, key="margins", label=caption)), caption))
     return found

@@ -91,11 +91,11 @@ def rate_curves(
     svg : str
         One ``<svg>`` element.
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     for i, (dataset, group) in enumerate(groups(rows, "dataset")):
         curve = _median_curve(group, x, y)
         marks: dict[str, Any] = {"color": SERIES[i % CHUNK], "marker": MARKERS[i % CHUNK]}
-        axes.plot(curve["x"], curve["y"], label=_short(str(dataset)), **marks)
+        axes.plot(curve["x"], curve["y"], label=short(str(dataset)), **marks)
         if (curve["n"] > 1).any():
             axes.fill_between(
                 curve["x"], curve["low"], curve["high"], color=SERIES[i % CHUNK], alpha=0.14, linewidth=0
@@ -108,12 +108,12 @@ def rate_curves(
             linewidth=1.2,
             label=f"uncompressed: {raw_bits:g} bits",
         )
-    _log_axis(axes, "x")
+    log_axis(axes, "x")
     if y == "relative_error":
-        _log_axis(axes, "y")
+        log_axis(axes, "y")
     axes.set_xlabel({"rank": "rank", "bits_per_pixel": "bits per pixel"}[x])
     axes.set_ylabel({"relative_error": "relative error", "psnr": "PSNR (dB)", "ssim": "SSIM"}[y])
-    return _finish(figure, key, label)
+    return finish(figure, key, label)
 
 
 @rc_context(STYLE)  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def codec_curves(rows: pd.DataFrame, y: str, *, key: str, label: str) -> str:
     y : str
         ``psnr`` or ``relative_error`` (logarithmic).
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     named = rows.assign(name=[codec_name(c, f) for c, f in zip(rows["codec"], rows["form"], strict=True)])
     ours_first = sorted(named["name"].unique(), key=lambda name: (not name.startswith("svdflow"), name))
     for i, name in enumerate(ours_first[: 2 * CHUNK]):
@@ -137,12 +137,12 @@ def codec_curves(rows: pd.DataFrame, y: str, *, key: str, label: str) -> str:
         axes.plot(
             curve["bits_per_pixel"], curve[y], label=name, linestyle="-" if i < CHUNK else DASHES[0], **look
         )
-    _log_axis(axes, "x")
+    log_axis(axes, "x")
     if y == "relative_error":
-        _log_axis(axes, "y")
+        log_axis(axes, "y")
     axes.set_xlabel("bits per pixel" if y == "psnr" else "bits per value")
     axes.set_ylabel("PSNR (dB)" if y == "psnr" else "relative error")
-    return _finish(figure, key, label)
+    return finish(figure, key, label)
 
 
 @rc_context(STYLE)  # type: ignore[arg-type]
@@ -166,7 +166,7 @@ def scree(
     marks : mapping of (str, str) to int
         Name of a rule, what follows the name (as in "90 %", " energy"), and the rank it chose.
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     top = max((float(s[0]) for s in spectra.values() if len(s)), default=1.0) or 1.0
     visible = [s[s > 1e-17 * top] for s in spectra.values()]
     if truth is not None:
@@ -183,11 +183,11 @@ def scree(
             "linewidth": 1.5,
         }
         axes.axvline(max(rank, 0.8), label=f"{rules}: rank {rank}", **look)
-    _log_axis(axes, "x")
-    _log_axis(axes, "y")
+    log_axis(axes, "x")
+    log_axis(axes, "y")
     axes.set_xlabel("index")
     axes.set_ylabel("singular value")
-    return _finish(figure, key, label)
+    return finish(figure, key, label)
 
 
 @rc_context(STYLE)  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ def denoising(rows: pd.DataFrame, *, key: str, label: str) -> str:
         Rows of the table denoise of one item, with a clean reference; medians over planes are drawn. At
         most `CHUNK` lines; the rest is left out.
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     lines = groups(rows, ["sigma_added", "method"])[:CHUNK]
     for i, ((sigma, method), group) in enumerate(lines):
         listed = group[group["rule"] == "rank"].groupby("rank")["psnr"].median()
@@ -210,12 +210,12 @@ def denoising(rows: pd.DataFrame, *, key: str, label: str) -> str:
             "shrink",
         ):  # its ranks are those of groups, not of the plane
             level = float(group.loc[group["chosen"], "psnr"].median())
-            axes.axhline(level, color=SERIES[i], linestyle=DASHES[i % len(DASHES)], label=_short(name))
+            axes.axhline(level, color=SERIES[i], linestyle=DASHES[i % len(DASHES)], label=short(name))
             continue
         line = (
             {"marker": MARKERS[i]} if len(listed) else {"marker": "X", "linestyle": "none", "markersize": 8}
         )
-        axes.plot(listed.index, listed.to_numpy(), color=SERIES[i], label=_short(name), **line)
+        axes.plot(listed.index, listed.to_numpy(), color=SERIES[i], label=short(name), **line)
         automatic = group[group["chosen"]]
         if len(listed):
             _mark(axes, float(listed.index[int(listed.argmax())]), float(listed.max()), SERIES[i], "*", 13)
@@ -223,10 +223,10 @@ def denoising(rows: pd.DataFrame, *, key: str, label: str) -> str:
             _mark(axes, float(rule["rank"].median()), float(rule["psnr"].median()), SERIES[i], "X", 10)
     axes.plot([], [], color=MUTED, marker="*", markersize=10, linestyle="none", label="best listed rank")
     axes.plot([], [], color=MUTED, marker="X", markersize=8, linestyle="none", label="automatic rank")
-    _log_axis(axes, "x")
+    log_axis(axes, "x")
     axes.set_xlabel("rank")
     axes.set_ylabel("PSNR against clean (dB)")
-    return _finish(figure, key, label)
+    return finish(figure, key, label)
 
 
 def svg(figure: Figure, key: str, label: str) -> str:
@@ -255,12 +255,12 @@ def chunks(datasets: Sequence[str]) -> list[list[str]]:
     return [list(datasets[i : i + CHUNK]) for i in range(0, len(datasets), CHUNK)]
 
 
-def _figure() -> tuple[Figure, Axes]:
+def new_figure() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _finish(figure: Figure, key: str, label: str) -> str:
+def finish(figure: Figure, key: str, label: str) -> str:
     axes = figure.axes[0]
     handles, names = axes.get_legend_handles_labels()
     if names:
@@ -309,7 +309,7 @@ def _median_curve(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     return curve[2 * curve["n"] >= curve["n"].max()]
 
 
-def _log_axis(axes: Axes, which: str) -> None:
+def log_axis(axes: Axes, which: str) -> None:
     """A logarithmic axis with plain numbers where they are short, powers of ten where they are not."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     getattr(axes, f"set_{which}scale")("log")
@@ -362,5 +362,5 @@ def _mark(axes: Axes, x: float, y: float, colour: str, marker: str, size: float)
     axes.plot([max(x, 1)], [y], marker=marker, markersize=size, color=colour, markeredgecolor=PAPER, zorder=5)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     return name if len(name) <= LABEL_LENGTH else name[: LABEL_LENGTH - 1] + "…"

@@ -142,7 +142,9 @@ def _compressed(compress: pd.DataFrame, kinds: Mapping[str, str]) -> list[str]:
 
 
 def _known_spectra(factorize: pd.DataFrame) -> list[str]:
-    known = factorize.dropna(subset=["truth_error"])
+    # Clean values are not those of the noisy matrix, and a law is met on average only.
+    exactly = factorize["truth_label"].isin(["exact", "computed"])
+    known = factorize[exactly].dropna(subset=["truth_error"])
     if known.empty:
         return []
     farthest = largest(known, "truth_error")

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from svdflow.audit.decomposition import EPS, Full, compared_records, full_records, stored_records
+from svdflow.audit.draws import randsvd
 from svdflow.audit.mutants.mutant import Limits, Mutant
 from svdflow.audit.records import Record
 from svdflow.audit.verdicts import Verdict
@@ -20,10 +21,7 @@ Factors = dict[str, Any]
 def audit_full(seed: int, limits: Limits, fault: Callable[[Full], Full]) -> Iterator[Record]:
     """The panel of a full decomposition of a complex 10 x 7 matrix with singular values 7, 6, ... 1."""
     rng = np.random.default_rng(seed)
-    left, right = (
-        np.linalg.qr(rng.standard_normal((n, 7)) + 1j * rng.standard_normal((n, 7)))[0] for n in (10, 7)
-    )
-    A = (left * np.arange(7.0, 0, -1)) @ right.conj().T
+    A = randsvd(rng, 10, 7, np.arange(7.0, 0, -1), True)
     return full_records(fault(Full.of(A)), limits, "complex 10 x 7")
 
 

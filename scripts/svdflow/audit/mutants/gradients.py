@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from svdflow.audit.difference import check_gradient
+from svdflow.audit.draws import randsvd
 from svdflow.audit.mutants.mutant import AuditOf, Limits, Mutant
 from svdflow.audit.records import Record
 from svdflow.audit.verdicts import Verdict
@@ -115,8 +116,7 @@ def neurons(rng: np.random.Generator) -> Case:
 
 def log_det(rng: np.random.Generator) -> Case:
     """ln |det X| and X^-T, singular values from 1 to 0.1, steps scaled to the smallest."""
-    left, right = (np.linalg.qr(rng.standard_normal((6, 6)))[0] for _ in range(2))
-    X = (left * np.geomspace(1, 0.1, 6)) @ right
+    X = randsvd(rng, 6, 6, np.geomspace(1, 0.1, 6))
     return Case(lambda X: np.linalg.slogdet(X)[1], lambda X: np.linalg.inv(X).T, X, radius=0.01)
 
 

@@ -123,10 +123,10 @@ def _denoised(
     kept = np.count_nonzero(weights, axis=1)
     most = int(kept.max())
     low_rank = (U[:, :, :most] * weights[:, None, :most]) @ Vt[:, :most]
-    return _diagonal_means(low_rank), kept, sigma
+    return diagonal_means(low_rank), kept, sigma
 
 
-def _diagonal_means(matrices: np.ndarray) -> np.ndarray:
+def diagonal_means(matrices: np.ndarray) -> np.ndarray:
     """Means along antidiagonals: (b, L, K) to (b, L + K - 1), the nearest trajectory matrices in Frobenius norm."""
     count, lags, width = matrices.shape
     length = lags + width - 1
