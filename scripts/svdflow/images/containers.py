@@ -18,10 +18,15 @@ PIXEL_LIMIT = 89_478_485  # Pillow's limit: a quarter of a gibibyte at three byt
 
 
 class Page(NamedTuple):
-    """One decoded page: `array` (H, W) or (H, W, 3), `alpha` (H, W) of the same dtype or None."""
+    """One decoded page.
+
+    `array` (H, W) or (H, W, 3); `alpha` (H, W) of the same dtype, or None; `mask` (H, W) bool, True where the
+    pixel is valid, or None where all are.
+    """
 
     array: np.ndarray
     alpha: np.ndarray | None = None
+    mask: np.ndarray | None = None
 
 
 Decoded = tuple[list[Page], dict[str, Any]]  # pages, not yet upright, and the attributes of the file

@@ -264,9 +264,7 @@ def _record(pages: list[Page], attrs: dict[str, Any], page: int | None) -> Image
         raise ItemError("unreadable", f"no page {page}: the file has {len(pages)}, counted from 0")
     chosen = pages if page is None else [pages[page]]
     turn = attrs["exif_orientation"]
-    upright = [
-        Page(_plain(p.array, turn), None if p.alpha is None else _plain(p.alpha, turn)) for p in chosen
-    ]
+    upright = [_upright(p, turn) for p in chosen]
     for number, p in enumerate(upright):
         _check_finite(p, number)
     upright = _alike(upright)
@@ -288,6 +286,11 @@ def _record(pages: list[Page], attrs: dict[str, Any], page: int | None) -> Image
             "data_range": peak,
         },
     )
+
+
+def _upright(page: Page, turn: int) -> Page:
+    mask = None if page.mask is None else np.ascontiguousarray(oriented(page.mask, turn))
+    return Page(_plain(page.array, turn), None if page.alpha is None else _plain(page.alpha, turn), mask)
 
 
 def _plain(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -318,7 +321,7 @@ def _alike(pages: list[Page]) -> list[Page]:
         raise ItemError("unsupported", f"pages of types {', '.join(sorted(dtypes))}; save them apart")
     if len({p.array.ndim for p in pages}) == 1:
         return pages
-    return [p if p.array.ndim == 3 else Page(np.dstack([p.array] * 3), p.alpha) for p in pages]
+    return [p if p.array.ndim == 3 else p._replace(array=np.dstack([p.array] * 3)) for p in pages]
 
 
 # Writing
