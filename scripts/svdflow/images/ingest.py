@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,10 @@ def ingest_images(
     is (pages, H, W), opaque where a page has none. Observation 0 is the item in its own dtype and the clean
     reference of the noisy ones, which are floating point and not clipped. A bad file becomes a row of the table
     ``errors`` and leaves no other trace.
+
+    Missing pixels are kept as ``mask`` beside the observations, in which they are 0; they get no noise, and count in no
+    range. The attribute ``masked`` says how many there are, over all pages. An item without a valid pixel is a row of
+    ``errors``.
     """
     if colour not in COLOURS:
         raise ValueError(f"dataset {dataset!r}: unknown colour {colour!r}; one of {', '.join(COLOURS)}")
@@ -75,16 +80,17 @@ def ingest_images(
     with publish(out, "matrices", root) as file:
         for entry in files:
             try:
-                record, planes, alpha = _read_item(entry, colour, pixel_limit, crop)
-                attrs = _attributes(record, planes, colour, entry)
+                scene = _read_item(entry, colour, pixel_limit, crop)
+                attrs = _attributes(scene, colour, entry)
                 _check_range(attrs)
                 item = add_item(file, entry["index"], entry["name"], "image", attrs)
-                _write_extras(item, record, alpha)
+                _write_extras(item, scene)
                 for level, sigma in enumerate([0.0, *noise_sigma]):
                     observation = add_observation(item, level, sigma)
-                    for plane, pixels in planes.items():
+                    for plane, pixels in scene.planes.items():
                         key = (seed, dataset, entry["name"], level, plane)
-                        write_array(observation, plane, with_noise(pixels, sigma, key) if level else pixels)
+                        values = with_noise(pixels, sigma, key) if level else pixels
+                        write_array(observation, plane, without(values, scene.mask_of(plane)))
             except MemoryError:
                 raise
             except Exception as error:
@@ -107,20 +113,40 @@ def with_noise(plane: np.ndarray, sigma: float, key: Sequence[Any]) -> np.ndarra
     )
 
 
-def _read_item(
-    entry: Mapping[str, Any], colour: str, pixel_limit: int, crop: int
-) -> tuple[ImageRecord, dict[str, np.ndarray], np.ndarray | None]:
+def without(plane: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The plane with 0 where `mask` is False, so that no bit depends on what stood there."""
+    return plane if mask is None else np.where(mask, plane, plane.dtype.type(0))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is stored of a file: planes by name, alpha and mask cropped as they are; mask (pages, m, n) or (m, n)."""
+
+    record: ImageRecord
+    planes: dict[str, np.ndarray]
+    alpha: np.ndarray | None
+    mask: np.ndarray | None
+
+    def mask_of(self, plane: str) -> np.ndarray | None:
+        if self.mask is None or self.mask.ndim == 2:
+            return self.mask
+        return self.mask[int(plane.partition("_p")[2])]
+
+
+def _read_item(entry: Mapping[str, Any], colour: str, pixel_limit: int, crop: int) -> Scene:
     if entry.get("sha256"):
         _check_digest(entry)
     record = read_image(entry["path"], page=entry.get("page"), pixel_limit=pixel_limit)
     many = len(record.pages) > 1
-    planes = {
-        f"{name}_p{number:03d}" if many else name: _middle(plane, crop)
-        for number, page in enumerate(record.pages)
-        for name, plane in to_planes(page.array, colour).items()
-    }
+    planes = {}
+    for number, page in enumerate(record.pages):
+        valid = page.mask if page.mask is None or page.array.ndim == 2 else page.mask[..., None]
+        for name, plane in to_planes(without(page.array, valid), colour).items():
+            kept = _middle(without(plane, page.mask), crop)
+            planes[f"{name}_p{number:03d}" if many else name] = kept
     alpha = _alpha(record)
-    return record, planes, alpha if alpha is None else _middle(alpha, crop)
+    mask = _mask(record, crop)
+    return Scene(record, planes, alpha if alpha is None else _middle(alpha, crop), mask)
 
 
 def _middle(array: np.ndarray, size: int) -> np.ndarray:
@@ -165,19 +191,39 @@ def _alpha(record: ImageRecord) -> np.ndarray | None:
     return layers[0] if len(layers) == 1 else np.stack(layers)
 
 
+def _mask(record: ImageRecord, crop: int) -> np.ndarray | None:
+    """The masks of the pages as one array, None where every pixel that is kept is valid."""
+    if all(page.mask is None for page in record.pages):
+        return None
+    layers = [
+        _middle(np.ones(page.array.shape[:2], bool) if page.mask is None else page.mask, crop)
+        for page in record.pages
+    ]
+    if all(layer.all() for layer in layers):
+        return None
+    if not any(layer.any() for layer in layers):
+        raise ItemError("all_masked", "every pixel is missing, so there is nothing to process")
+    if len({layer.shape for layer in layers}) > 1:
+        raise ItemError(
+            "unsupported", "pages of different sizes with missing pixels; save them as single images"
+        )
+    return layers[0] if len(layers) == 1 else np.stack(layers)
+
+
 def _opaque(array: np.ndarray) -> np.ndarray:
     peak = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else 1
     return np.full(array.shape[:2], peak, array.dtype)
 
 
-def _attributes(
-    record: ImageRecord, planes: Mapping[str, np.ndarray], colour: str, entry: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Attributes of the item. The range is that of the planes as stored; grey images are of colour gray."""
-    low, high, peak = value_range(planes.values(), record.attrs["significant_bits"])
+def _attributes(scene: Scene, colour: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of the item. The range is that of the valid pixels as stored; grey images are of colour gray."""
+    record, mask = scene.record, scene.mask
+    valid = [pixels if mask is None else pixels[scene.mask_of(name)] for name, pixels in scene.planes.items()]
+    low, high, peak = value_range([v for v in valid if v.size], record.attrs["significant_bits"])
     kept = ("format", "mode", "dtype", "bits", "significant_bits", "exif_orientation", "has_alpha", "pages")
     return {
         **{key: record.attrs[key] for key in kept},
+        "masked": 0 if mask is None else int(mask.size - np.count_nonzero(mask)),
         "data_min": low,
         "data_max": high,
         "data_range": peak,
@@ -186,8 +232,12 @@ def _attributes(
     }
 
 
-def _write_extras(item: h5py.Group, record: ImageRecord, alpha: np.ndarray | None) -> None:
-    if alpha is not None:
-        write_array(item, "alpha", alpha)
-    if record.attrs["icc_profile"]:  # an array, since a profile may exceed what an HDF5 attribute holds
-        write_array(item, "icc_profile", np.frombuffer(record.attrs["icc_profile"], np.uint8))
+def _write_extras(item: h5py.Group, scene: Scene) -> None:
+    if scene.alpha is not None:
+        write_array(item, "alpha", scene.alpha)
+    if scene.mask is not None:
+        write_array(item, "mask", scene.mask.astype(np.uint8))
+    if profile := scene.record.attrs[
+        "icc_profile"
+    ]:  # an array, since a profile may exceed what an HDF5 attribute holds
+        write_array(item, "icc_profile", np.frombuffer(profile, np.uint8))

@@ -19,6 +19,7 @@ from svdflow.linalg.svd import factorize
 from svdflow.matrix import MatrixSource, as_source, open_matrix
 from svdflow.store import (
     Item,
+    ItemError,
     Observation,
     create_array,
     error_row,
@@ -102,10 +103,15 @@ def factorize_shard(
         "backend": backend,
     }
     rows: list[dict[str, Any]] = []
-    errors: list[dict[str, Any]] = []
     kept = Path(out).with_name(f".{Path(out).name}.checkpoint")
     with open_published(matrices, "matrices") as source, publish(out, "factors", provenance) as file:
-        tasks = list(_tasks(source, item_rank, noisy_rank))
+        tasks, errors = [], []
+        for item in items(source):
+            wanted = list(_tasks(item, item_rank, noisy_rank))
+            if wanted and item.mask is not None:
+                errors.append(error_row(dataset, item.index, item.name, "factorize", _masked(item)))
+            else:
+                tasks += wanted
         solve = partial(
             _solve,
             file=file,
@@ -152,13 +158,21 @@ def store_factors(file: h5py.File, path: str, result: SVDResult) -> None:
         group.attrs[name] = getattr(info, name)
 
 
-def _tasks(file: h5py.File, item_rank: int, noisy_rank: int) -> Iterator[Task]:
-    for item in items(file):
-        for observation in item.observations:
-            rank = noisy_rank if observation.level else item_rank
-            for plane in observation.planes or (["matrix"] if observation.link else []):
-                if rank:
-                    yield Task(item, observation, plane, rank)
+def _tasks(item: Item, item_rank: int, noisy_rank: int) -> Iterator[Task]:
+    for observation in item.observations:
+        rank = noisy_rank if observation.level else item_rank
+        for plane in observation.planes or (["matrix"] if observation.link else []):
+            if rank:
+                yield Task(item, observation, plane, rank)
+
+
+def _masked(item: Item) -> ItemError:
+    """Why an item with missing pixels is not factorized: a singular value decomposition knows no gaps."""
+    return ItemError(
+        "masked",
+        f"{item.attrs['masked']} pixels are missing, and a singular value decomposition needs all: "
+        "name a value for them in the sheet (fill=median, fill=mean or fill=0), or crop to the valid part (crop=)",
+    )
 
 
 def _in_order(

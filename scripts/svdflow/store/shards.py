@@ -4,6 +4,8 @@
 ``.../observations/0/{plane}``  the item itself; levels 1, 2, ... carry added noise (attribute sigma_added)
 ``.../clean/{plane}``           the noise-free reference where it is not observation 0
 ``.../alpha``, ``.../singular_values``
+``.../mask``                    uint8 (m, n), 1 where a pixel is valid, (pages, m, n) where there are several pages;
+                                absent where all are. What stands under it in an observation is 0.
 """
 
 import re
@@ -13,6 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import h5py
+import numpy as np
+
+from svdflow.store.arrays import read_array, read_rows
 
 SLUG_LENGTH = 40
 
@@ -66,6 +71,26 @@ class Item:
     @property
     def alpha(self) -> h5py.Dataset | None:
         return self.group.get("alpha")
+
+    @property
+    def mask(self) -> h5py.Dataset | None:
+        """Where pixels are valid, as it is stored; `mask_of` gives that of a plane. None where all are."""
+        return self.group.get("mask")
+
+    def mask_of(self, plane: str) -> np.ndarray | None:
+        """Where the pixels of a plane are valid: bool (m, n), True for valid, or None where all are.
+
+        Raises
+        ------
+        StoreError
+            The mask does not match its checksums.
+        """
+        stored = self.mask
+        if stored is None:
+            return None
+        page = int(plane.partition("_p")[2] or 0)
+        values = read_rows(stored, page, page + 1)[0] if stored.ndim == 3 else read_array(stored)
+        return None if values.all() else values.astype(bool)
 
     @property
     def truth(self) -> h5py.Dataset | None:
