@@ -129,7 +129,8 @@ def encode(args: argparse.Namespace) -> int:
     info = encode_array(array, args.out, form=args.form, data_range=data_range, **targets)
     size = f"{info.bytes:,} bytes, {info.bits_per_value:.3g} bits a value"
     errors = f"relative error {info.rel_error:.3g}, largest error {info.max_abs:.3g}, PSNR {info.psnr:.2f} dB"
-    print(f"{args.out}: form {info.form}, rank {info.rank}; {size}; {errors}")
+    missing = f"; {info.masked} values are missing" if info.masked else ""
+    print(f"{args.out}: form {info.form}, rank {info.rank}; {size}; {errors}{missing}")
     return 0
 
 
@@ -140,13 +141,29 @@ def decode(args: argparse.Namespace) -> int:
     from svdflow.images.codec import decode as decode_archive
     from svdflow.images.io import write_image
 
-    array = decode_archive(args.archive, rank=args.rank)
+    array = _filled(decode_archive(args.archive, rank=args.rank), args)
     if Path(args.out).suffix == ".npy":
         np.save(args.out, array)
     else:
         write_image(Path(args.out), array)
     print(f"{args.out}: {' x '.join(map(str, array.shape))}, {array.dtype}")
     return 0
+
+
+def _filled(array: Any, args: argparse.Namespace) -> Any:
+    """A plain array; missing values become the number that was asked for, or NaN where the type has one."""
+    import numpy as np
+
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    if args.fill is None and (array.dtype.kind != "f" or Path(args.out).suffix != ".npy"):
+        raise ValueError(
+            f"{args.archive}: {np.ma.count_masked(array)} values are missing, and {array.dtype} in {args.out} has no "
+            "sign for that; name a number for them: --fill"
+        )
+    if args.fill is not None and array.dtype.kind != "f" and not float(args.fill).is_integer():
+        raise ValueError(f"--fill {args.fill:g} is no value of {array.dtype}; take a whole number")
+    return array.filled(np.nan if args.fill is None else args.fill)
 
 
 _TARGETS = ("rel_error", "psnr", "max_abs", "bytes")
@@ -279,6 +296,7 @@ def _parser() -> argparse.ArgumentParser:
     reading.add_argument("archive")
     reading.add_argument("out", help="a .npy file, or a picture")
     reading.add_argument("--rank", type=_rank)
+    reading.add_argument("--fill", type=float, help="number that missing values become")
     auditing = command(audit)
     auditing.add_argument(
         "names",

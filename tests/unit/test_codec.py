@@ -1,6 +1,9 @@
 """Archives of quantized factors: bounds kept, prefixes and rows, damage found, and the documented layout."""
 
+import json
 import re
+import warnings
+import zlib
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -10,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svdflow.images.codec import decode, describe, encode, forms_for, rate_curve
+from svdflow.images.codec import (
+    ArchiveWarning,
+    archive,  # the layout itself
+    decode,
+    describe,
+    encode,
+    forms_for,
+    rate_curve,
+)
 from svdflow.images.codec.quality import Unreachable, closest
 from svdflow.images.codec.quantize import dead_zone
 from svdflow.images.codec.streams import NAMES, pack, unpack
@@ -353,3 +364,160 @@ def test_targets_that_make_no_sense_are_refused(tmp_path, wanted, words):
 def test_extreme_ranges_are_refused_and_not_lost(tmp_path, scale):
     with pytest.raises(ValueError, match="rescale"):
         encode(scale * np.random.default_rng(0).standard_normal((20, 30)), tmp_path / "a.h5", rel_error=0.1)
+
+
+def holes(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """A mask, True where valid: a border, a corner, and one value in ten are missing."""
+    mask = np.random.default_rng(seed).random(shape) > 0.1
+    mask[0], mask[tuple(slice(0, n // 3) for n in shape)] = False, False
+    return mask
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("target", ["rel_error", "psnr", "max_abs"])
+def test_missing_values_are_kept_as_missing_and_judged_by_nobody(name, target, tmp_path):
+    A, mask = SAMPLES[name], holes(SAMPLES[name].shape, 1)
+    value = {"rel_error": 1e-2, "psnr": 45.0, "max_abs": 1e-2 * float(np.ptp(A[mask]))}[target]
+    for form in forms_for(A.shape, A.dtype):
+        info = encode(A, tmp_path / "a.h5", mask=mask, form=form, **{target: value})
+        B = decode(tmp_path / "a.h5")
+        assert info.masked == np.count_nonzero(~mask)
+        np.testing.assert_array_equal(np.ma.getmaskarray(B), ~mask)
+        valid, back = A[mask].astype(np.float64), B.data[mask].astype(np.float64)
+        error = valid - back
+        measured, goal = {
+            "rel_error": (np.linalg.norm(error) / np.linalg.norm(valid), value),
+            "psnr": (np.sqrt(np.mean(error**2)), np.ptp(valid) * 10 ** (-value / 20)),
+            "max_abs": (np.abs(error).max(), value),
+        }[target]
+        assert 0.9 * goal <= measured <= goal * (1 + 1e-12)
+        rows = decode(tmp_path / "a.h5", rows=(2, len(A) - 1))
+        np.testing.assert_array_equal(np.ma.getmaskarray(rows), ~mask[2:-1])
+
+
+@pytest.mark.parametrize("name", ["picture", "field"])
+def test_what_stands_under_a_mask_changes_no_byte(name, tmp_path):
+    A, mask = SAMPLES[name], holes(SAMPLES[name].shape, 2)
+    files = []
+    for junk in (0.0, np.nan, np.inf, -3e30):
+        encode(np.where(mask, A, junk).astype(A.dtype), tmp_path / "a.h5", mask=mask, rel_error=1e-2)
+        files.append((tmp_path / "a.h5").read_bytes())
+    encode(np.ma.MaskedArray(A, ~mask), tmp_path / "a.h5", rel_error=1e-2)
+    assert {*files} == {(tmp_path / "a.h5").read_bytes()}
+    encode(A, tmp_path / "a.h5", mask=np.ones(A.shape, bool), rel_error=1e-2)
+    plain = (tmp_path / "a.h5").read_bytes()
+    encode(A, tmp_path / "a.h5", rel_error=1e-2)
+    assert plain == (tmp_path / "a.h5").read_bytes() and not np.ma.isMaskedArray(decode(tmp_path / "a.h5"))
+
+
+def test_the_documented_reader_reads_masks_and_older_readers_are_told(tmp_path):
+    scope: dict = {}
+    exec(re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S)[-1], scope)
+    for A in (SAMPLES["picture"], SAMPLES["field"], picture(40, 30)):
+        for form in forms_for(A.shape, A.dtype):
+            encode(A, tmp_path / "a.h5", mask=holes(A.shape, 3), rel_error=1e-2, form=form)
+            B, C = scope["read_archive"](tmp_path / "a.h5"), decode(tmp_path / "a.h5")
+            np.testing.assert_array_equal(B.mask, C.mask)
+            tolerance = 1e-6 * np.abs(A.astype(np.float64)).max() if A.dtype.kind == "f" else 0
+            np.testing.assert_allclose(B.compressed(), C.compressed(), rtol=0, atol=tolerance)
+    with h5py.File(tmp_path / "a.h5") as file:
+        data = file["archive"][...].tobytes()
+    assert json.loads(zlib.decompress(data[4 : 4 + int.from_bytes(data[:4], "little")]))["layout"] == 2
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.zeros((3, 3), bool), "all 9 values are masked"),
+        (np.ones((3, 2), bool), r"shape \(3, 2\)"),
+        (np.ones((3, 3), np.uint8), "dtype uint8"),
+    ],
+)
+def test_masks_that_make_no_sense_are_refused(mask, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        encode(np.eye(3), tmp_path / "a.h5", rel_error=0.1, mask=mask)
+    with pytest.raises(ValueError, match=r"mask=np\.isfinite"):
+        encode(np.array([[1.0, np.nan]]), tmp_path / "a.h5", rel_error=0.1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"rank": True}, {"rank": 2.0}, {"data_range": True}, {"data_range": np.nan}, {"data_range": "255"}],
+)
+def test_arguments_that_only_look_like_numbers_are_refused(wrong, tmp_path):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be"):
+        encode(np.eye(9), tmp_path / "a.h5", psnr=30, **wrong)
+    encode(np.eye(9), tmp_path / "a.h5", psnr=30)
+    for read in ({"rank": True}, {"rows": (False, 2)}, {"rows": (0, 2.5)}):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            decode(tmp_path / "a.h5", **read)
+
+
+def test_an_archive_of_next_to_nothing_warns_and_a_sound_one_does_not(tmp_path):
+    A = 100 + np.random.default_rng(0).standard_normal((40, 40))
+    deviation = float(A.std())
+    with pytest.warns(ArchiveWarning, match="rank 0"):
+        encode(A, tmp_path / "a.h5", max_abs=50.0)
+    with pytest.warns(ArchiveWarning, match="of the spread"):
+        info = encode(A, tmp_path / "a.h5", rel_error=0.6 * deviation / 100, form="svd")
+    assert info.rank > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encode(A, tmp_path / "a.h5", rel_error=0.4 * deviation / 100)
+        encode(np.full((9, 9), 0.1), tmp_path / "a.h5", rel_error=0.5)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_at_the_ends_of_a_type_come_back(dtype, sign, tmp_path):
+    info = np.finfo(dtype)
+    A = np.full((20, 30), sign * info.max, dtype)
+    A[::2] = sign * info.max * dtype(0.5)
+    A[3, 4] = info.smallest_subnormal
+    for form in forms_for(A.shape, A.dtype):
+        encode(A, tmp_path / "a.h5", rel_error=1e-2, form=form)
+        B = decode(tmp_path / "a.h5")
+        assert B.dtype == A.dtype and np.isfinite(B).all() and relative(A, B) <= 1e-2
+    tiny = (info.tiny * np.random.default_rng(0).random((20, 30))).astype(dtype)  # most are subnormal
+    encode(tiny, tmp_path / "a.h5", rel_error=1e-1)
+    assert relative(tiny, decode(tmp_path / "a.h5")) <= 1e-1
+
+
+def altered(path: Path, **changes) -> None:
+    """Rewrite the description of an archive as a damaged or foreign writer might have it."""
+    with h5py.File(path) as file:
+        data = file["archive"][...].tobytes()
+    at = 4 + int.from_bytes(data[:4], "little")
+    layout = json.loads(zlib.decompress(data[4:at])) | changes
+    text = zlib.compress(json.dumps(layout).encode())
+    with archive.published(path) as file:
+        archive.write(file, np.frombuffer(len(text).to_bytes(4, "little") + text + data[at:], np.uint8))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shape": []}, {"shape": [-3, 30]}, {"shape": ["a", 3]}, {"shape": 9}, {"dtype": "O"}, {"dtype": "nonsense"},
+        {"form": "other"}, {"step": 0}, {"step": float("nan")}, {"offset": float("inf")}, {"rank": -5}, {"rank": "x"},
+        {"streams": []}, {"streams": [[1, 10, 10**9, 10**9, 0]] * 9}, {"streams": None}, {"split": 7}, {"chunk": 0},
+        {"layout": None}, {"layout": 99}, {"shape": [200, 300]}, {"chunk": "a"}, {"rank": 10**9},
+    ],
+)  # fmt: skip
+def test_a_description_that_no_encoder_wrote_is_refused(changes, tmp_path):
+    A = decaying(20, 30, 0)
+    encode(A, tmp_path / "a.h5", rel_error=1e-2, form="svd")
+    whole = decode(tmp_path / "a.h5")
+    altered(tmp_path / "a.h5")
+    np.testing.assert_array_equal(decode(tmp_path / "a.h5"), whole)  # the helper itself changes nothing
+    altered(tmp_path / "a.h5", **changes)
+    with pytest.raises(StoreError, match=re.escape(str(tmp_path / "a.h5"))):
+        decode(tmp_path / "a.h5")
+
+
+def test_more_than_the_memory_of_the_machine_is_refused_before_it_is_taken(tmp_path):
+    encode(np.ones((3, 4)), tmp_path / "a.h5", rel_error=0.1, form="svd")
+    altered(tmp_path / "a.h5", shape=[10**9, 10**6])
+    with pytest.raises(ValueError, match="decode fewer: rows="):
+        decode(tmp_path / "a.h5")
+    np.testing.assert_array_equal(decode(tmp_path / "a.h5", rows=(5, 7))[:, :3], np.ones((2, 3)))

@@ -14,13 +14,15 @@ CAMERA = data.camera()[100:196, 180:276]
 CODECS = ("png", "jpeg", "jpeg2000", "webp", "avif", "zfp", "sz3", "zstd")
 
 
-def run(shard, folder, *, target="psnr=32", forms=("svd", "tiles", "tucker"), codecs=CODECS, threads=1):
+def run(
+    shard, folder, *, target="psnr=32", forms=("svd", "tiles", "tucker"), codecs=CODECS, threads=1, errors=()
+):
     shard.write()
     encode_shard(
         shard.matrices, shard.out, folder / "archives", dataset="test", shard=0, target=target, forms=forms,
         codecs=codecs, seed=0, threads=threads,
     )  # fmt: skip
-    assert read_table(shard.out, "errors").empty
+    assert list(read_table(shard.out, "errors")["code"]) == list(errors)
     return read_table(shard.out, "rates")
 
 
@@ -83,7 +85,7 @@ def test_what_cannot_be_encoded_leaves_no_row(factored_shard, tmp_path):
 
 
 def test_a_target_out_of_reach_keeps_nothing_and_the_curves_stay(factored_shard, tmp_path):
-    table = run(factored_shard().image(CAMERA), tmp_path, target="bytes=10")
+    table = run(factored_shard().image(CAMERA), tmp_path, target="bytes=10", errors=["target_not_met"])
     assert not table["kept"].any() and len(table) > 10 and not list((tmp_path / "archives").iterdir())
 
 
@@ -96,3 +98,21 @@ def test_threads_change_no_bit(factored_shard, tmp_path):
         tables.append(run(shard, tmp_path, codecs=["jpeg"], threads=threads))
         files.append([p.read_bytes() for p in sorted((tmp_path / "archives").iterdir())])
     assert tables[0].equals(tables[1]) and files[0] == files[1]
+
+
+def test_a_target_that_no_form_reaches_is_an_error_and_the_other_codecs_stay(factored_shard, tmp_path):
+    shard = factored_shard().image(CAMERA, name="lost.png").image(np.full_like(CAMERA, 7), name="flat.png")
+    table = run(shard, tmp_path, target="bytes=2235", errors=["target_not_met"])
+    errors = read_table(shard.out, "errors")
+    assert list(errors["name"]) == ["lost.png"] and "bytes=2235" in errors["message"][0]
+    assert set(table[table["item"] == 0]["codec"]) >= {"png", "jpeg"}  # measured all the same
+    assert list(table[table["kept"]]["item"]) == [1]
+
+
+def test_an_archive_that_keeps_next_to_nothing_says_so(factored_shard, tmp_path):
+    shard = factored_shard().image(CAMERA, name="photo.png").image(CAMERA // 64 + 100, name="dull.png")
+    table = run(shard, tmp_path, target="psnr=36", codecs=[])
+    photo, dull = table[table["kept"]].sort_values("item").itertuples()
+    # Four grey levels have a deviation of about one: 36 dB of 255 allow an error of four.
+    assert photo.note == "" and dull.note.startswith("rank 0")
+    assert table[~table["kept"]]["note"].eq("").all()

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import numpy as np
 
 from svdflow.images.batch import Rows, each_item
 from svdflow.images.codec import ArchiveInfo, decode, encode, forms_for, rate_curve
+from svdflow.images.codec.quality import shortfall
 from svdflow.images.io import picture_name
 from svdflow.images.rates import PEERS, RatePoint, curve, point
 from svdflow.store import (
     Item,
+    ItemError,
+    error_row,
     items,
     open_published,
     publish,
@@ -38,6 +42,18 @@ class Wanted:
     forms: Sequence[str]
     codecs: Sequence[str]
     seed: int
+
+
+class TargetsMissed(ItemError):
+    """No archive of some planes of an item reaches the target; `rows` is what was measured of it."""
+
+    def __init__(self, target: str, planes: Sequence[str], rows: Rows) -> None:
+        super().__init__(
+            "target_not_met",
+            f"no archive reaches {target} for {', '.join(planes)}; the log names the least possible: "
+            "ask for less in encode.target",
+        )
+        self.rows = rows
 
 
 def encode_shard(
@@ -87,20 +103,32 @@ def encode_shard(
         publish_directory(archives) as folder,
         publish(out, "encode", provenance) as file,
     ):
+        unmet: Rows = []
 
         def work(item: Item) -> Rows:
             key = {"dataset": dataset, "shard": shard, "item": item.index, "name": item.name}
-            return encode_item(item, wanted, folder, key)
+            try:
+                return encode_item(item, wanted, folder, key)
+            except TargetsMissed as missed:  # what other codecs do at that item is known all the same
+                unmet.append(error_row(dataset, item.index, item.name, "encode", missed))
+                return missed.rows
 
         rows, errors = each_item(work, items(source), stage="encode", dataset=dataset, threads=threads)
         write_table(file, "rates", rows)
-        write_table(file, "errors", errors)
+        write_table(file, "errors", sorted(errors + unmet, key=itemgetter("item")))
 
 
 def encode_item(item: Item, wanted: Wanted, folder: Path, key: dict[str, Any]) -> Rows:
-    """Rows of the table ``rates`` of one item, and its archives."""
+    """Rows of the table ``rates`` of one item, and its archives.
+
+    Raises
+    ------
+    TargetsMissed
+        No form reaches the target for one of its planes.
+    """
     observation = item.observations[0]
     rows: Rows = []
+    missed: list[str] = []
     for plane, node in observation.planes.items():
         if not isinstance(node, h5py.Dataset) or node.size > LIMIT or node.dtype.kind == "c":
             log.info(
@@ -118,10 +146,12 @@ def encode_item(item: Item, wanted: Wanted, folder: Path, key: dict[str, Any]) -
         }
         path = folder / picture_name(item.index, item.name, f"_{plane}.h5")
         array = array_of(read_array(node), item)
-        rows += [
-            {**place, **row}
-            for row in plane_rows(array, item.kind == "image", place["data_range"], path, wanted)
-        ]
+        found = list(plane_rows(array, item.kind == "image", place["data_range"], path, wanted))
+        rows += [{**place, **row} for row in found]
+        if applicable(wanted, array) and not any(row["kept"] for row in found):
+            missed.append(plane)
+    if missed:
+        raise TargetsMissed(wanted.target, missed, rows)
     return rows
 
 
@@ -131,27 +161,33 @@ def array_of(plane: np.ndarray, item: Item) -> np.ndarray:
     return plane.reshape(*grid, -1) if grid else plane
 
 
+def applicable(wanted: Wanted, array: np.ndarray) -> list[str]:
+    """The forms asked for that an array can take."""
+    return [form for form in wanted.forms if form in forms_for(array.shape, array.dtype)]
+
+
 def plane_rows(
     array: np.ndarray, picture: bool, data_range: float, path: Path, wanted: Wanted
 ) -> Iterator[dict]:
     """Rows of one plane: the archive that is kept, curves of all forms, curves of the other codecs."""
     peak = data_range if data_range > 0 else None
     measured: dict[str, Any] = {"data_range": data_range, "with_ssim": picture}
-    forms = [form for form in wanted.forms if form in forms_for(array.shape, array.dtype)]
+    forms = applicable(wanted, array)
     kept = smallest(array, forms, path, peak, wanted)
     if kept is not None:
         found = point(OURS, f"step={kept.step:.4g}", kept.bytes, array, decode(path), **measured)
-        yield {**_row(found), "form": kept.form, "target": wanted.target, "kept": True}
+        note = shortfall(array, kept.rank, kept.rel_error)
+        yield {**_row(found), "form": kept.form, "target": wanted.target, "kept": True, "note": note}
     for form in forms:
         for sample in rate_curve(array, form, data_range=peak, seed=wanted.seed):
             found = point(OURS, f"step={sample.step:.4g}", sample.bytes, array, sample.decoded, **measured)
-            yield {**_row(found), "form": form, "target": "", "kept": False}
+            yield {**_row(found), "form": form, "target": "", "kept": False, "note": ""}
     for name in wanted.codecs:
         if reason := PEERS[name].takes(array):
             log.info("%s: %s left out: %s", path.stem, name, reason)
             continue
         for found in curve(PEERS[name], array, **measured):
-            yield {**_row(found), "form": "", "target": "", "kept": False}
+            yield {**_row(found), "form": "", "target": "", "kept": False, "note": ""}
 
 
 def smallest(

@@ -186,6 +186,7 @@ TABLES: dict[str, list[Column]] = {
         Column("ssim", "float", "1", "of what decodes; NaN for matrices"),
         Column("target", "text", "", "what an archive was to reach; empty where none was named"),
         Column("kept", "bool", "", "whether the archive stands under archives/"),
+        Column("note", "text", "", "why an archive keeps little of its plane; empty where it does not"),
     ],
     "audit": [
         Column("family", "text", "", "conditioning, gradients, stability, peers, mutants or own"),

@@ -95,6 +95,7 @@ def sentences(tables: Tables, kinds: Mapping[str, str]) -> list[str]:
         *_known_spectra(tables["factorize"]),
         *_denoised(tables["denoise"]),
         *_audited(found),
+        *notes(tables),
     ]
     if found.errors:
         said.append(
@@ -104,6 +105,18 @@ def sentences(tables: Tables, kinds: Mapping[str, str]) -> list[str]:
     else:
         said.append("No item failed.")
     return said
+
+
+def notes(tables: Tables) -> list[str]:
+    """What was done and is worth less than it looks, a sentence each; for the terminal and the report."""
+    poor = tables["rates"][tables["rates"]["note"] != ""]
+    if poor.empty:
+        return []
+    names = ", ".join(sorted(set(poor["dataset"])))
+    return [
+        f"{count(len(poor), 'archive')} of {names} {'keeps' if len(poor) == 1 else 'keep'} little of what was encoded "
+        f"({poor['note'].iloc[0].split(';')[0]}): see the column note of the table rates."
+    ]
 
 
 def verdict_words(verdicts: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from svdflow.summary.aggregate import read_tables
-from svdflow.summary.findings import count, findings, kill_words, sentences, verdict_words
+from svdflow.summary.findings import count, findings, kill_words, notes, sentences, verdict_words
 from svdflow.summary.frames import Tables, records
 
 NAMED_ERRORS = 3
@@ -91,6 +91,7 @@ def _lines(
         lines.append(
             f"  audits  {'; '.join(filter(None, [verdict_words(found.verdicts), kill_words(found)]))}"
         )
+    lines += [f"  note    {note}" for note in notes(tables)]
     lines.append(f"  errors  {count(found.errors, 'error')}")
     for row in records(tables["errors"].head(NAMED_ERRORS)):
         lines.append("    {dataset}/{name} ({stage}): {code}: {message}".format(**row))

@@ -2,6 +2,7 @@
 
 from svdflow.images.codec.door import (
     ArchiveInfo,
+    ArchiveWarning,
     RatePoint,
     decode,
     describe,
@@ -10,4 +11,13 @@ from svdflow.images.codec.door import (
     rate_curve,
 )
 
-__all__ = ["ArchiveInfo", "RatePoint", "decode", "describe", "encode", "forms_for", "rate_curve"]
+__all__ = [
+    "ArchiveInfo",
+    "ArchiveWarning",
+    "RatePoint",
+    "decode",
+    "describe",
+    "encode",
+    "forms_for",
+    "rate_curve",
+]

@@ -1,9 +1,10 @@
 """The doors: `encode` to a target, `decode`, `describe`, and `rate_curve` over many steps."""
 
-import operator
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from svdflow.engine import one_blas_thread
 from svdflow.images.codec import archive
-from svdflow.images.codec.quality import Unreachable, closest, coarsest, quality
+from svdflow.images.codec.quality import Unreachable, closest, coarsest, quality, shortfall
 from svdflow.images.codec.subject import Subject, Trial, checked, range_of
 from svdflow.store import StoreError
 
@@ -44,6 +45,8 @@ class ArchiveInfo:
         Measured on the decoded array: Frobenius, relative to the array as it is; dB; in the unit of the values.
     target, target_value : str, float
         What was asked for.
+    masked : int
+        Missing values: they decode as masked, and count in no error.
     """
 
     path: Path
@@ -59,6 +62,11 @@ class ArchiveInfo:
     max_abs: float
     target: str
     target_value: float
+    masked: int = 0
+
+
+class ArchiveWarning(UserWarning):
+    """An archive keeps little of what was encoded, as its target allows."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ def encode(
     bytes: int | None = None,
     form: str = "auto",
     rank: int | None = None,
+    mask: np.ndarray | None = None,
     data_range: float | None = None,
     seed: int = 0,
     provenance: Mapping[str, Any] | None = None,
@@ -89,7 +98,7 @@ def encode(
     Parameters
     ----------
     A : array, any shape
-        Real floats, integers or bool; finite, not empty.
+        Real floats, integers or bool; finite, not empty. Of a masked array, the mask is kept.
     path : path
         The archive, published whole or not at all.
     rel_error : float, optional
@@ -104,8 +113,10 @@ def encode(
         ``auto`` tries all that apply (`forms_for`) and keeps the smallest (for ``bytes`` the most exact).
     rank : int, optional
         Most components, of each mode, or positions of a tile.
+    mask : bool array of the shape of A, optional
+        True where a value is valid. The others are neither judged nor kept, and decode as masked.
     data_range : float, optional
-        Peak of PSNR; by default 255 and 65535 for unsigned integers of 8 and 16 bits, else max - min.
+        Peak of PSNR; by default that of `svdflow.images.io.value_range`.
     seed : int
         Of the randomized SVD of large arrays.
     provenance : dict, optional
@@ -121,12 +132,17 @@ def encode(
     ValueError
         Bad arguments, or a target that no step reaches; the message names the least possible.
 
+    Warns
+    -----
+    ArchiveWarning
+        The target is met by a constant, or by an error above half of the standard deviation of the values.
+
     Notes
     -----
     The error of what decodes is searched, not predicted: it is at most the target, and within half a percent of it
     for arrays of floats of usual size (``max_abs`` jumps more). docs/archives.md describes the file.
     """
-    A = checked(A)
+    A, mask = checked(A, mask)
     target, value = _target(rel_error=rel_error, psnr=psnr, max_abs=max_abs, bytes=bytes)
     _check(rank, data_range)
     forms = forms_for(A.shape, A.dtype)
@@ -136,13 +152,14 @@ def encode(
         )
     with one_blas_thread():
         norm = float(np.linalg.norm(A.astype(np.float64)))
-        peak = range_of(A) if data_range is None else float(data_range)
+        peak = range_of(A, mask) if data_range is None else float(data_range)
+        count = A.size if mask is None else int(mask.sum())
         goal = peak * 10 ** (-value / 20) if target == "psnr" else value
-        allowed = {"rel_error": goal * norm, "psnr": goal * A.size**0.5}.get(target)
+        allowed = {"rel_error": goal * norm, "psnr": goal * count**0.5}.get(target)
         best: tuple | None = None
         failures: list[float] = []
         for name in forms if form == "auto" else [form]:
-            subject = Subject(A, name, rank=rank, error=allowed, data_range=peak, seed=seed)
+            subject = Subject(A, name, mask=mask, rank=rank, error=allowed, data_range=peak, seed=seed)
             try:
                 trial = _search(subject, target, goal, value, provenance)
             except Unreachable as error:
@@ -157,7 +174,10 @@ def encode(
             raise ValueError(_refusal(target, value, min(failures), peak))
         _, content, attributes, subject = best
         _publish(path, content, attributes, subject, goal)
-    return describe(path)
+    info = describe(path)
+    if words := shortfall(A, info.rank, info.rel_error, mask):
+        warnings.warn(f"{path}: {words}", ArchiveWarning, stacklevel=2)
+    return info
 
 
 def decode(path: str | Path, *, rank: int | None = None, rows: tuple[int, int] | None = None) -> np.ndarray:
@@ -174,25 +194,32 @@ def decode(path: str | Path, *, rank: int | None = None, rows: tuple[int, int] |
     Returns
     -------
     A : array
-        In the dtype that was encoded. Integers are rounded and clipped.
+        In the dtype that was encoded; a `numpy.ma.MaskedArray` where values are missing. Integers are rounded and
+        clipped.
 
     Raises
     ------
     ValueError
-        A rank or rows that the archive does not have.
+        A rank or rows that the archive does not have, or more than this machine's memory holds.
     StoreError
         The file is missing, damaged, or of a later layout.
     """
     info = describe(path)
-    if rank is not None and not 0 <= operator.index(rank) <= info.rank:
+    if rank is not None and not 0 <= _whole("rank", rank) <= info.rank:
         raise ValueError(f"rank {rank} is outside 0 to {info.rank}, the rank of {path}")
     if rows is not None:
-        start, stop = (operator.index(row) for row in rows)
+        start, stop = (_whole("rows", row) for row in rows)
         if not 0 <= start <= stop <= info.shape[0]:
             raise ValueError(f"rows {start} to {stop} are outside 0 to {info.shape[0]} of {path}")
         rows = (start, stop)
+    archive.check_memory(info.shape, info.shape[0] if rows is None else rows[1] - rows[0])
     with one_blas_thread(), archive.opened(path) as (layout, read):
-        return archive.restored(layout, read, rank, rows)
+        values = archive.restored(layout, read, rank, rows)
+        mask = archive.mask_of(layout, read, rows)
+    if mask is None:
+        return values
+    values[~mask] = 0
+    return np.ma.MaskedArray(values, ~mask)
 
 
 def describe(path: str | Path) -> ArchiveInfo:
@@ -219,11 +246,18 @@ def describe(path: str | Path) -> ArchiveInfo:
             max_abs=float(layout["max_abs"]),
             target=layout["target"],
             target_value=float(layout["target_value"]),
+            masked=int(layout.get("masked", 0)),
         )
 
 
 def rate_curve(
-    A: np.ndarray, form: str, *, count: int = 6, data_range: float | None = None, seed: int = 0
+    A: np.ndarray,
+    form: str,
+    *,
+    count: int = 6,
+    mask: np.ndarray | None = None,
+    data_range: float | None = None,
+    seed: int = 0,
 ) -> list[RatePoint]:
     """Sizes and decoded arrays at steps from coarse to fine; the decomposition is computed once.
 
@@ -233,6 +267,8 @@ def rate_curve(
     form : {"svd", "tucker", "tiles"}
     count : int
         Points of the curve, at least 2.
+    mask : bool array of the shape of A, optional
+        As for `encode`.
     data_range : float, optional
         Recorded with the archive; the curve does not depend on it.
     seed : int
@@ -243,13 +279,14 @@ def rate_curve(
         From about 0.1 to 3 bits a value for integers, from a relative error of 0.1 to 1e-4 for floats. ``bytes`` is
         the size of the file that `encode` would write. An array that is exact at rank 0 has one point.
     """
-    A = checked(A)
+    A, mask = checked(A, mask)
     if form not in forms_for(A.shape, A.dtype):
         raise ValueError(f"form {form!r} does not apply to shape {A.shape}: {forms_for(A.shape, A.dtype)}")
-    if operator.index(count) < 2:
+    if _whole("count", count) < 2:
         raise ValueError(f"count must be at least 2, not {count}")
+    _check(None, data_range)
     with one_blas_thread():
-        subject = Subject(A, form, data_range=data_range, seed=seed)
+        subject = Subject(A, form, mask=mask, data_range=data_range, seed=seed)
         if subject.model.scale == 0:
             return [_point(subject, 1.0)]
         return [_point(subject, step) for step in _curve_steps(subject, count)]
@@ -293,7 +330,7 @@ def _publish(
         file.flush()
         layout = archive.layout_of(file)
         decoded = archive.restored(layout, archive.reader_of(file, layout))
-        found = quality(subject.A, decoded, subject.range)
+        found = quality(subject.A, decoded, subject.range, subject.mask)
         promised = {"rel_error": found.rel_error, "psnr": found.rmse, "max_abs": found.max_abs}
         if promised.get(attributes["target"], 0.0) > goal or found.rel_error != attributes["rel_error"]:
             raise StoreError(f"{path}: what decodes is not what was encoded; nothing was published")
@@ -341,10 +378,19 @@ def _target(**given: Any) -> tuple[str, float]:
 
 
 def _check(rank: Any, data_range: Any) -> None:
-    if rank is not None and operator.index(rank) < 1:
+    if rank is not None and _whole("rank", rank) < 1:
         raise ValueError(f"rank must be at least 1, not {rank}")
-    if data_range is not None and not (np.isfinite(data_range) and data_range > 0):
-        raise ValueError(f"data_range must be positive, not {data_range!r}")
+    if data_range is not None:
+        number = isinstance(data_range, Real) and not isinstance(data_range, bool)
+        if not number or not 0 < data_range < np.inf:
+            raise ValueError(f"data_range must be positive, not {data_range!r}")
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number; True and False are none."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
+    return int(value)
 
 
 def _refusal(target: str, value: float, least: float, peak: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from svdflow.images.codec.quantize import StepTooFine
 from svdflow.images.metrics.errors import difference, double, largest, psnr_of_error, ratio, squared_norm
 
+POOR = 0.5  # share of the standard deviation above which an error is worth a warning
 CLOSE = 0.005  # share of the goal within which a search is content
 TRIALS = 40
 LOOSE = 0.018  # share of the goal by which a result may lie below it before steps nearby are tried
@@ -27,8 +28,10 @@ class Quality:
     psnr: float
 
 
-def quality(A: np.ndarray, decoded: np.ndarray, data_range: float) -> Quality:
-    """Errors in float64, over the whole array."""
+def quality(A: np.ndarray, decoded: np.ndarray, data_range: float, mask: np.ndarray | None = None) -> Quality:
+    """Errors in float64, over the values that `mask` (True where one is valid) leaves; over all without one."""
+    if mask is not None:
+        A, decoded = A[mask], decoded[mask]
     error = difference(A, decoded)
     squared = squared_norm(error)
     return Quality(
@@ -37,6 +40,39 @@ def quality(A: np.ndarray, decoded: np.ndarray, data_range: float) -> Quality:
         max_abs=largest(error),
         psnr=psnr_of_error(squared, A.size, data_range),
     )
+
+
+def shortfall(A: np.ndarray, rank: int, rel_error: float, mask: np.ndarray | None = None) -> str:
+    """Why an archive is hardly one, in words; empty where it is sound.
+
+    Parameters
+    ----------
+    A : array
+        What was encoded.
+    rank : int
+        Components of the archive.
+    rel_error : float
+        Relative Frobenius error of what decodes.
+    mask : bool array of the shape of A, optional
+        True where a value is valid.
+
+    Returns
+    -------
+    words : str
+        An array of more than one value was archived as a constant, or with an error (root mean square) above half of
+        its standard deviation, so that a quarter of its variance is gone.
+    """
+    values = double(A if mask is None else A[mask])
+    middle = float(values.mean())
+    spread = (squared_norm(values - middle) / values.size) ** 0.5
+    error = rel_error * (squared_norm(values) / values.size) ** 0.5
+    if spread <= abs(middle) * np.finfo(np.float64).eps:
+        return ""
+    if rank == 0:
+        return "rank 0: all its values decode to one constant; ask for less error"
+    if error > POOR * spread:
+        return f"its error is {error / spread:.0%} of the spread of the values; ask for less error"
+    return ""
 
 
 class Unreachable(ValueError):

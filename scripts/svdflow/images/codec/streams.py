@@ -66,6 +66,8 @@ def unpack(coder: int, payload: bytes, shape: tuple[int, int]) -> np.ndarray:
     if coder == LZMA:
         return _from_planes(payload, shape)
     if coder == JPEG2000:
+        if _picture_size(payload) != tuple(shape):
+            raise ValueError("a code stream of another size than its archive says")
         return imagecodecs.jpeg2k_decode(payload, numthreads=1).astype(np.int64).reshape(shape) - HALF
     dtype = PCODEC[coder]
     return imagecodecs.pcodec_decode(payload, shape=shape, dtype=dtype).astype(np.int64).reshape(shape)
@@ -79,6 +81,14 @@ def jpeg2000(codes: np.ndarray, resolutions: int) -> bytes:
             picture, level=0, codecformat="j2k", reversible=True, resolutions=resolutions, numthreads=1
         )
     )
+
+
+def _picture_size(payload: bytes) -> tuple[int, int]:
+    """Rows and columns that a JPEG 2000 code stream declares (ISO/IEC 15444-1, A.5.1: marker SIZ follows SOC)."""
+    if payload[:4] != b"\xff\x4f\xff\x51":
+        raise ValueError("not a JPEG 2000 code stream")
+    width, height, left, top = (int.from_bytes(payload[at : at + 4], "big") for at in (8, 12, 16, 20))
+    return height - top, width - left
 
 
 def _levels(shape: tuple[int, ...]) -> int:
@@ -104,7 +114,8 @@ def lzma_planes(codes: np.ndarray) -> bytes:
 
 
 def _from_planes(payload: bytes, shape: tuple[int, int]) -> np.ndarray:
-    raw = np.frombuffer(lzma.decompress(payload, format=lzma.FORMAT_RAW, filters=LZMA_FILTERS), np.uint8)
+    inflate = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=LZMA_FILTERS)
+    raw = np.frombuffer(inflate.decompress(payload, 8 * shape[0] * shape[1]), np.uint8)
     planes = raw.reshape(-1, shape[0] * shape[1])
     unsigned = sum(plane.astype(np.int64) << (8 * index) for index, plane in enumerate(planes))
     return np.where(unsigned % 2, -(unsigned // 2) - 1, unsigned // 2).reshape(shape)

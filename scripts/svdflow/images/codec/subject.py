@@ -13,6 +13,7 @@ from svdflow.images.codec.quality import Quality, quality
 from svdflow.images.codec.quantize import Coded
 from svdflow.images.codec.tiles import TilesForm
 from svdflow.images.codec.tucker import TuckerForm
+from svdflow.images.io import value_range
 
 FORMS: Mapping[str, Any] = MappingProxyType({"svd": MatrixForm, "tucker": TuckerForm, "tiles": TilesForm})
 LEAST_SHARE = 2**-0.5  # of the norm, that the mean must hold to be taken off
@@ -37,15 +38,19 @@ class Subject:
         A: np.ndarray,
         form: str,
         *,
+        mask: np.ndarray | None = None,
         rank: int | None = None,
         error: float | None = None,
         data_range: float | None = None,
         seed: int = 0,
     ) -> None:
-        self.A, self.form = A, form
-        self.range = range_of(A) if data_range is None else float(data_range)
+        self.A, self.form, self.mask = A, form, mask
+        self.range = range_of(A, mask) if data_range is None else float(data_range)
         wide = A.astype(np.float64)
-        self.root_mean_square = float(np.linalg.norm(wide)) / A.size**0.5
+        valid = wide if mask is None else wide[mask]
+        self.root_mean_square = float(np.linalg.norm(valid)) / valid.size**0.5
+        if mask is not None:
+            wide[~mask] = valid.mean()  # what costs few codes; it is never judged, nor decoded as a value
         self.offset = _offset(wide)
         wide -= self.offset
         wide = wide[:, None] if wide.ndim == 1 else wide
@@ -64,11 +69,12 @@ class Subject:
             "rank": coded.rank,
             **coded.layout,
         }
-        return Trial(coded, attributes, archive.restored(attributes, coded.streams.__getitem__))
+        decoded = archive.restored(attributes, coded.streams.__getitem__)
+        return Trial(archive.masked(coded, self.mask), attributes | archive.mask_layout(self.mask), decoded)
 
     def quality(self, trial: Trial) -> Quality:
         """Errors of a trial."""
-        return quality(self.A, trial.decoded, self.range)
+        return quality(self.A, trial.decoded, self.range, self.mask)
 
     def described(
         self, trial: Trial, target: str, value: float, provenance: Mapping[str, Any] | None
@@ -86,21 +92,35 @@ class Subject:
         }
 
 
-def range_of(A: np.ndarray) -> float:
-    """The peak that a dtype implies: 255, 65535, or max - min (1 where that is nothing)."""
-    if A.dtype in (np.uint8, np.uint16):
-        return float(np.iinfo(A.dtype).max)
-    return float(A.max()) - float(A.min()) or 1.0
+def range_of(A: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """The peak of PSNR of an array by itself: that of `svdflow.images.io.value_range`."""
+    return value_range([A if mask is None else A[mask]])[2]
 
 
-def checked(A: Any) -> np.ndarray:
-    """The array, refused where an archive cannot hold it.
+def checked(A: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The array with its mask, refused where an archive cannot hold it.
+
+    Parameters
+    ----------
+    A : array
+        A masked array of NumPy brings its own mask.
+    mask : bool array of the shape of A, optional
+        True where a value is valid.
+
+    Returns
+    -------
+    A : array
+        0 where the mask says that a value is missing, so that no byte depends on what stood there.
+    mask : bool array or None
+        None where every value is valid.
 
     Raises
     ------
     ValueError
-        It is empty, complex, not of numbers, not finite, of extreme range, or has integers that float64 does not hold.
+        It is empty, complex, not of numbers, not finite, of extreme range, or has integers that float64 does not
+        hold; the mask is of another shape or type, or leaves nothing.
     """
+    mask = _valid(A, mask)
     A = np.asarray(A)
     if A.dtype.kind not in "fiub":
         raise ValueError(
@@ -110,15 +130,38 @@ def checked(A: Any) -> np.ndarray:
         raise ValueError(f"A has dtype {A.dtype}; convert it to float64 first")
     if not A.size or not A.ndim:
         raise ValueError(f"A has shape {A.shape} and no values along an axis; there is nothing to encode")
+    if mask is not None:
+        A = np.where(mask, A, A.dtype.type(0))
     if A.dtype.kind == "f" and not np.isfinite(A).all():
-        raise ValueError("A holds NaN or infinity; replace such values first")
+        raise ValueError(
+            "A holds NaN or infinity; replace such values first, or say that they are missing: mask=np.isfinite(A)"
+        )
     if A.dtype.kind == "f" and (peak := float(np.abs(A).max())) and not TINY < peak < HUGE:
         raise ValueError(
             f"A holds values up to {peak:.3g}, whose squares leave the range of float64; rescale it first"
         )
     if A.dtype.itemsize == 8 and A.dtype.kind in "iu" and max(int(A.max()), -int(A.min())) > 2**53:
         raise ValueError("A holds integers above 2^53, which float64 does not; scale or convert it first")
-    return A
+    return A, mask
+
+
+def _valid(A: Any, mask: Any) -> np.ndarray | None:
+    """One mask of what the caller and a masked array say; None where all is valid."""
+    shape = np.shape(A)
+    valid = np.ones(shape, bool)
+    if mask is not None:
+        given = np.asarray(mask)
+        if given.dtype != bool or given.shape != shape:
+            raise ValueError(
+                f"mask has dtype {given.dtype} and shape {given.shape}; it must be bool, of shape {shape} as A is, and "
+                "True where a value is valid"
+            )
+        valid &= given
+    if isinstance(A, np.ma.MaskedArray):
+        valid &= ~np.ma.getmaskarray(A)
+    if valid.size and not valid.any():
+        raise ValueError(f"all {valid.size} values are masked; there is nothing to encode")
+    return None if valid.all() else valid
 
 
 def _offset(wide: np.ndarray) -> float:
