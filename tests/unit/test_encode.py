@@ -1,11 +1,14 @@
 """The stage encode: archives that reach their target, rows that say what files hold, beside codecs called directly."""
 
+from dataclasses import replace
+
 import imagecodecs
 import numpy as np
 import pytest
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from svdflow.images import ingest, io
 from svdflow.images.codec import decode, describe
 from svdflow.images.encode import encode_shard
 from svdflow.store import read_table, verify
@@ -116,3 +119,36 @@ def test_an_archive_that_keeps_next_to_nothing_says_so(factored_shard, tmp_path)
     # Four grey levels have a deviation of about one: 36 dB of 255 allow an error of four.
     assert photo.note == "" and dull.note.startswith("rank 0")
     assert table[~table["kept"]]["note"].eq("").all()
+
+
+def test_missing_pixels_stay_missing_in_the_archives_of_a_shard(tmp_path, monkeypatch):
+    rows = np.arange(60)[:, None] * np.ones(50)
+    values = (rows + 20 * np.sin(np.arange(50) / 4)).astype(np.float32)
+    valid = np.ones(values.shape, bool)
+    valid[:7] = valid[30, 20] = False
+    np.save(tmp_path / "a.npy", values)
+
+    def read_image(path, **_):
+        record = io.read_image(tmp_path / "a.npy")
+        return replace(record, pages=[record.pages[0]._replace(mask=valid if "hole" in path else None)])
+
+    monkeypatch.setattr(ingest, "read_image", read_image)
+    files = [{"index": i, "path": name, "name": name} for i, name in enumerate(["full.npy", "hole.npy"])]
+    ingest.ingest_images(
+        files, tmp_path / "matrices.h5", dataset="test", shard=0, colour="gray", noise_sigma=[], seed=0
+    )
+    assert not list(read_table(tmp_path / "matrices.h5", "errors")["message"])
+    encode_shard(
+        tmp_path / "matrices.h5", tmp_path / "out.h5", tmp_path / "archives", dataset="test", shard=0,
+        target="rel_error=0.01", forms=["svd", "tiles"], codecs=["zfp"], seed=0,
+    )  # fmt: skip
+    assert read_table(tmp_path / "out.h5", "errors").empty
+    table = read_table(tmp_path / "out.h5", "rates")
+    back = decode(tmp_path / "archives" / "000001_hole_grey.h5")
+    np.testing.assert_array_equal(np.ma.getmaskarray(back), ~valid)
+    error, values = (back.data - values)[valid], values[valid].astype(float)
+    (row,) = table[table["item"] == 1].itertuples()
+    assert row.kept and row.relative_error == pytest.approx(
+        np.linalg.norm(error) / np.linalg.norm(values), rel=1e-6
+    )
+    assert not np.ma.isMaskedArray(decode(tmp_path / "archives" / "000000_full_grey.h5"))

@@ -94,7 +94,8 @@ def encode_shard(
     Notes
     -----
     Planes are encoded one by one, by all codecs alike: a codec that sees the colours of a picture together does
-    better than its rows here say. A matrix with a grid is encoded as the array (..., T). Linked matrices, sparse ones
+    better than its rows here say. A plane with missing pixels has an archive that keeps them as missing, and no rows
+    of other codecs, which cannot. A matrix with a grid is encoded as the array (..., T). Linked matrices, sparse ones
     and those above LIMIT values leave no row.
     """
     wanted = Wanted(target, forms, codecs, seed)
@@ -146,7 +147,13 @@ def encode_item(item: Item, wanted: Wanted, folder: Path, key: dict[str, Any]) -
         }
         path = folder / picture_name(item.index, item.name, f"_{plane}.h5")
         array = array_of(read_array(node), item)
-        found = list(plane_rows(array, item.kind == "image", place["data_range"], path, wanted))
+        mask = item.mask_of(plane)
+        if mask is None:
+            found = list(plane_rows(array, item.kind == "image", place["data_range"], path, wanted))
+        else:
+            log.info("item %d, plane %s: %d pixels are missing, so no other codec is measured",
+                     item.index, plane, mask.size - mask.sum())  # fmt: skip
+            found = masked_rows(array, mask, place["data_range"], path, wanted)
         rows += [{**place, **row} for row in found]
         if applicable(wanted, array) and not any(row["kept"] for row in found):
             missed.append(plane)
@@ -190,8 +197,40 @@ def plane_rows(
             yield {**_row(found), "form": "", "target": "", "kept": False, "note": ""}
 
 
+def masked_rows(
+    array: np.ndarray, mask: np.ndarray, data_range: float, path: Path, wanted: Wanted
+) -> list[dict]:
+    """The row of the archive of a plane with missing pixels, judged on the others. Other codecs have none."""
+    peak = data_range if data_range > 0 else None
+    kept = smallest(array, applicable(wanted, array), path, peak, wanted, mask)
+    if kept is None:
+        return []
+    return [
+        {
+            "codec": OURS,
+            "setting": f"step={kept.step:.4g}",
+            "lossless": kept.rel_error == 0,
+            "bytes": kept.bytes,
+            "bits_per_pixel": kept.bits_per_value,
+            "relative_error": kept.rel_error,
+            "max_error": kept.max_abs,
+            "psnr": kept.psnr if peak else nan,
+            "ssim": nan,
+            "form": kept.form,
+            "target": wanted.target,
+            "kept": True,
+            "note": shortfall(array, kept.rank, kept.rel_error, mask),
+        }
+    ]
+
+
 def smallest(
-    array: np.ndarray, forms: Sequence[str], path: Path, data_range: float | None, wanted: Wanted
+    array: np.ndarray,
+    forms: Sequence[str],
+    path: Path,
+    data_range: float | None,
+    wanted: Wanted,
+    mask: np.ndarray | None = None,
 ) -> ArchiveInfo | None:
     """Write the archive that reaches the target in the fewest bytes; None where no form reaches it."""
     what, _, text = wanted.target.partition("=")
@@ -200,7 +239,9 @@ def smallest(
     for form in forms:
         attempt = path.with_name(f".{path.name}.{form}")
         try:
-            found = encode(array, attempt, form=form, data_range=data_range, seed=wanted.seed, **aim)
+            found = encode(
+                array, attempt, form=form, mask=mask, data_range=data_range, seed=wanted.seed, **aim
+            )
         except ValueError as error:
             log.warning("%s: form %s does not reach %s: %s", path.stem, form, wanted.target, error)
             continue
