@@ -1,4 +1,8 @@
-"""Errors of one array against another: PSNR, NRMSE, relative and maximal error, explained energy, SNR."""
+"""Errors of one array against another: PSNR, NRMSE, relative and maximal error, explained energy, SNR.
+
+Each takes ``mask``, an array of bool of the same shape, True where a value is valid (`numpy.ma` means the opposite):
+the figure is that of the valid values, whatever stands in the others, NaN included; NaN where none is valid.
+"""
 
 from math import inf, isfinite, log10, nan
 from typing import Literal
@@ -8,7 +12,10 @@ import numpy as np
 Normalization = Literal["euclidean", "min-max", "mean"]
 
 
-def psnr(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> float:
+Mask = np.ndarray | None
+
+
+def psnr(reference: np.ndarray, image: np.ndarray, *, data_range: float, mask: Mask = None) -> float:
     """Peak signal-to-noise ratio, 10 log10(data_range^2 / mse).
 
     Parameters
@@ -16,29 +23,35 @@ def psnr(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> floa
     reference, image : array, same shape
         Any real or complex dtype; the difference is taken in double precision.
     data_range : float
-        Peak value: 255 for 8 bits, 65535 for 16 bits, max - min of the reference for floats.
+        Peak value, positive and finite: 255 for 8 bits; `svdflow.images.ranges` says how others are found.
+    mask : bool array, same shape, optional
+        True where a value is valid.
 
     Returns
     -------
     psnr : float
-        In dB; infinity for equal images.
+        In dB; infinity for equal images, NaN where no value is valid.
 
     Raises
     ------
     ValueError
         The shapes differ, or data_range is not positive.
     """
-    check_pair(reference, image)
+    reference, image = valid_pair(reference, image, mask)
     return psnr_of_error(squared_norm(difference(reference, image)), np.size(reference), data_range)
 
 
 def psnr_of_error(squared_error: float, size: int, data_range: float) -> float:
-    """PSNR in dB of a sum of squared errors over `size` values."""
+    """PSNR in dB of a sum of squared errors over `size` values; NaN of none."""
     check_range(data_range)
+    if size == 0:
+        return nan
     return inf if squared_error == 0 else 10 * log10(data_range**2 * size / squared_error)
 
 
-def nrmse(reference: np.ndarray, image: np.ndarray, *, normalization: Normalization) -> float:
+def nrmse(
+    reference: np.ndarray, image: np.ndarray, *, normalization: Normalization, mask: Mask = None
+) -> float:
     """Root of the mean squared error over a size of the reference; the three of scikit-image.
 
     Parameters
@@ -60,11 +73,13 @@ def nrmse(reference: np.ndarray, image: np.ndarray, *, normalization: Normalizat
         The shapes differ, the name is unknown, or the values are complex where real ones are needed.
     """
     if normalization == "euclidean":
-        return relative_error(reference, image)
-    check_pair(reference, image)
+        return relative_error(reference, image, mask=mask)
+    reference, image = valid_pair(reference, image, mask)
     if np.iscomplexobj(reference):
         raise ValueError(f"nrmse: {normalization!r} needs a real reference; 'euclidean' takes complex ones")
     values = double(reference)
+    if not values.size:
+        return nan
     if normalization == "min-max":
         scale = float(values.max() - values.min())
     elif normalization == "mean":
@@ -75,19 +90,21 @@ def nrmse(reference: np.ndarray, image: np.ndarray, *, normalization: Normalizat
     return ratio(error, scale) if scale >= 0 else error / scale
 
 
-def relative_error(reference: np.ndarray, image: np.ndarray) -> float:
+def relative_error(reference: np.ndarray, image: np.ndarray, *, mask: Mask = None) -> float:
     """Frobenius norm of the difference over that of the reference; 0/0 counts as 0."""
-    check_pair(reference, image)
+    reference, image = valid_pair(reference, image, mask)
+    if mask is not None and not reference.size:
+        return nan
     return ratio(squared_norm(difference(reference, image)), squared_norm(double(reference))) ** 0.5
 
 
-def max_error(reference: np.ndarray, image: np.ndarray) -> float:
+def max_error(reference: np.ndarray, image: np.ndarray, *, mask: Mask = None) -> float:
     """Largest absolute difference of two arrays of one shape, in the unit of their values; 0 for empty ones."""
-    check_pair(reference, image)
-    return largest(difference(reference, image))
+    reference, image = valid_pair(reference, image, mask)
+    return nan if mask is not None and not reference.size else largest(difference(reference, image))
 
 
-def explained_energy(reference: np.ndarray, image: np.ndarray, *, centered: bool) -> float:
+def explained_energy(reference: np.ndarray, image: np.ndarray, *, centered: bool, mask: Mask = None) -> float:
     """Share of the squared norm that an approximation keeps, 1 - |reference - image|^2 / |reference|^2.
 
     Parameters
@@ -96,6 +113,8 @@ def explained_energy(reference: np.ndarray, image: np.ndarray, *, centered: bool
     centered : bool
         Take the column means out of the reference in the denominator, as a principal component analysis does.
         Without it the share says little of a photograph: its mean alone holds most of the energy.
+    mask : bool array (m, n), optional
+        True where a value is valid; the means are those of the valid values of a column.
 
     Returns
     -------
@@ -112,14 +131,22 @@ def explained_energy(reference: np.ndarray, image: np.ndarray, *, centered: bool
     For a truncated SVD of the reference this is sum_{i<=k} s_i^2 / sum_i s_i^2 (Eckart and Young, 1936).
     """
     check_pair(reference, image)
-    values = double(reference)
-    energy = squared_norm(values - values.mean(axis=0) if centered else values)
-    return 1 - ratio(squared_norm(difference(reference, image)), energy)
+    if mask is not None:
+        check_mask(mask, np.shape(reference))
+        if not mask.any():
+            return nan
+    values, error = (valid(a, mask) for a in (double(reference), difference(reference, image)))
+    if centered:
+        counts = len(values) if mask is None else np.maximum(1, mask.sum(axis=0))
+        values = valid(values - values.sum(axis=0) / counts, mask)
+    return 1 - ratio(squared_norm(error), squared_norm(values))
 
 
-def snr(clean: np.ndarray, image: np.ndarray) -> float:
+def snr(clean: np.ndarray, image: np.ndarray, *, mask: Mask = None) -> float:
     """Signal-to-noise ratio in dB: clean power over error power; infinity without error."""
-    check_pair(clean, image)
+    clean, image = valid_pair(clean, image, mask)
+    if mask is not None and not clean.size:
+        return nan
     return snr_of_error(squared_norm(double(clean)), squared_norm(difference(clean, image)))
 
 
@@ -161,6 +188,35 @@ def double(array: np.ndarray) -> np.ndarray:
 def difference(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     """reference - image in double precision: unsigned integers do not wrap."""
     return double(reference) - double(image)
+
+
+def valid(array: np.ndarray, mask: Mask) -> np.ndarray:
+    """The array with 0 where `mask` is False."""
+    return array if mask is None else np.where(mask, array, array.dtype.type(0))
+
+
+def valid_pair(reference: np.ndarray, image: np.ndarray, mask: Mask) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays, or their valid values in one dimension.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or the mask is not one of bool.
+    """
+    check_pair(reference, image)
+    if mask is None:
+        return reference, image
+    check_mask(mask, np.shape(reference))
+    return np.asarray(reference)[mask], np.asarray(image)[mask]
+
+
+def check_mask(mask: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse a mask of another shape or type: of integers it would pick places."""
+    if np.shape(mask) != shape or np.asarray(mask).dtype != bool:
+        raise ValueError(
+            f"a mask is an array of bool of shape {shape}, True where a value is valid, not "
+            f"{np.asarray(mask).dtype} {np.shape(mask)}"
+        )
 
 
 def check_pair(reference: np.ndarray, image: np.ndarray) -> None:

@@ -4,10 +4,10 @@ from math import nan
 
 import numpy as np
 
-from svdflow.images.metrics.errors import difference, double, squared_norm
+from svdflow.images.metrics.errors import check_mask, check_pair, difference, double, squared_norm, valid
 
 
-def whiteness(residual: np.ndarray) -> float:
+def whiteness(residual: np.ndarray, *, mask: np.ndarray | None = None) -> float:
     """How far neighbours of a residual correlate, in units of what white noise shows by chance.
 
     Parameters
@@ -15,6 +15,8 @@ def whiteness(residual: np.ndarray) -> float:
     residual : array (..., m, n) or (n,), real or complex
         Observed minus estimate. Its mean is taken out. Correlations are taken along the last two axes and summed
         over the others.
+    mask : bool array, same shape, optional
+        True where a value is valid: only pairs of valid neighbours count.
 
     Returns
     -------
@@ -31,23 +33,44 @@ def whiteness(residual: np.ndarray) -> float:
     like white noise is the criterion of Buades, Coll and Morel (2005), section 1.
     """
     values = double(residual)
-    values = values - values.mean()
-    power = squared_norm(values) / values.size
+    if mask is not None:
+        check_mask(mask, values.shape)
+    count = values.size if mask is None else int(np.count_nonzero(mask))
+    if not count:
+        return nan
+    values = valid(values, mask)
+    values = valid(values - values.sum() / count if mask is not None else values - values.mean(), mask)
+    power = squared_norm(values) / count
     if not power > 0:
         return nan
-    neighbours = [(values[..., :-1], values[..., 1:])]
-    if values.ndim > 1:
-        neighbours.append((values[..., :-1, :], values[..., 1:, :]))
-        neighbours.append((values[..., :-1, :-1], values[..., 1:, 1:]))
+    pairs = _neighbours(values)
+    counts = (
+        [a.size for a, _ in pairs] if mask is None else [int(np.sum(a & b)) for a, b in _neighbours(mask)]
+    )
     squares = [
-        abs(np.vdot(first.ravel(), second.ravel())) ** 2 / (power**2 * first.size)
-        for first, second in neighbours
-        if first.size
+        abs(np.vdot(first.ravel(), second.ravel())) ** 2 / (power**2 * number)
+        for (first, second), number in zip(pairs, counts, strict=True)
+        if number
     ]
     return float(np.mean(squares) ** 0.5) if squares else nan
 
 
-def residual_ratio(observed: np.ndarray, estimate: np.ndarray, sigma: np.ndarray | float) -> float:
+def _neighbours(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The array and itself moved by one: along the last axis, the one before, and both."""
+    pairs = [(values[..., :-1], values[..., 1:])]
+    if values.ndim > 1:
+        pairs.append((values[..., :-1, :], values[..., 1:, :]))
+        pairs.append((values[..., :-1, :-1], values[..., 1:, 1:]))
+    return pairs
+
+
+def residual_ratio(
+    observed: np.ndarray,
+    estimate: np.ndarray,
+    sigma: np.ndarray | float,
+    *,
+    mask: np.ndarray | None = None,
+) -> float:
     """Standard deviation of what a denoiser took away, over that of the noise.
 
     Parameters
@@ -57,6 +80,8 @@ def residual_ratio(observed: np.ndarray, estimate: np.ndarray, sigma: np.ndarray
     sigma : float or array that broadcasts against them
         Standard deviation of the noise, of each value where it varies; of a complex value the root of the mean
         squared modulus.
+    mask : bool array, same shape, optional
+        True where a value is valid; sigma counts there alone.
 
     Returns
     -------
@@ -68,8 +93,11 @@ def residual_ratio(observed: np.ndarray, estimate: np.ndarray, sigma: np.ndarray
     ValueError
         The shapes differ.
     """
-    if np.shape(observed) != np.shape(estimate):
-        raise ValueError(f"shapes {np.shape(observed)} and {np.shape(estimate)} differ")
-    if not np.all(np.asarray(sigma) > 0):
+    check_pair(observed, estimate)
+    residual = difference(observed, estimate)
+    if mask is not None:
+        check_mask(mask, residual.shape)
+        residual, sigma = residual[mask], np.broadcast_to(sigma, residual.shape)[mask]
+    if not residual.size or not np.all(np.asarray(sigma) > 0):
         return nan
-    return float(np.std(difference(observed, estimate) / sigma))
+    return float(np.std(residual / sigma))

@@ -4,7 +4,7 @@ from math import nan
 
 import numpy as np
 
-from svdflow.images.metrics.errors import check_pair, check_range
+from svdflow.images.metrics.errors import check_mask, check_pair, check_range
 
 SIGMA = 1.5  # Wang et al. (2004), section III.B: circular Gaussian window of 11 x 11, sigma 1.5
 RADIUS = 5  # int(3.5 sigma + 0.5), where scikit-image truncates
@@ -14,7 +14,9 @@ STRIP = 48  # rows of the SSIM map at a time: of 32, 48, 64 and 128 the fastest,
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik (2003), section 3.2
 
 
-def ssim(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> float:
+def ssim(
+    reference: np.ndarray, image: np.ndarray, *, data_range: float, mask: np.ndarray | None = None
+) -> float:
     """Structural similarity of Wang, Bovik, Sheikh and Simoncelli (2004), equations 13 and 17.
 
     Gaussian window of 11 x 11 with sigma 1.5, population covariance, mean over the windows that lie wholly
@@ -26,11 +28,13 @@ def ssim(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> floa
         Computed in float64.
     data_range : float
         As for `psnr`.
+    mask : bool array (m, n), optional
+        True where a pixel is valid. Only windows of 11 x 11 valid pixels count, so no value of a missing one does.
 
     Returns
     -------
     ssim : float
-        At most 1, which is reached by equal images. NaN where a side is below 11: no window fits, so the
+        At most 1, which is reached by equal images. NaN where a side is below 11 or no window is wholly valid: the
         measure does not exist there; a batch with one small image goes on.
 
     Raises
@@ -38,17 +42,13 @@ def ssim(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> floa
     ValueError
         The shapes differ, the images are not 2-D and real, or data_range is not positive.
     """
-    _check_planes(reference, image, data_range)
-    if not has_window(reference.shape):
-        return nan
-    total = 0.0
-    for start, stop in strips(reference.shape[0]):
-        shared = SharedReference(reference[start:stop], data_range)
-        total += shared.ssim_sum(image[start:stop])
-    return total / window_count(reference.shape)
+    _check_planes(reference, image, data_range, mask)
+    return _mean_ssim(reference, image, mask, data_range)
 
 
-def ms_ssim(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> float:
+def ms_ssim(
+    reference: np.ndarray, image: np.ndarray, *, data_range: float, mask: np.ndarray | None = None
+) -> float:
     """Multi-scale structural similarity of Wang, Simoncelli and Bovik (2003), equation 7, five scales.
 
     Each scale is the 2 x 2 mean of the one before, every second value; an odd last row or column is left out. The
@@ -61,40 +61,81 @@ def ms_ssim(reference: np.ndarray, image: np.ndarray, *, data_range: float) -> f
         Computed in float64.
     data_range : float
         As for `psnr`.
+    mask : bool array (m, n), optional
+        True where a pixel is valid. A mean of 2 x 2 is valid where all four are, and windows count as in `ssim`.
 
     Returns
     -------
     ms_ssim : float
-        At most 1. NaN where a side is below 176: the coarsest scale then holds no window of 11 x 11. Means that are
-        negative count as 0.
+        At most 1. NaN where a side is below 176, or the mask leaves the coarsest scale no window of 11 x 11. Means that
+        are negative count as 0.
 
     Raises
     ------
     ValueError
         As `ssim`.
     """
-    _check_planes(reference, image, data_range)
+    _check_planes(reference, image, data_range, mask)
     first, second = (np.asarray(a, np.float64) for a in (reference, image))
+    if mask is not None:
+        first, second = (np.where(mask, a, 0.0) for a in (first, second))
     if not has_window(tuple(side // 2 ** (len(WEIGHTS) - 1) for side in first.shape)):
         return nan
     product = 1.0
     for scale, weight in enumerate(WEIGHTS):
         last = scale == len(WEIGHTS) - 1
-        total = 0.0
-        for start, stop in strips(first.shape[0]):
-            shared = SharedReference(first[start:stop], data_range)
-            total += shared.ssim_sum(second[start:stop], luminance=last)
-        product *= max(0.0, total / window_count(first.shape)) ** weight
+        mean = _mean_ssim(first, second, mask, data_range, luminance=last)
+        product *= nan if mean != mean else max(0.0, mean) ** weight
         first, second = _halved(first), _halved(second)
+        mask = None if mask is None else _halved(mask.astype(np.float64)) == 1
     return product
 
 
-def _check_planes(reference: np.ndarray, image: np.ndarray, data_range: float) -> None:
+def _mean_ssim(
+    reference: np.ndarray,
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    data_range: float,
+    *,
+    luminance: bool = True,
+) -> float:
+    """Mean of the SSIM map over the windows that are wholly inside and wholly valid; NaN without one."""
+    if not has_window(reference.shape):
+        return nan
+    total, count = 0.0, 0
+    for start, stop in strips(reference.shape[0]):
+        windows = None if mask is None else valid_windows(mask[start:stop])
+        number = window_count((stop - start, reference.shape[1])) if windows is None else int(windows.sum())
+        if number:
+            shared = SharedReference(reference[start:stop], data_range, mask=_rows(mask, start, stop))
+            total += shared.ssim_sum(image[start:stop], luminance=luminance)
+        count += number
+    return total / count if count else nan
+
+
+def _rows(mask: np.ndarray | None, start: int, stop: int) -> np.ndarray | None:
+    return None if mask is None else mask[start:stop]
+
+
+def valid_windows(mask: np.ndarray) -> np.ndarray:
+    """Which windows of 11 x 11 hold valid pixels alone: bool (h, n) -> bool (h - 10, n - 10)."""
+    missing = np.pad(np.cumsum(np.cumsum(~mask, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
+    return (
+        missing[WINDOW:, WINDOW:] - missing[:-WINDOW, WINDOW:] - missing[WINDOW:, :-WINDOW]
+        + missing[:-WINDOW, :-WINDOW]
+    ) == 0  # fmt: skip
+
+
+def _check_planes(
+    reference: np.ndarray, image: np.ndarray, data_range: float, mask: np.ndarray | None
+) -> None:
     check_pair(reference, image)
     check_range(data_range)
     if reference.ndim != 2 or np.iscomplexobj(reference) or np.iscomplexobj(image):
         got = f"{reference.dtype} {reference.shape}"
         raise ValueError(f"ssim: needs real 2-D planes, got {got}; pass one plane at a time")
+    if mask is not None:
+        check_mask(mask, reference.shape)
 
 
 def _halved(plane: np.ndarray) -> np.ndarray:
@@ -137,12 +178,24 @@ class SharedReference:
     dtype : dtype
         float64 agrees with scikit-image to 1e-10. float32 is twice as fast and agrees to 1e-5: values are
         centred and scaled before they are squared, so that cancellation in the variances stays below C2.
+    mask : bool array (h, n), optional
+        True where a pixel is valid, somewhere at least; only windows of valid pixels are summed.
     """
 
-    def __init__(self, reference: np.ndarray, data_range: float, dtype: type = np.float64) -> None:
+    def __init__(
+        self,
+        reference: np.ndarray,
+        data_range: float,
+        dtype: type = np.float64,
+        *,
+        mask: np.ndarray | None = None,
+    ) -> None:
         h, n = reference.shape
         self._range = data_range
-        self._center = float(np.mean(reference, dtype=np.float64))
+        self._mask = None if mask is None or mask.all() else mask
+        self._windows = None if self._mask is None else valid_windows(self._mask)
+        known = reference if self._mask is None else reference[self._mask]
+        self._center = float(np.mean(known, dtype=np.float64)) if known.size else 0.0
         self._offset = dtype(self._center / data_range)
         self._fields: np.ndarray = np.empty((h, 3, n), dtype)
         values = self._scaled(reference)
@@ -176,11 +229,13 @@ class SharedReference:
             mean += C1
             cross *= mean
         cross /= square
-        return float(np.sum(cross, dtype=np.float64))
+        return float(np.sum(cross if self._windows is None else cross[self._windows], dtype=np.float64))
 
     def _scaled(self, image: np.ndarray) -> np.ndarray:
-        """(image - center) / data_range, put into the first field."""
+        """(image - center) / data_range, 0 where a pixel is missing, put into the first field."""
         field = self._fields[:, 0]
+        if self._mask is not None:
+            image = np.where(self._mask, image, self._center)
         np.multiply(image - self._center, 1 / self._range, out=field, casting="same_kind")
         return field
 

@@ -6,8 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from svdflow.images.metrics.errors import double, largest, ratio, squared_norm
-from svdflow.images.metrics.similarity import RADIUS, STRIP, SharedReference, has_window, window_count
+from svdflow.images.metrics.errors import check_mask, double, largest, ratio, squared_norm, valid
+from svdflow.images.metrics.similarity import (
+    RADIUS,
+    STRIP,
+    SharedReference,
+    has_window,
+    valid_windows,
+    window_count,
+)
 
 
 class Loss(NamedTuple):
@@ -31,6 +38,7 @@ def losses(
     *,
     data_range: float,
     with_ssim: bool = True,
+    mask: np.ndarray | None = None,
 ) -> list[Loss]:
     """Compare many images with one reference in one sweep over strips of rows.
 
@@ -46,6 +54,8 @@ def losses(
         in ascending order; neighbouring strips overlap.
     data_range : float
         Peak value, for SSIM; not positive or NaN where it is unknown.
+    mask : bool array (m, n), optional
+        True where a value is valid: no other counts, and SSIM is the mean over windows of valid pixels alone.
 
     Returns
     -------
@@ -55,21 +65,27 @@ def losses(
     """
     shape = reference.shape
     similar = with_ssim and data_range > 0 and has_window(shape) and not np.iscomplexobj(reference)
+    if mask is not None:
+        check_mask(mask, shape)
+    windows = window_count(shape) if similar and mask is None else 0
     margin = 2 * RADIUS if similar else 0
     error, similarity, farthest, power = np.zeros(count), np.zeros(count), np.zeros(count), 0.0
     for start in range(0, shape[0] - margin, STRIP):
         stop = min(start + STRIP + margin, shape[0])
         # Rows of the margin belong to the next strip, except at the end.
         own = slice(0, stop - start if stop == shape[0] else STRIP)
-        strip = double(reference[start:stop])
-        shared = SharedReference(strip, data_range, np.float32) if similar else None
+        known = None if mask is None else mask[start:stop]
+        strip = valid(double(reference[start:stop]), known)
+        shared = SharedReference(strip, data_range, np.float32, mask=known) if similar else None
+        if similar and known is not None:
+            windows += int(valid_windows(known).sum())
         power += squared_norm(strip[own])
         for j, image in enumerate(images(start, stop)):
-            difference = strip[own] - image[own]
+            difference = valid(strip[own] - image[own], None if known is None else known[own])
             error[j] += squared_norm(difference)
             farthest[j] = np.maximum(farthest[j], largest(difference))  # which keeps NaN
             if shared:
                 similarity[j] += shared.ssim_sum(image)
-    mean = similarity / window_count(shape) if similar else np.full(count, nan)
+    mean = similarity / windows if windows else np.full(count, nan)
     figures = zip(error.tolist(), mean.tolist(), farthest.tolist(), strict=True)
     return [Loss(e, power, q, far) for e, q, far in figures]
