@@ -11,10 +11,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 
 from svdflow.store import ItemError
 
 PIXEL_LIMIT = 89_478_485  # Pillow's limit: a quarter of a gibibyte at three bytes a pixel
+FOLD = (
+    50  # photographs and scans pack 1 to 30 times at most; a bomb of zeros, deflated, 1,032 times (RFC 1951)
+)
+WORKING_COPIES = 3  # what decoding holds at once: the pixels, their planes, and one of them as floats
+SCAN_LIMIT = 200  # of a progressive JPEG, each a pass over all pixels; encoders write about ten
 
 
 class Page(NamedTuple):
@@ -40,23 +46,48 @@ class Container(NamedTuple):
     height: int
 
 
-def check_size(width: int, height: int, pages: int, pixel_limit: int) -> None:
-    """Refuse an image that is empty or would decode to more than `pixel_limit` pixels over all its pages.
+def check_size(
+    width: int, height: int, pages: int, pixel_limit: int, *, stored: int = 0, pixel_bytes: int = 3
+) -> None:
+    """Refuse an image that is empty, or that unpacks to far more than its file holds.
+
+    Parameters
+    ----------
+    width, height, pages : int
+        As the header declares them, or the sums of several headers.
+    pixel_limit : int
+        Up to here every size is taken; above it, one that the file's own size makes believable.
+    stored : int
+        Bytes of the file.
+    pixel_bytes : int
+        Bytes of one pixel in memory, all channels.
 
     Raises
     ------
     ItemError
-        ``zero_size`` or ``decompression_bomb``.
+        ``zero_size``; ``decompression_bomb`` above the limit where the pixels would take more than `FOLD` times
+        the bytes of the file; ``too_large`` above the limit where they would not fit in the machine's memory.
     """
     if width < 1 or height < 1 or pages < 1:
         raise ItemError(
             "zero_size", f"declares {width} x {height} pixels, {pages} page(s): nothing to process"
         )
-    if width * height * pages > pixel_limit:
+    pixels = width * height * pages
+    if pixels <= pixel_limit:
+        return
+    declared = f"declares {width} x {height} pixels, {pages} page(s): {pixels} in all"
+    unpacked = pixels * pixel_bytes
+    if unpacked > FOLD * stored:
         raise ItemError(
             "decompression_bomb",
-            f"declares {width} x {height} pixels, {pages} page(s): {width * height * pages} in all, above "
-            f"the limit of {pixel_limit}; if the file is trusted, raise ingest.pixel_limit",
+            f"{declared}, above the limit of {pixel_limit}, and {unpacked // max(stored, 1)} times the size of the "
+            f"file in memory (up to {FOLD} times is believed); if the file is trusted, raise ingest.pixel_limit",
+        )
+    if WORKING_COPIES * unpacked > psutil.virtual_memory().total:
+        raise ItemError(
+            "too_large",
+            f"{declared}, {unpacked / 2**30:.1f} GiB, of which {WORKING_COPIES} copies do not fit in this machine's "
+            "memory; cut it into tiles, or read it as a matrix",
         )
 
 
@@ -97,18 +128,21 @@ def examine(data: bytes) -> Container:
     return Container(name, width, height)
 
 
+_SHAPING = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
+
+
 def _png(data: bytes) -> tuple[int, int]:
-    """Chunks up to IEND, with the checksums of the critical ones (PNG specification, 5.3)."""
+    """Chunks up to IEND, with the checksums of those that shape pixels (PNG specification, 5.3)."""
     width, height = struct.unpack_from(">II", data, 16)
     position = 8
     while True:
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
-            raise ItemError("truncated", f"PNG chunk {kind!r} ends at byte {end} of {len(data)}")
+            raise ItemError("truncated", f"PNG chunk at byte {position} ends at byte {end} of {len(data)}")
         checksum = struct.unpack_from(">I", data, end - 4)[0]
-        if kind[:1].isupper() and zlib.crc32(data[position + 4 : end - 4]) != checksum:
-            raise ItemError("corrupt", f"PNG chunk {kind!r} at byte {position} does not match its checksum")
+        if (kind[:1].isupper() or kind in _SHAPING) and zlib.crc32(data[position + 4 : end - 4]) != checksum:
+            raise ItemError("corrupt", f"PNG chunk at byte {position} does not match its checksum")
         if kind == b"IEND":
             return width, height
         position = end
@@ -117,12 +151,13 @@ def _png(data: bytes) -> tuple[int, int]:
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])")
 _BARE_MARKERS = {0x01, 0xD8, *range(0xD0, 0xD8)}
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_DECODED_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive; not lossless, nor hierarchical
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
     """Markers up to EOI (ITU T.81, B.1). In coded data FF is always followed by 00 or a restart marker."""
     size = None
-    position = 2
+    position, scans = 2, 0
     while marker := _MARKER.search(data, position):
         kind, position = marker[1][0], marker.end()
         if kind == 0xD9 and size:
@@ -130,8 +165,16 @@ def _jpeg(data: bytes) -> tuple[int, int]:
         if kind in _BARE_MARKERS:
             continue
         if kind in _FRAME_MARKERS:
-            height, width = struct.unpack_from(">HH", data, position + 3)
+            precision, height, width = struct.unpack_from(">BHH", data, position + 2)
             size = width, height
+            if precision != 8 or kind not in _DECODED_FRAMES:
+                raise ItemError(
+                    "unsupported",
+                    f"a JPEG of {precision} bits, process {kind - 0xC0}; save it as 16-bit PNG or TIFF",
+                )
+        scans += kind == 0xDA
+        if scans > SCAN_LIMIT:
+            raise ItemError("decompression_bomb", f"a JPEG of more than {SCAN_LIMIT} scans; save it anew")
         position += struct.unpack_from(">H", data, position)[0]
     raise ItemError("truncated", f"JPEG data end without an end-of-image marker, after {len(data)} bytes")
 
@@ -148,7 +191,7 @@ def _gif(data: bytes) -> tuple[int, int]:
         elif data[position] == 0x00:
             position += 1  # some writers pad
         else:
-            raise ItemError("corrupt", f"GIF block of unknown kind {data[position]:#x} at byte {position}")
+            raise ItemError("corrupt", f"GIF block of unknown kind at byte {position}")
     return width, height
 
 
@@ -162,11 +205,30 @@ def _skip_blocks(data: bytes, position: int) -> int:
     return position + 1
 
 
+# Coded data look random; WebP has no checksum, and its decoder takes a run of zeros for a picture.
+_HOLE = bytes(1024)
+
+
+def _refuse_holes(data: bytes, position: int, end: int) -> None:
+    """Chunks of coded pixels, those of frames too, whose data are zero over a stretch (RFC 9649, 2.3)."""
+    while position + 8 <= end:
+        kind, length = struct.unpack_from("<4sI", data, position)
+        stop = min(position + 8 + length, end)
+        if kind == b"ANMF":
+            _refuse_holes(data, position + 24, stop)
+        elif kind in (b"VP8 ", b"VP8L") and (hole := data.find(_HOLE, position, stop)) >= 0:
+            raise ItemError(
+                "corrupt", f"WebP data are zero from byte {hole} on; copy the file again from its source"
+            )
+        position += 8 + length + length % 2
+
+
 def _webp(data: bytes) -> tuple[int, int]:
     """RIFF length and the size in the first chunk (RFC 9649, 2.4 to 2.7)."""
     declared = struct.unpack_from("<I", data, 4)[0] + 8
     if declared > len(data):
         raise ItemError("truncated", f"WebP declares {declared} bytes and has {len(data)}")
+    _refuse_holes(data, 12, declared)
     kind = data[12:16]
     if kind == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -176,7 +238,7 @@ def _webp(data: bytes) -> tuple[int, int]:
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
-    raise ItemError("corrupt", f"WebP begins with an unknown chunk {kind!r}")
+    raise ItemError("corrupt", "WebP begins with an unknown chunk")
 
 
 def _bmp(data: bytes) -> tuple[int, int]:
@@ -194,7 +256,7 @@ _SIGNATURES = {
     "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
     "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
     "GIF": re.compile(rb"GIF8[79]a"),
-    "BMP": re.compile(rb"BM"),
+    "BMP": re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]", re.DOTALL),  # and the header's length
     "NPY": re.compile(rb"\x93NUMPY"),
     "HDF5": re.compile(rb"\x89HDF\r\n\x1a\n"),
 }

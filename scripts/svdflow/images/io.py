@@ -7,11 +7,8 @@ Nothing is decoded before its declared size is checked, nothing cut or broken is
 ``truncated`` ``corrupt`` ``non_finite``
 """
 
-import io
 import stat
 import struct
-import threading
-import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,26 +20,19 @@ import h5py
 import imagecodecs
 import numpy as np
 import tifffile
-from PIL import Image
 
 from svdflow.images.arrays import read_hdf5, read_npy
-from svdflow.images.colour import cmyk_to_rgb, to_dtype
+from svdflow.images.colour import to_dtype
 from svdflow.images.containers import (
     PIXEL_LIMIT,
-    Container,
     Decoded,
     Page,
-    check_size,
     examine,
     format_of,
-    split_alpha,
 )
+from svdflow.images.streams import read_stream
 from svdflow.images.tiff import read_tiff
 from svdflow.store import ItemError, slug_of
-
-_ORIENTATION = 0x0112
-_PNG_COLOUR_TYPES = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}  # at 16 bits; PNG specification, 11.2.2
-_PILLOW = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -134,7 +124,7 @@ def _decode(file: Path, dataset: str | None, pixel_limit: int) -> Decoded:
         if kind is None:
             raise ItemError(
                 "not_an_image",
-                f"begins with {head!r}: not a PNG, JPEG, TIFF, WebP, BMP, GIF, npy or HDF5 file",
+                "its content is not that of a PNG, JPEG, TIFF, WebP, BMP, GIF, npy or HDF5 file",
             )
         if dataset is not None and kind != "HDF5":
             raise ItemError("unsupported", f"a {kind} file has no dataset {dataset!r}; only HDF5 files do")
@@ -146,8 +136,7 @@ def _decode(file: Path, dataset: str | None, pixel_limit: int) -> Decoded:
             return read_hdf5(file, dataset, pixel_limit)
         data = head + stream.read()
     container = examine(data)
-    check_size(container.width, container.height, 1, pixel_limit)
-    return _read_stream(data, container, pixel_limit)
+    return read_stream(data, container, pixel_limit)
 
 
 @contextmanager
@@ -167,8 +156,6 @@ def _named_refusals(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an `ItemError` that begins with the name of the file."""
     try:
         yield
-    except MemoryError:
-        raise
     except Exception as error:
         code, message = _refusal(error)
         raise ItemError(code, f"{name}: {message}") from error
@@ -178,71 +165,13 @@ def _refusal(error: Exception) -> tuple[str, str]:
     message = str(error) or type(error).__name__
     if isinstance(error, ItemError):
         return error.code, message
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "decompression_bomb", f"{message}; if the file is trusted, raise ingest.pixel_limit"
+    if isinstance(error, MemoryError):
+        return "too_large", "does not fit in memory; cut it into tiles, or read it as a matrix"
     if isinstance(error, NotImplementedError):
         return "unsupported", message
-    if "truncated" in message.lower():
+    if any(words in message.lower() for words in ("truncated", "not enough image data")):
         return "truncated", f"{message}; copy the file again from its source"
     return "corrupt", f"cannot be decoded ({type(error).__name__}: {message}); copy it again from its source"
-
-
-# PNG, JPEG, WebP, BMP, GIF
-
-
-def _read_stream(data: bytes, container: Container, pixel_limit: int) -> Decoded:
-    with _pillow_limited_to(pixel_limit), Image.open(io.BytesIO(data), formats=[container.format]) as image:
-        mode = image.mode
-        frames = 1 if container.format == "JPEG" else getattr(image, "n_frames", 1)  # MPO adds previews
-        check_size(*image.size, frames, pixel_limit)
-        if container.format == "PNG" and data[24] == 16:
-            array = imagecodecs.png_decode(data)  # Pillow would halve colour to 8 bits
-            pages = [split_alpha(array)]
-            mode = _PNG_COLOUR_TYPES[data[25]] + ";16"
-        else:
-            pages = []
-            for frame in range(frames):
-                image.seek(frame)
-                pages.append(_pillow_page(image))
-        icc = image.info.get("icc_profile") or b"" if image.mode != "CMYK" else b""
-        attrs = {
-            "format": container.format,
-            "mode": mode,
-            "exif_orientation": _exif_orientation(image),
-            "icc_profile": icc,
-            "significant_bits": 8 * pages[0].array.itemsize,
-        }
-    return pages, attrs
-
-
-@contextmanager
-def _pillow_limited_to(pixel_limit: int) -> Iterator[None]:
-    """Pillow's own guard at our limit and as an error; its settings are global, so they are put back."""
-    with _PILLOW, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd metadata is not the user's worry
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixel_limit
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-
-
-def _pillow_page(image: Image.Image) -> Page:
-    if image.mode == "CMYK":
-        return Page(cmyk_to_rgb(np.asarray(image)))
-    target = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if image.has_transparency_data:
-        target += "A"
-    return split_alpha(np.asarray(image.convert(target)))
-
-
-def _exif_orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken metadata do not make the pixels unusable
-        return 1
-    return value if value in range(1, 9) else 1
 
 
 # Pages into a record
