@@ -222,7 +222,7 @@ def test_the_picture_of_the_chosen_rule(factored_shard):
     colour, alpha = data.astronaut()[:128, :128], data.camera()[:128, :128]
     shard = factored_shard().image(colour, name="my cat.png", colour="rgb", alpha=alpha, sigmas=[10, 20])
     run(shard, method="shrink")
-    names = sorted(p.name for p in shard.pictures.iterdir())
+    names = sorted(p.name for p in shard.pictures.glob("[!.]*"))
     assert names == ["000000_my-cat_sigma10.png", "000000_my-cat_sigma20.png"]
     pixels = imagecodecs.png_decode((shard.pictures / names[1]).read_bytes())
     assert pixels.dtype == np.uint8
@@ -235,11 +235,11 @@ def test_the_picture_of_the_chosen_rule(factored_shard):
 def test_a_clean_run_writes_the_name_of_the_source(factored_shard):
     shard = factored_shard().image((CAMERA[:64, :64] * np.uint16(1)).astype(np.uint16) * 257, name="scan.tif")
     run(shard)
-    (file,) = shard.pictures.iterdir()
+    (file,) = shard.pictures.glob("[!.]*")
     assert file.name == "000000_scan.png"
     assert imagecodecs.png_decode(file.read_bytes()).dtype == np.uint16
     run(shard, write=False)
-    assert not list(shard.pictures.iterdir())
+    assert not list(shard.pictures.glob("[!.]*"))
 
 
 def test_threads_change_no_bit(factored_shard):

@@ -56,7 +56,7 @@ def test_pictures_are_denoised_and_judged(factored_shard, method):
     # What was taken away is the noise: its standard deviation is close to sigma, less what stays in the estimate.
     assert 0.85 < row.residual_ratio < 1.05
     assert row.max_error < 255 and row.error_observed > 0
-    (picture,) = shard.pictures.iterdir()
+    (picture,) = shard.pictures.glob("[!.]*")
     assert picture.name.endswith("_sigma25.png")
     with open_published(shard.out, "denoise") as file:
         group = file["kept/000000/1/grey"]

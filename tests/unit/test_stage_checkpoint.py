@@ -103,7 +103,7 @@ def undisturbed(linked):
     content = (linked / "factors.h5").read_bytes()
     assert len(read_table(linked / "factors.h5", "errors")) == 0
     (linked / "factors.h5").unlink()
-    assert not list(linked.glob(".*"))
+    assert not list(linked.glob(".*.checkpoint"))
     return content, rows
 
 
@@ -120,7 +120,7 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_from(linked, undistur
     again = factorize(linked)
     assert (linked / "factors.h5").read_bytes() == content
     assert again == rows - finished * SHAPE[0]
-    assert not list(linked.glob(".*"))
+    assert not list(linked.glob(".*.checkpoint"))
 
 
 def test_matrices_that_changed_are_factorized_anew(linked, undisturbed):
@@ -133,7 +133,7 @@ def test_matrices_that_changed_are_factorized_anew(linked, undisturbed):
     ingest(linked, scale=3.0)
     factorize(linked)
     changed = (linked / "factors.h5").read_bytes()
-    assert not list(linked.glob(".*"))
+    assert not list(linked.glob(".*.checkpoint"))
     (linked / "factors.h5").unlink()
     factorize(linked)
     assert (linked / "factors.h5").read_bytes() == changed != undisturbed[0]
@@ -145,7 +145,7 @@ def test_a_plane_that_fails_leaves_no_checkpoint(linked):
 
     factorize(linked, READS_BEFORE * SHAPE[0], fail)
     assert "the disk is gone" in read_table(linked / "factors.h5", "errors")["message"][0]
-    assert not list(linked.glob(".*"))
+    assert not list(linked.glob(".*.checkpoint"))
 
 
 def test_small_planes_keep_none(linked, monkeypatch):

@@ -102,7 +102,7 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path):
     with pytest.raises(RuntimeError), publish(path, "matrices"):
         raise RuntimeError
     assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".svdflow", "a.h5"]
 
 
 def test_a_killed_writer_publishes_nothing_and_is_swept(tmp_path):
@@ -120,7 +120,7 @@ def test_a_killed_writer_publishes_nothing_and_is_swept(tmp_path):
     assert done.returncode == -9
     assert not path.exists() and len(list(tmp_path.iterdir())) == 1
     bands(tmp_path, 10, 10)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".svdflow", "a.h5"]
 
 
 @pytest.mark.parametrize(
@@ -160,10 +160,10 @@ def test_folder_is_replaced_as_a_whole(tmp_path):
     for content in ("old", "new"):
         with publish_directory(path) as folder:
             (folder / f"{content}.txt").write_text(content)
-    assert [p.name for p in path.iterdir()] == ["new.txt"]
+    assert sorted(p.name for p in path.iterdir()) == [".svdflow", "new.txt"]
     with pytest.raises(FileNotFoundError), publish_directory(path) as folder:
         (folder / "half.txt").write_bytes((folder / "missing.txt").read_bytes())
-    assert [p.name for p in path.rglob("*")] == ["new.txt"]
+    assert sorted(p.name for p in path.rglob("*")) == [".svdflow", "new.txt"]
 
 
 def test_table_round_trip_keeps_text_numbers_and_nan(tmp_path):

@@ -195,7 +195,7 @@ def test_denoise_summary_sets_the_best_beside_the_automatic_rank():
 def test_tables_are_written_for_spreadsheets_people_and_programs(tmp_path, parts):
     aggregate(parts, tmp_path / "metrics.h5")
     write_tables(tmp_path / "metrics.h5", tmp_path / "tables")
-    names = {p.name for p in (tmp_path / "tables").iterdir()}
+    names = {p.name for p in (tmp_path / "tables").glob("[!.]*")}
     assert {f"{t}.{e}" for t in TABLES if t != "curves" for e in ("csv", "md")} <= names
     audit = pd.read_csv(tmp_path / "tables" / "audit.csv")
     assert (audit["FAIL"][0], audit["PASS"][0], audit["margin_max"][0]) == (1, 1, 3.0)

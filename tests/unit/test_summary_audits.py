@@ -116,7 +116,7 @@ def test_a_page_a_family_with_its_plots(tmp_path):
     path = metrics(tmp_path / "metrics.h5", ROWS.to_dict("records"), curves)
     tables = {name: read_table(path, name) for name in TABLES}
     write_family_pages(tables, None, tmp_path / "report", title="T <1>")
-    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["gradients.html", "stability.html"]
+    assert sorted(p.name for p in (tmp_path / "report").glob("[!.]*")) == ["gradients.html", "stability.html"]
     page = (tmp_path / "report" / "gradients.html").read_text()
     assert "Error of difference formulas" in page
     assert "python -m svdflow audit b --seed 1" in page

@@ -1,8 +1,16 @@
 """HDF5 files that can be trusted: atomic publication, checksummed arrays, tables with a schema."""
 
 from svdflow.store.arrays import create_array, read_array, read_rows, write_array
-from svdflow.store.errors import ItemError, StoreError, error_row
-from svdflow.store.files import open_published, publish, publish_directory, publish_text, verify
+from svdflow.store.errors import ItemError, NotOursError, StoreError, error_row
+from svdflow.store.files import (
+    open_published,
+    publish,
+    publish_directory,
+    publish_files,
+    publish_text,
+    verify,
+)
+from svdflow.store.ownership import refuse_foreign
 from svdflow.store.shards import (
     Factors,
     Item,
@@ -20,6 +28,7 @@ __all__ = [
     "Factors",
     "Item",
     "ItemError",
+    "NotOursError",
     "Observation",
     "StoreError",
     "add_item",
@@ -32,10 +41,12 @@ __all__ = [
     "open_published",
     "publish",
     "publish_directory",
+    "publish_files",
     "publish_text",
     "read_array",
     "read_rows",
     "read_table",
+    "refuse_foreign",
     "slug_of",
     "verify",
     "write_array",

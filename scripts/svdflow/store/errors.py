@@ -9,6 +9,10 @@ class StoreError(RuntimeError):
     """A result file is missing, unfinished, damaged or of another kind; the message names it."""
 
 
+class NotOursError(StoreError, ValueError):
+    """A file or folder that svdflow did not write, or that was changed since, stands where one would be written."""
+
+
 class ItemError(Exception):
     """One item cannot be processed; its neighbours can.
 

@@ -2,11 +2,13 @@
 
 A file is written under a temporary name in the same folder, sealed by a last attribute ``complete``,
 closed, reopened and verified, flushed to the disk and renamed. A killed writer leaves only its
-temporary file, which the next writer of the same path removes.
+temporary file, which the next writer of the same path removes. What stands at the path already is replaced only where
+svdflow wrote it and nobody changed it since (`svdflow.store.ownership`).
 """
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,16 @@ from typing import Any
 import h5py
 
 from svdflow.store.arrays import verify_checksums
-from svdflow.store.errors import StoreError
+from svdflow.store.errors import NotOursError, StoreError
+from svdflow.store.ownership import (
+    claim,
+    claim_all,
+    listed,
+    refuse_foreign,
+    refuse_foreign_in,
+    seal,
+    walk,
+)
 
 SCHEMA_VERSION = 1
 # Newer formats lock out MATLAB, R and HDF5 1.14; older ones reopen as silent zeros after a kill.
@@ -24,7 +35,9 @@ LIBVER = ("v110", "v110")
 
 
 @contextmanager
-def publish(path: str | Path, kind: str, provenance: dict[str, Any] | None = None) -> Iterator[h5py.File]:
+def publish(
+    path: str | Path, kind: str, provenance: dict[str, Any] | None = None, *, force: bool = False
+) -> Iterator[h5py.File]:
     """Write one HDF5 file so that it appears whole or not at all.
 
     Parameters
@@ -36,16 +49,21 @@ def publish(path: str | Path, kind: str, provenance: dict[str, Any] | None = Non
         ``metrics``.
     provenance : dict, optional
         Root attributes; nested values are stored as JSON.
+    force : bool
+        Replace a file at `path` that is not ours.
 
     Yields
     ------
     file : h5py.File
         Open for writing. An exception inside the block removes it and publishes nothing.
+
+    Raises
+    ------
+    NotOursError
+        A file that svdflow did not write, or that was changed since, stands at `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = _begin(path, force)
     try:
         with h5py.File(temporary, "w", libver=LIBVER, track_order=False) as file:
             file.attrs["kind"] = kind
@@ -57,9 +75,7 @@ def publish(path: str | Path, kind: str, provenance: dict[str, Any] | None = Non
             yield file
             file.attrs["complete"] = True
         verify(temporary, kind)
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        _place(temporary, path, force)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -113,16 +129,24 @@ def publish_directory(path: str | Path) -> Iterator[Path]:
     ------
     folder : Path
         An empty folder. An exception inside the block removes it and leaves `path` as it was.
+
+    Raises
+    ------
+    NotOursError
+        The folder at `path` holds something that svdflow did not put there.
     """
     path = Path(path)
+    refuse_foreign_in(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = _temporary(path)
     temporary.mkdir()
     try:
         yield temporary
+        seal(temporary)
         for file in temporary.rglob("*"):
             _sync(file)
+        refuse_foreign_in(path)
         if path.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)
@@ -131,19 +155,92 @@ def publish_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def publish_text(path: str | Path, text: str) -> None:
-    """Write a text file so that it appears whole or not at all."""
+def publish_files(made: str | Path, folder: str | Path, *, force: bool = False) -> list[Path]:
+    """Put the files of the folder `made` beside what is in `folder`: all of them, or none.
+
+    Parameters
+    ----------
+    made : path
+        A folder of finished files, which stay there; they keep their places below it.
+    folder : path
+        Made where it is missing; a link to a folder is followed.
+    force : bool
+        Replace files of the user's that have the same names.
+
+    Returns
+    -------
+    paths : list of Path
+        What was written.
+
+    Raises
+    ------
+    NotOursError
+        A file of that name is not ours, or `folder` is no folder; nothing was written.
+    """
+    made, folder = Path(made), Path(folder)
+    names = [path.relative_to(made).as_posix() for path in walk(made)]
+    _refuse_among(folder, names, force)
+    waiting = {name: _temporary(folder / name) for name in names}
+    try:
+        for name, temporary in waiting.items():
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(folder / name)
+            shutil.copy2(made / name, temporary)
+            _sync(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        claim_all(folder, names, made)
+        for name, temporary in waiting.items():
+            os.replace(temporary, folder / name)
+            _sync(temporary.parent)
+    finally:
+        for temporary in waiting.values():
+            temporary.unlink(missing_ok=True)
+    return [folder / name for name in names]
+
+
+def publish_text(path: str | Path, text: str, *, force: bool = False) -> None:
+    """Write a text file so that it appears whole or not at all; raises as `publish` does."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = _begin(path, force)
     try:
         temporary.write_text(text, encoding="utf-8")
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        _place(temporary, path, force)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _begin(path: Path, force: bool) -> Path:
+    """The temporary file of a writer of `path`, in a folder that is there and swept."""
+    refuse_foreign(path, force=force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    return _temporary(path)
+
+
+def _place(temporary: Path, path: Path, force: bool) -> None:
+    """Put a finished file at its place, its line in the mark first."""
+    _sync(temporary)
+    refuse_foreign(path, force=force)
+    claim(path, temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def _refuse_among(folder: Path, names: list[str], force: bool) -> None:
+    """Refuse a folder in which one of these files may not be written."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise NotOursError(f"{folder}: a file, where a folder for the pictures would stand; name a folder")
+    listing = listed(folder)
+    for name in names:
+        path = folder / name
+        above = path.parent
+        while above != folder:
+            if os.path.lexists(above) and (above.is_symlink() or not above.is_dir()):
+                raise NotOursError(
+                    f"{above}: in the way of {path.name}; it stays as it is: name another folder"
+                )
+            above = above.parent
+        refuse_foreign(path, force=force, listing={path.name: listing.get(name, [])})
 
 
 def _text(kind: str | bytes) -> str:
@@ -151,10 +248,16 @@ def _text(kind: str | bytes) -> str:
     return kind.decode() if isinstance(kind, bytes) else str(kind)
 
 
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+
+
 def _sweep(path: Path) -> None:
     """Remove what killed writers of `path` left behind."""
-    for left in path.parent.glob(f".{path.name}.tmp-*"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    left_by_us = re.compile(re.escape(f".{path.name}.tmp-") + "[0-9]+")
+    for left in path.parent.iterdir():
+        if left_by_us.fullmatch(left.name) and not left.is_symlink():
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,254 @@
+"""What svdflow wrote, and so may replace or remove: a mark beside it, ``.svdflow``, one file a folder.
+
+A mark lists what svdflow put into its folder, a line of JSON each: name, size, time of last change and digest. A file
+is ours where it is listed and still as listed; one that was edited since is the user's, and so is everything else.
+Lines are only added, and before the file takes its place, so that no kill leaves a file of ours without its line.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from svdflow.store.errors import NotOursError
+
+MARK = ".svdflow"
+HEAD = "# Written by svdflow: what it put here. It replaces and removes these files while unchanged, and no others.\n"
+# What Snakemake and the desktops leave in any folder: nobody's work.
+LITTER = {".snakemake_timestamp", ".DS_Store", "Thumbs.db", "desktop.ini", ".directory"}
+WHOLE = 2**26  # bytes up to which a digest covers the whole file; of larger ones it covers BLOCKS blocks
+BLOCKS, BLOCK = 64, 2**20
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+PATIENCE = 5.0  # seconds to wait for the lock of a mark; some file systems have no locks at all
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a mark: a file as svdflow left it."""
+
+    size: int
+    mtime_ns: int
+    digest: str
+
+
+Listing = dict[str, list[Entry]]
+
+
+def refuse_foreign(path: str | Path, *, force: bool = False, listing: Listing | None = None) -> None:
+    """Return where `path` may be written: it does not exist, or is a file of ours that nobody changed.
+
+    Parameters
+    ----------
+    path : path
+        Where a file is about to be published.
+    force : bool
+        Replace a file of the user's; links, folders and devices are refused nevertheless.
+    listing : dict, optional
+        Of the folder's mark, where it was read already.
+
+    Raises
+    ------
+    NotOursError
+        Names the file and what to do.
+    """
+    path = Path(path)
+    why = foreign_file(path, listing)
+    if why and not (force and stat.S_ISREG(os.lstat(path).st_mode)):
+        or_force = ", or --force (force=True) to replace it" if stat.S_ISREG(os.lstat(path).st_mode) else ""
+        raise NotOursError(f"{path}: {why}; it stays as it is: name another file{or_force}")
+
+
+def refuse_foreign_in(folder: str | Path) -> None:
+    """Return where `folder` may be replaced as a whole: it does not exist, or all that it holds is ours.
+
+    Raises
+    ------
+    NotOursError
+        Names what is not ours, and what to do.
+    """
+    folder = Path(folder)
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not folder.is_dir():
+        raise NotOursError(f"{folder}: not a folder that svdflow made; it stays as it is: name another one")
+    if found := [f"{path} ({why})" for path, why in foreign_files(folder)]:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise NotOursError(
+            f"{folder}: holds what svdflow did not write: {', '.join(found[:3])}{more}; "
+            "all of it stays as it is: name another folder, or move these elsewhere"
+        )
+
+
+def foreign_file(path: Path, listing: Listing | None = None) -> str:
+    """Why the file at `path` is not ours; empty where it is, or where there is none.
+
+    Parameters
+    ----------
+    listing : dict, optional
+        Of the folder's mark, where it was read already.
+    """
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    if stat.S_ISLNK(status.st_mode):
+        return "a link that svdflow did not make"
+    if stat.S_ISDIR(status.st_mode):
+        return "a folder, where a file would stand"
+    if not stat.S_ISREG(status.st_mode):
+        return "no regular file"
+    entries = (listed(path.parent) if listing is None else listing).get(path.name, [])
+    return _changed(path, status, entries)
+
+
+def foreign_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """What in a folder of ours, at any depth, is not ours, and why; a folder inside without files is nobody's."""
+    listing = listed(folder)
+    for path in walk(folder):
+        if path.name in LITTER or path == folder / MARK:
+            continue
+        name = path.relative_to(folder).as_posix()
+        if why := foreign_file(path, {path.name: listing.get(name, [])}):
+            yield path, why
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Everything below a folder that is no folder itself, sorted; links are not followed."""
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(Path(entry.path))
+        else:
+            yield Path(entry.path)
+
+
+def claim(path: str | Path, written: str | Path) -> None:
+    """List the file `written` as what will stand at `path`; called before it takes its place."""
+    path = Path(path)
+    _append(path.parent / MARK, [_line(path.name, Path(written))])
+
+
+def claim_all(folder: str | Path, names: Iterable[str], written: str | Path) -> None:
+    """List files of the folder `written`, by their names below it, as what will stand in `folder`."""
+    _append(Path(folder, MARK), [_line(name, Path(written, name)) for name in names])
+
+
+def seal(folder: str | Path) -> None:
+    """Mark a folder that was just filled: all that it holds is ours."""
+    folder = Path(folder)
+    for mark in folder.rglob(MARK):
+        mark.unlink()
+    claim_all(folder, [path.relative_to(folder).as_posix() for path in walk(folder)], folder)
+
+
+def listed(folder: Path) -> Listing:
+    """What the mark of a folder lists: every state in which svdflow left a file, by its name."""
+    found: Listing = {}
+    try:
+        lines = (folder / MARK).read_text(encoding="utf-8", errors="replace").splitlines()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return found
+    for line in lines:
+        # A line that a crash of the machine cut short is no line.
+        with suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            found.setdefault(row["name"], []).append(
+                Entry(int(row["size"]), int(row["mtime_ns"]), str(row["digest"]))
+            )
+    return found
+
+
+def digest_of(path: Path, size: int) -> str:
+    """The sha256 of a file; of a large one, of blocks spread over it, which an edit that moves the rest changes."""
+    sha256 = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        if size <= WHOLE:
+            return hashlib.file_digest(file, lambda: sha256).hexdigest()
+        for block in range(BLOCKS):
+            file.seek(block * (size - BLOCK) // (BLOCKS - 1))
+            sha256.update(file.read(BLOCK))
+    return f"blocks-{sha256.hexdigest()}"
+
+
+def _changed(path: Path, status: os.stat_result, entries: list[Entry]) -> str:
+    """Why a regular file is not one of these entries; empty where it is."""
+    if not entries:
+        return "exists, and svdflow did not write it"
+    size = status.st_size
+    same = [entry for entry in entries if entry.size == size]
+    if any(entry.mtime_ns == status.st_mtime_ns for entry in same):
+        return ""
+    if same and digest_of(path, size) in {entry.digest for entry in same}:
+        return ""
+    if size == 0 or (path.suffix == ".h5" and (same or _cut_short(path, size, entries))):
+        return ""  # damaged, and made anew: nobody edits a result file without changing its length
+    return "was changed since svdflow wrote it"
+
+
+def _cut_short(path: Path, size: int, entries: list[Entry]) -> bool:
+    """Whether an HDF5 file is a torn piece of a longer one: it begins like one and cannot be opened."""
+    with path.open("rb") as file:
+        if file.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE or size >= max(entry.size for entry in entries):
+            return False
+    import h5py  # planning looks at marks, and seldom at this
+
+    try:
+        h5py.File(path, "r", locking=False).close()
+    except OSError:
+        return True
+    return False
+
+
+def _line(name: str, written: Path) -> str:
+    status = os.stat(written)
+    row: dict[str, Any] = {"name": name, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return json.dumps({**row, "digest": digest_of(written, status.st_size)}) + "\n"
+
+
+def _append(mark: Path, lines: list[str]) -> None:
+    """Add lines to a mark, whole, on disk, whoever else adds to it: other threads, processes or hosts."""
+    text = "".join(lines).encode()
+    while lines:
+        descriptor = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        try:
+            with _locked(descriptor):
+                os.write(descriptor, _before(mark, descriptor) + text)
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        # Where a file system has no locks, appending from two hosts at once may lose one's lines.
+        if text in mark.read_bytes():
+            return
+
+
+def _before(mark: Path, descriptor: int) -> bytes:
+    """What stands between the end of a mark and a new line."""
+    size = os.fstat(descriptor).st_size
+    if not size:
+        return HEAD.encode()
+    if os.pread(descriptor, len(HEAD), 0) != HEAD.encode():
+        raise NotOursError(
+            f"{mark}: a file of this name that svdflow did not write; it needs the name for its mark"
+        )
+    return b"" if os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
+
+
+@contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """Hold the lock of an open file; go on without where the file system has none or its holder does not let go."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(0.01)
+        except OSError:
+            break
+    yield  # closing the file lets go
