@@ -120,12 +120,16 @@ def denoise(args: argparse.Namespace) -> int:
 
 def encode(args: argparse.Namespace) -> int:
     """Archive an array (.npy, or a grey image) as quantized factors, at an error or a size."""
+    import numpy as np
+
     from svdflow.images.codec import encode as encode_array
 
     targets = {key: value for key in _TARGETS if (value := getattr(args, key)) is not None}
     if len(targets) != 1:
         raise ValueError(f"encode: name one of {', '.join('--' + k.replace('_', '-') for k in _TARGETS)}")
     array, data_range = _array(Path(args.file))
+    if args.nan_missing and array.dtype.kind == "f":
+        array = np.ma.masked_where(np.isnan(array), array)
     info = encode_array(array, args.out, form=args.form, data_range=data_range, **targets)
     size = f"{info.bytes:,} bytes, {info.bits_per_value:.3g} bits a value"
     errors = f"relative error {info.rel_error:.3g}, largest error {info.max_abs:.3g}, PSNR {info.psnr:.2f} dB"
@@ -185,6 +189,8 @@ def _array(path: Path) -> tuple[Any, float | None]:
         )
     page = record.pages[0].array
     plane = luma(page) if page.ndim == 3 else page
+    if (valid := record.pages[0].mask) is not None:
+        plane = np.ma.MaskedArray(plane, ~valid)
     return plane, value_range([plane], record.attrs["significant_bits"])[2]
 
 
@@ -289,6 +295,7 @@ def _parser() -> argparse.ArgumentParser:
     archiving.add_argument("file", help="a .npy array, or an image, of which the luma is taken")
     archiving.add_argument("out", help="the archive, an HDF5 file")
     archiving.add_argument("--form", choices=["auto", "svd", "tiles", "tucker"], default="auto")
+    archiving.add_argument("--nan-missing", action="store_true", help="NaN are missing values, and stay so")
     for target in _TARGETS:
         option = "--" + target.replace("_", "-")
         archiving.add_argument(option, dest=target, type=int if target == "bytes" else float)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import svdflow.images.codec
 from svdflow.__main__ import main
 
 
@@ -43,6 +44,27 @@ def test_denoise_by_groups_of_patches(photo, tmp_path, capsys):
     ]
     assert main(command) == 0
     assert "bulk_edge" in capsys.readouterr().out and len(list((tmp_path / "out").rglob("*.png"))) == 1
+
+
+def test_missing_values_come_back_as_missing_or_as_the_number_asked_for(tmp_path, capsys):
+    values = np.add.outer(np.arange(30.0), np.arange(20.0))
+    values[3:6, 4] = np.nan
+    np.save(tmp_path / "field.npy", values)
+    archive, back = str(tmp_path / "field.h5"), tmp_path / "back.npy"
+    encode = ["encode", str(tmp_path / "field.npy"), archive, "--rel-error", "1e-3"]
+    assert main(encode) == 1 and "--nan-missing" in capsys.readouterr().err
+    assert main([*encode, "--nan-missing"]) == 0 and "3 values are missing" in capsys.readouterr().out
+    assert main(["decode", archive, str(back)]) == 0
+    np.testing.assert_array_equal(np.isnan(np.load(back)), np.isnan(values))
+    assert main(["decode", archive, str(tmp_path / "filled.npy"), "--fill", "-1"]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "filled.npy") == -1, np.isnan(values))
+    whole = np.ma.MaskedArray(np.arange(600).reshape(30, 20), np.isnan(values))
+    svdflow.images.codec.encode(whole, tmp_path / "whole.h5", max_abs=0.4)
+    lost = ["decode", str(tmp_path / "whole.h5"), str(tmp_path / "whole.npy")]
+    assert main(lost) == 1 and "3 values are missing" in capsys.readouterr().err
+    assert main([*lost, "--fill", "0.5"]) == 1 and "whole number" in capsys.readouterr().err
+    assert main([*lost, "--fill", "-9"]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), whole.filled(-9))
 
 
 def test_encode_and_decode_an_image_and_an_array(photo, tmp_path, capsys):

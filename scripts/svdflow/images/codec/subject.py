@@ -134,7 +134,7 @@ def checked(A: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray | None]:
         A = np.where(mask, A, A.dtype.type(0))
     if A.dtype.kind == "f" and not np.isfinite(A).all():
         raise ValueError(
-            "A holds NaN or infinity; replace such values first, or say that they are missing: mask=np.isfinite(A)"
+            "A holds NaN or infinity; replace such values, or say which are missing: mask=~np.isnan(A), --nan-missing"
         )
     if A.dtype.kind == "f" and (peak := float(np.abs(A).max())) and not TINY < peak < HUGE:
         raise ValueError(
