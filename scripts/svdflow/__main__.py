@@ -1,15 +1,20 @@
 """The command line: plan, check and resume a study; compress, denoise, encode or decode one file; repeat an audit."""
 
 import argparse
+import math
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from svdflow.escaping import visible
 from svdflow.plan.config import ConfigError
 from svdflow.plan.methods import APPLIES
+from svdflow.plan.numerals import real, whole
+from svdflow.plan.targets import parse_target
 
 if TYPE_CHECKING:
     import pandas
@@ -22,9 +27,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         return args.run(args)
-    except (ConfigError, FileNotFoundError, ValueError) as error:
+    except ConfigError as error:
         print(f"svdflow: {error}", file=sys.stderr)
-        return 1
+    except BrokenPipeError:  # the reader of our lines has had enough; Python would say so again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except _expected() as error:
+        print(f"svdflow: {visible(error) or type(error).__name__}", file=sys.stderr)
+    return 1
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """What bad input and a full disk raise: one line on the terminal, no traceback."""
+    from svdflow.store.errors import ItemError  # with all that reads files, which `svdflow plan` needs not
+
+    return OSError, ValueError, ArithmeticError, MemoryError, ImportError, RuntimeError, ItemError
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -58,7 +74,7 @@ def check(args: argparse.Namespace) -> int:
             verify(file)
         except StoreError as error:
             damaged += 1
-            print(error, file=sys.stderr)
+            print(visible(error), file=sys.stderr)
     print(f"{len(files)} files checked, {damaged} damaged")
     return int(damaged > 0 or not files)
 
@@ -134,7 +150,7 @@ def encode(args: argparse.Namespace) -> int:
     size = f"{info.bytes:,} bytes, {info.bits_per_value:.3g} bits a value"
     errors = f"relative error {info.rel_error:.3g}, largest error {info.max_abs:.3g}, PSNR {info.psnr:.2f} dB"
     missing = f"; {info.masked} values are missing" if info.masked else ""
-    print(f"{args.out}: form {info.form}, rank {info.rank}; {size}; {errors}{missing}")
+    print(f"{visible(args.out)}: form {info.form}, rank {info.rank}; {size}; {errors}{missing}")
     return 0
 
 
@@ -150,7 +166,7 @@ def decode(args: argparse.Namespace) -> int:
         np.save(args.out, array)
     else:
         write_image(Path(args.out), array)
-    print(f"{args.out}: {' x '.join(map(str, array.shape))}, {array.dtype}")
+    print(f"{visible(args.out)}: {' x '.join(map(str, array.shape))}, {array.dtype}")
     return 0
 
 
@@ -202,12 +218,12 @@ def audit(args: argparse.Namespace) -> int:
     records = run_catalogue(args.names or None, seed=args.seed)
     print(Record.HEAD)
     for record in sorted(records, key=worst_first):
-        print(record)
+        print(visible(record))
     ten = [record for record in sorted(records, key=worst_first) if record.verdict != "PASS"][:10]
     if ten and len(records) > 1:
         print("\nThe worst, and how to repeat them:")
         for record in ten:
-            print(f"{record.verdict:<12} {record.audit} {record.subject}: {record.reproduce}")
+            print(visible(f"{record.verdict:<12} {record.audit} {record.subject}: {record.reproduce}"))
     return int(any(record.verdict in ("FAIL", "ERROR") for record in records))
 
 
@@ -240,17 +256,47 @@ def _show(table: "pandas.DataFrame", stages: Sequence[Path], out: str) -> int:
 
     messages = [message for stage in stages for message in read_table(stage, "errors")["message"]]
     for message in messages:
-        print(f"svdflow: {message}", file=sys.stderr)
+        print(f"svdflow: {visible(message)}", file=sys.stderr)
     if len(table):
         print(table.to_string(index=False))
-        print(f"pictures in {out}")
+        print(f"pictures in {visible(out)}")
     return int(bool(messages) or table.empty)
 
 
-def _rank(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a rank is a whole number of at least 1, not {text!r}")
-    return int(text)
+def _count(text: str) -> int:
+    return _number(text, "a whole number of at least 1", whole, 1, 2**31 - 1)
+
+
+def _seed(text: str) -> int:
+    return _number(text, "a whole number from 0 to 4294967295", whole, 0, 2**32 - 1)
+
+
+def _level(text: str) -> float:
+    return _number(text, "a finite number of at least 0, such as 25", real, 0, math.inf)
+
+
+def _figure(text: str) -> float:
+    return _number(text, "a finite number such as -9999", real, -math.inf, math.inf)
+
+
+def _number(text: str, wanted: str, read: Callable[[str], Any], low: float, high: float) -> Any:
+    try:
+        value = read(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value
+
+
+def _target(kind: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return parse_target(f"{kind}={text}")[1]
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
 
 
 def _study(args: argparse.Namespace) -> "Study":
@@ -284,12 +330,12 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("out", help="folder for the pictures")
         one.add_argument("--colour", choices=["gray", "rgb", "ycbcr"], default="rgb")
         if run is compress:
-            one.add_argument("--ranks", type=_rank, nargs="+", default=[1, 5, 20, 50])
+            one.add_argument("--ranks", type=_count, nargs="+", default=[1, 5, 20, 50])
         else:
             pictures = [method for method, kinds in APPLIES.items() if "images" in kinds]
             one.add_argument("--method", choices=pictures, default="shrink")
-            one.add_argument("--sigma", type=float, default=0.0, help="noise level, where it is known")
-            one.add_argument("--passes", type=_rank, default=5, help="of patch_svd")
+            one.add_argument("--sigma", type=_level, default=0.0, help="noise level, where it is known")
+            one.add_argument("--passes", type=_count, default=5, help="of patch_svd")
             one.add_argument("--poisson", action="store_true", help="the values are counts")
     archiving = command(encode)
     archiving.add_argument("file", help="a .npy array, or an image, of which the luma is taken")
@@ -298,19 +344,19 @@ def _parser() -> argparse.ArgumentParser:
     archiving.add_argument("--nan-missing", action="store_true", help="NaN are missing values, and stay so")
     for target in _TARGETS:
         option = "--" + target.replace("_", "-")
-        archiving.add_argument(option, dest=target, type=int if target == "bytes" else float)
+        archiving.add_argument(option, dest=target, type=_target(target))
     reading = command(decode)
     reading.add_argument("archive")
     reading.add_argument("out", help="a .npy file, or a picture")
-    reading.add_argument("--rank", type=_rank)
-    reading.add_argument("--fill", type=float, help="number that missing values become")
+    reading.add_argument("--rank", type=_count)
+    reading.add_argument("--fill", type=_figure, help="number that missing values become")
     auditing = command(audit)
     auditing.add_argument(
         "names",
         nargs="*",
         help="audits, families, FILE.h5:/array or FILE.py:function; all that need no data where none is named",
     )
-    auditing.add_argument("--seed", type=int, default=42)
+    auditing.add_argument("--seed", type=_seed, default=42)
     return parser
 
 

@@ -97,7 +97,7 @@ def test_wrong_config_is_refused_by_name(folder, config, words):
         ("mine|images|data|gray|-|denoise|4|methods=ssa", ["method 'ssa' is for kind synthetic or matrix"]),
         ("mine|images|data|gray|-|denoise|4|methods=patchsvd", ["did you mean 'patch_svd'"]),
         ("mine|images|data|gray|5;5|denoise|4|-", ["'noise_sigma' names something twice"]),
-        ("mine|images|data|gray|inf|denoise|4|-", ["'noise_sigma[0]' is inf"]),
+        ("mine|images|data|gray|inf|denoise|4|-", ["'noise_sigma[0]' is 'inf'"]),
         ("mine|images|data|gray|-|compress|4|-|more", ["'mine' has more cells than columns"]),
     ],
 )

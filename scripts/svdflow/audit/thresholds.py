@@ -6,7 +6,8 @@ docs/audits.md is generated from here.
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from math import nan
+from math import inf, nan
+from numbers import Real
 from typing import Any
 
 from svdflow.audit.verdicts import Threshold
@@ -235,7 +236,8 @@ def resolve(overrides: Mapping[str, float] | None = None) -> dict[str, Threshold
     Raises
     ------
     ValueError
-        An unknown audit or key; the message names the nearest one.
+        An unknown audit or key (the message names the nearest one), a limit that is no finite number of at least 0,
+        or a warn above its fail.
     """
     table = dict(DEFAULTS)
     for name, value in (overrides or {}).items():
@@ -246,7 +248,21 @@ def resolve(overrides: Mapping[str, float] | None = None) -> dict[str, Threshold
             raise ValueError(
                 f"audit.thresholds: {name!r} should end in one of {', '.join(KEYS)}: '{audit}.fail'"
             )
-        table[audit] = replace(table[audit], **{key: float(value), "source": "config"})  # type: ignore[arg-type]
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < inf:
+            raise ValueError(
+                f"audit.thresholds: {name!r} is {value!r}; a limit is a finite number of at least 0: with "
+                "anything else an audit would always pass, or always fail"
+            )
+        table[audit] = replace(table[audit], **{key: float(value), "source": "config"})
+    for audit in sorted({name.partition(".")[0] for name in overrides or {}}):
+        limit = table[audit]
+        if limit.warn > limit.fail and f"{audit}.warn" in (overrides or {}):
+            raise ValueError(
+                f"audit.thresholds: '{audit}.warn' is {limit.warn:g} and '{audit}.fail' {limit.fail:g}: what fails "
+                "would never have warned; give warn at most what fail is"
+            )
+        if limit.warn > limit.fail:  # a stricter fail takes the default of warn with it
+            table[audit] = replace(limit, warn=limit.fail)
     return table
 
 

@@ -1,20 +1,49 @@
 """Read, check and complete a study's configuration; every refusal names file, key and remedy."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
+
+from svdflow.escaping import visible
+from svdflow.plan.numerals import real, whole
+from svdflow.plan.yamlfile import YamlError, read_yaml
+
+SHOWN = 80  # characters of a wrong value that a message repeats
+REMEDIES = {
+    "boolean": "write true or false",
+    "integer": "write a whole number such as 5",
+    "number": "write a finite number such as 0.5 or 1e-3",
+    "string": "put a word in quotes",
+    "array": "write a list such as [1, 2]",
+    "object": "write keys below it, or leave the line out",
+}
+
+
+BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
+
+
+def _matches(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    # `$` of Python's search lets a line break at the end pass; ours must match all of the text.
+    if isinstance(value, str) and not re.fullmatch(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
 
 # 5.0 is no rank, and NaN is no number that anything can be compared with.
 Validator = validators.extend(
     Draft202012Validator,
+    validators={"pattern": _matches},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
             "integer": lambda _, value: type(value) is int,
@@ -25,7 +54,10 @@ Validator = validators.extend(
 
 
 class ConfigError(ValueError):
-    """A study that cannot run as written; the message names the place and what to do."""
+    """A study that cannot run as written; each line names a place and what to do, with control characters escaped."""
+
+    def __init__(self, *lines: object) -> None:
+        super().__init__("\n".join(map(visible, lines)))
 
 
 def load_config(files: Sequence[str | Path]) -> dict[str, Any]:
@@ -47,20 +79,54 @@ def complete_config(
         One line a fault: file, key, what is wrong, the nearest valid key or value.
     """
     schema = load_schema(root, "config")
-    sources = [(str(file), _read_yaml(Path(file))) for file in files]
+    config = as_spelled(config, schema)
 
-    def where(error: ValidationError) -> str:
-        top = error.absolute_path[0] if error.absolute_path else next(iter(_unknown(error)), None)
-        named = [file for file, content in sources if top in content]
-        return named[-1] if named else "config"
+    def place(path: Sequence[Any]) -> str:
+        return origin(path, config, schema, files)
 
-    refuse([f"{where(error)}: {explain(error)}" for error in faults(config, schema)])
+    messages = [
+        f"{place([*e.absolute_path, *_unknown(e)[:1]])}: {explain(e)}" for e in faults(config, schema)
+    ]
+    messages += [f"{place(path)}: '{_dotted(path)}' {fault}" for path, fault in _unprintable(config)]
+    refuse(messages)
     return with_defaults(config, schema)
+
+
+def origin(
+    path: Sequence[Any], config: Mapping[str, Any], schema: Mapping[str, Any], files: Sequence[str | Path]
+) -> str:
+    """Where the value at `path` was written: the last of the files that says so, else the command line."""
+    for file in reversed(files):
+        content = as_spelled(_read_yaml(Path(file)), schema)
+        if repr(_at(path, content)) == repr(_at(path, config)):
+            return str(file)
+    return "--config on the command line" if files else "config"
 
 
 def load_schema(root: Path, name: str) -> dict[str, Any]:
     """The schema ``config/schemas/{name}.schema.yaml`` of the workflow at `root`."""
     return deepcopy(_read_yaml(root / "config" / "schemas" / f"{name}.schema.yaml"))
+
+
+def as_spelled(value: Any, schema: Mapping[str, Any]) -> Any:
+    """`value` with text in place of a number or a truth value read as what it spells.
+
+    YAML 1.1 takes ``1e-3`` for a word, and Snakemake's ``--config`` everything below a key.
+    """
+    kind = schema.get("type")
+    if isinstance(value, Mapping):
+        known = schema.get("properties", {})
+        return {key: as_spelled(sub, known.get(key, {})) for key, sub in value.items()}
+    if isinstance(value, list):
+        return [as_spelled(part, schema.get("items", {})) for part in value]
+    if isinstance(value, str) and kind == "boolean":
+        return {"true": True, "false": False}.get(value.lower(), value)
+    if isinstance(value, str) and kind in ("integer", "number"):
+        try:
+            return whole(value) if kind == "integer" else real(value)
+        except ValueError:
+            return value
+    return value
 
 
 def faults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> list[ValidationError]:
@@ -71,37 +137,33 @@ def faults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Validati
 def refuse(messages: Sequence[str]) -> None:
     """Raise a ConfigError of these lines, if there are any."""
     if messages:
-        raise ConfigError("\n".join(messages))
+        raise ConfigError(*messages)
 
 
 def explain(error: ValidationError) -> str:
     """One fault in words: the key, what is wrong and the nearest valid one."""
-    key = _dotted(error.absolute_path)
-    if error.validator == "additionalProperties":
+    key, rule, wanted = _dotted(error.absolute_path), error.validator, error.validator_value
+    shown = _short(error.instance)
+    if rule == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         prefix = f"{key}." if key else ""
         return "; ".join(f"unknown key '{prefix}{name}'{nearest(name, known)}" for name in _unknown(error))
-    if error.validator == "enum":
-        return f"'{key}' is {error.instance!r}{nearest(str(error.instance), error.validator_value)}"
-    if error.validator == "type":
-        kinds = error.validator_value
-        wanted = kinds if isinstance(kinds, str) else " or ".join(kinds)
-        return f"'{key}' is {error.instance!r}; it must be of type {wanted}"
-    if error.validator in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
-        words = {
-            "minimum": "at least",
-            "exclusiveMinimum": "above",
-            "maximum": "at most",
-            "exclusiveMaximum": "below",
-        }
-        return f"'{key}' is {error.instance!r}; it must be {words[error.validator]} {error.validator_value}"
-    if error.validator == "uniqueItems":
-        return f"'{key}' names something twice: {error.instance}"
-    if error.validator == "minItems":
+    if rule == "required":
+        return f"{error.message.split(' is a ')[0]} is missing; fill it in"
+    if rule == "enum":
+        return f"'{key}' is {shown}{nearest(str(error.instance)[:SHOWN], wanted)}"
+    if rule == "type":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        return f"'{key}' is {shown}; it must be of type {' or '.join(kinds)}: {REMEDIES[kinds[0]]}"
+    if rule in BOUNDS:
+        return f"'{key}' is {shown}; it must be {BOUNDS[rule]} {wanted}"
+    if rule == "uniqueItems":
+        return f"'{key}' names something twice: {shown}; keep one of each"
+    if rule == "minItems":
         return f"'{key}' is empty; name at least one"
-    if error.validator == "pattern":
-        hint = error.schema.get("description", f"must match {error.validator_value}")
-        return f"'{key}' is {error.instance!r}; {hint[0].lower()}{hint[1:]}"
+    if rule == "pattern":
+        hint = error.schema.get("description", f"must match {wanted}")
+        return f"'{key}' is {shown}; {hint[0].lower()}{hint[1:]}"
     return f"'{key}': {error.message}"
 
 
@@ -142,21 +204,49 @@ def _dotted(path: Any) -> str:
     return text
 
 
+def _short(value: Any) -> str:
+    """A wrong value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _at(path: Sequence[Any], content: Any) -> Any:
+    """What stands at `path`; None where it leads nowhere."""
+    for part in path:
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return content
+
+
+def _unprintable(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Texts with control characters or line breaks in them, as (path, what is wrong)."""
+    if isinstance(value, Mapping):
+        for key, sub in value.items():
+            yield from _unprintable(sub, (*path, key))
+    elif isinstance(value, list):
+        for place, part in enumerate(value):
+            yield from _unprintable(part, (*path, place))
+    elif isinstance(value, str) and not value.isprintable():
+        yield path, f"is {_short(value)}, with a character that does not print; take it out"
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        return _parse_yaml(path, path.stat().st_mtime_ns)
+        content = read_yaml(path)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file{neighbour(path)}") from error
-
-
-@cache
-def _parse_yaml(path: Path, _mtime: int) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except YamlError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); name a file that you may read"
+        ) from error
     if not isinstance(content, dict | None):
-        raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}")
+        raise ConfigError(
+            f"{path}: expected keys and values, found {type(content).__name__}; write 'key: value'"
+        )
     return content or {}
 
 

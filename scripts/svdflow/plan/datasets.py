@@ -1,14 +1,25 @@
 """The sheet of datasets: one row an experiment, checked and typed."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from svdflow.plan.config import ConfigError, explain, faults, load_schema, nearest, refuse, with_defaults
+from svdflow.plan.config import (
+    ConfigError,
+    as_spelled,
+    explain,
+    faults,
+    load_schema,
+    nearest,
+    refuse,
+    with_defaults,
+)
 from svdflow.plan.families import FAMILIES, parse_parameters
 from svdflow.plan.methods import APPLIES
+from svdflow.plan.numerals import real, whole
 
 SHARD_SIZE = {"images": 64, "synthetic": 1, "matrix": 1}
 # Overrides that only some kinds of datasets know, and what to say of the others.
@@ -48,45 +59,81 @@ def read_datasets(path: Path, root: Path) -> dict[str, Dataset]:
     ConfigError
         Names the sheet, the row and the cell, with the nearest valid entry.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such sheet of datasets; name it under 'datasets' in the config")
     schema = load_schema(root, "datasets")
-    known = list(schema["properties"])
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from error
-    reader = csv.DictReader(
-        (line for line in lines if line.strip() and not line.startswith("#")), delimiter="\t", restkey="more"
-    )
-    columns = [c.strip() for c in reader.fieldnames or []]
-    if len(columns) == 1 and " " in columns[0]:
-        raise ConfigError(f"{path}: columns are separated by tabs, and the first line has none")
-    refuse([f"{path}: unknown column '{c}'{nearest(c, known)}" for c in columns if c not in known])
-    refuse([f"{path}: column '{c}' is missing" for c in schema["required"] if c not in columns])
-    found = list(reader)
-    refuse([f"{path}: dataset '{r[columns[0]]}' has more cells than columns" for r in found if "more" in r])
-    rows = [{k.strip(): (v or "").strip() for k, v in row.items()} for row in found]
     datasets: dict[str, Dataset] = {}
-    for row in rows:
-        dataset = _typed(row, schema, f"{path}: dataset '{row['name']}'")
+    for line, row in _rows(path, schema):
+        where = f"{path}: dataset '{row['name']}'" if row["name"] not in NOTHING else f"{path}: line {line}"
+        dataset = _typed(row, schema, where)
         if dataset.name in datasets:
-            raise ConfigError(f"{path}: dataset '{dataset.name}' stands twice; names are unique")
+            raise ConfigError(f"{where} stands twice; names are unique, give one of them another")
+        twin = next((name for name in datasets if name.lower() == dataset.name.lower()), None)
+        if twin:
+            raise ConfigError(
+                f"{where} and '{twin}' differ in case only, and some disks would keep one folder for both; rename one"
+            )
         datasets[dataset.name] = dataset
     refuse([] if datasets else [f"{path}: no dataset; add a row"])
     return datasets
 
 
+def _rows(path: Path, schema: Mapping[str, Any]) -> list[tuple[int, dict[str, str]]]:
+    """The rows as text, with the numbers of their lines."""
+    lines = _cells(path)
+    if not lines:
+        raise ConfigError(
+            f"{path}: empty; begin with a line of columns: {', '.join(schema['required'])}, ..."
+        )
+    (_, columns), rows = lines[0], lines[1:]
+    known = list(schema["properties"])
+    if len(columns) == 1 and " " in columns[0]:
+        raise ConfigError(f"{path}: columns are separated by tabs, and the first line has none")
+    refuse([f"{path}: unknown column '{c}'{nearest(c, known)}" for c in columns if c not in known])
+    refuse([f"{path}: column '{c}' is missing; add it" for c in schema["required"] if c not in columns])
+    twice = dict.fromkeys(c for c in columns if columns.count(c) > 1)
+    refuse([f"{path}: column '{c}' stands twice, and one of them would be lost; keep one" for c in twice])
+    longer = [cells[columns.index("name")] for _, cells in rows if len(cells) > len(columns)]
+    refuse([f"{path}: dataset '{name}' has more cells than columns; a tab too many?" for name in longer])
+    return [(line, dict(zip_longest(columns, cells, fillvalue=""))) for line, cells in rows]
+
+
+def _cells(path: Path) -> list[tuple[int, list[str]]]:
+    """Number and cells of each line that is neither empty nor a comment."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such sheet of datasets; name it under 'datasets' in the config")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); name a file that you may read"
+        ) from error
+    found = []
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not line.replace("\t", "").isprintable():
+            bad = next(c for c in line if c != "\t" and not c.isprintable())
+            raise ConfigError(f"{path}: line {number} holds {bad!r}, which does not print; take it out")
+        try:
+            # Line by line: a quote that is never closed would swallow the rows below it.
+            (cells,) = csv.reader([line], delimiter="\t", strict=True)
+        except csv.Error as error:
+            raise ConfigError(f"{path}: line {number}: a quote is not closed ({error}); close it") from error
+        found.append((number, [cell.strip() for cell in cells]))
+    return found
+
+
 def _typed(row: Mapping[str, str], schema: Mapping[str, Any], where: str) -> Dataset:
     cells: dict[str, Any] = {key: text for key, text in row.items() if text not in NOTHING}
-    for key, convert in (("noise_sigma", float), ("tasks", str)):
+    for key, convert in (("noise_sigma", real), ("tasks", str)):
         if key in cells:
-            cells[key] = [_convert(part, convert) for part in cells[key].split(";") if part.strip()]
+            cells[key] = [_convert(part, convert) for part in _parts(cells[key], ";", f"{where}: '{key}'")]
     if "shard_size" in cells:
-        cells["shard_size"] = _convert(cells["shard_size"], int)
+        cells["shard_size"] = _convert(cells["shard_size"], whole)
     pairs = _pairs(cells.pop("parameters", ""), where)
     known = schema["properties"]["parameters"]["properties"]
-    overrides = {k: _value(pairs[k], known[k]) for k in known if k in pairs}
+    overrides = {k: _value(pairs[k], known[k], f"{where}: parameter '{k}'") for k in known if k in pairs}
     rest = {k: v for k, v in pairs.items() if k not in known}
     refuse([f"{where}: {explain(e)}" for e in faults({**cells, "parameters": overrides}, schema)])
     cells = with_defaults(
@@ -132,26 +179,39 @@ def _typed(row: Mapping[str, str], schema: Mapping[str, Any], where: str) -> Dat
 
 def _pairs(text: str, where: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    for part in filter(None, (p.strip() for p in text.split(";"))):
-        key, equals, value = part.partition("=")
+    for part in _parts(text, ";", f"{where}: 'parameters'"):
+        key, equals, value = (word.strip() for word in part.partition("="))
         if not equals:
             raise ConfigError(f"{where}: parameter '{part}' has no value; write key=value")
-        pairs[key.strip()] = value.strip()
+        if not value:
+            raise ConfigError(f"{where}: parameter '{key}' is empty; write {key}=VALUE, or leave it out")
+        if key in pairs:
+            raise ConfigError(
+                f"{where}: parameter '{key}' stands twice, as '{pairs[key]}' and '{value}'; keep one of them"
+            )
+        pairs[key] = value
     return pairs
 
 
-def _value(text: str, schema: Mapping[str, Any]) -> Any:
+def _parts(text: str, mark: str, where: str) -> list[str]:
+    """The parts of a cell between marks; one mark at the end does no harm, an empty part does."""
+    parts = [part.strip() for part in text.removesuffix(mark).split(mark)] if text else []
+    if "" in parts:
+        raise ConfigError(
+            f"{where} is {text!r}, with nothing between two '{mark}'; fill it in, or take one out"
+        )
+    return parts
+
+
+def _value(text: str, schema: Mapping[str, Any], where: str) -> Any:
     """Text of a cell in the type that the schema asks for; left as text where it does not convert."""
-    kind = schema.get("type")
-    if kind == "array":
-        return [_value(part.strip(), schema["items"]) for part in text.split(",") if part.strip()]
-    if kind == "boolean":
-        return {"true": True, "false": False}.get(text.lower(), text)
-    return _convert(text, {"integer": int, "number": float}.get(str(kind), str))
+    if schema.get("type") == "array":
+        return [as_spelled(part, schema["items"]) for part in _parts(text, ",", where)]
+    return as_spelled(text, schema)
 
 
-def _convert(text: str, kind: Any) -> Any:
+def _convert(text: str, kind: Callable[[str], Any]) -> Any:
     try:
-        return kind(text.strip())
+        return kind(text)
     except ValueError:
-        return text.strip()
+        return text

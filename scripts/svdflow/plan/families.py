@@ -1,6 +1,6 @@
 """The families of synthetic matrices: names, parameters, defaults, and what an item weighs.
 
-Pure data and checks, read while the workflow is parsed: standard library only. The functions that
+Pure data and checks, read while the workflow is parsed: standard library and `numerals` only. The functions that
 make the matrices stand in `svdflow.matrix.generators`; a test holds the two tables in step.
 """
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
+
+from svdflow.plan.numerals import LARGEST, real, whole
 
 ITEM_SIZES = {"float32": 4, "float64": 8, "complex128": 16}
 REAL = ("float64", "float32")
@@ -359,8 +361,10 @@ def _check_bounds(where: str, value: float, parameter: Parameter) -> None:
 
 def _to_float(where: str, value: Any) -> float:
     try:
+        if isinstance(value, str):
+            return real(value.strip())
         number = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if number - number != 0:  # NaN or infinity
         raise FamilyError(f"{where}: {value!r} is not a finite number")
@@ -369,16 +373,16 @@ def _to_float(where: str, value: Any) -> float:
 
 def _to_int(where: str, value: Any) -> int:
     try:
-        return int(value) if isinstance(value, str) else _whole(value)
+        return whole(value.strip()) if isinstance(value, str) else _whole(value)
     except (TypeError, ValueError):
         number = _to_float(where, value)
-        if number != int(number):
+        if number != int(number) or abs(number) > LARGEST:
             raise FamilyError(f"{where}: {value!r} is not a whole number") from None
         return int(number)
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
         raise ValueError
     return value
 

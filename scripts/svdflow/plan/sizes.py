@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from svdflow.plan.numerals import LARGEST, real
+
 
 def parse_size(limit: Any) -> int | None:
     """Bytes from an int, or from text such as ``"1GiB"`` or ``"800 MB"``; None and ``"auto"`` mean no limit."""
@@ -14,11 +16,11 @@ def parse_size(limit: Any) -> int | None:
         for power, letter in enumerate("kmgt", start=1):
             powers |= {letter: 1024**power, f"{letter}ib": 1024**power, f"{letter}b": 1000**power}
         try:
-            limit = float(number) * powers[unit]
+            limit = real(number.strip()) * powers[unit]
         except (KeyError, ValueError):
             raise ValueError(
                 f"memory_limit {limit!r}: expected a number of bytes or text such as '1GiB'"
             ) from None
-    if limit <= 0:
-        raise ValueError(f"memory_limit must be positive, not {limit}")
+    if not 1 <= limit <= LARGEST:
+        raise ValueError(f"memory_limit must be between 1 byte and {LARGEST} bytes, not {limit}")
     return int(limit)

@@ -4,13 +4,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from svdflow.audit.thresholds import resolve
 from svdflow.plan import settings
-from svdflow.plan.config import ConfigError, complete_config, load_config, neighbour, refuse
+from svdflow.plan.config import (
+    ConfigError,
+    complete_config,
+    load_config,
+    load_schema,
+    neighbour,
+    origin,
+    refuse,
+)
 from svdflow.plan.datasets import Dataset, read_datasets
 from svdflow.plan.digest import code_digest
 from svdflow.plan.manifest import Manifest, scan
 from svdflow.plan.methods import applicable
 from svdflow.plan.sizes import parse_size
+from svdflow.plan.targets import parse_target
 
 MAX_JOBS = 5000
 GATHER = 500
@@ -36,12 +46,14 @@ class Study:
     """
 
     def __init__(self, config: Mapping[str, Any], root: Path, files: Sequence[str | Path] = ()) -> None:
-        self.root = root
+        self.root, self._files = root, files
         self.config = complete_config(config, root, files)
         self.results = Path(self.config["pathvars"]["results"])
         self.datasets: dict[str, Dataset] = read_datasets(Path(self.config["datasets"]), root)
         self._manifests: dict[str, Manifest] = {}
         self._codes: dict[str, str] = {}
+        self._check_results()
+        self._check_targets()
         self._check_sources()
         self._check_audits()
         self._check_jobs()
@@ -157,6 +169,38 @@ class Study:
         """Number of jobs of a run from nothing, the gathering ones left out."""
         return sum(1 for _ in self.parts())
 
+    def _where(self, *path: str) -> str:
+        """The file in which a key was written, and the key, for messages."""
+        file = origin(path, self.config, load_schema(self.root, "config"), self._files)
+        return f"{file}: '{'.'.join(path)}'"
+
+    def _check_results(self) -> None:
+        """Refuse a folder that a disk without case would take for another one."""
+        folder = self.results
+        if folder.exists() or not folder.parent.is_dir():
+            return
+        twin = [p for p in folder.parent.iterdir() if p.name.lower() == folder.name.lower() and p.is_dir()]
+        if twin:
+            raise ConfigError(
+                f"{self._where('pathvars', 'results')} is '{folder}', and '{twin[0]}' exists, which differs in case "
+                "only; name the folder as it is, or another one"
+            )
+
+    def _check_targets(self) -> None:
+        asked = [(self._where("encode", "target"), self.config["encode"]["target"])]
+        asked += [
+            (f"{self.config['datasets']}: dataset '{name}': parameter 'target'", row.overrides["target"])
+            for name, row in self.datasets.items()
+            if "target" in row.overrides
+        ]
+        messages = []
+        for where, target in asked:
+            try:
+                parse_target(target)
+            except ValueError as error:
+                messages.append(f"{where}: {error}")
+        refuse(messages)
+
     def _check_sources(self) -> None:
         messages = []
         for name, row in self.datasets.items():
@@ -172,7 +216,7 @@ class Study:
                         f"dataset '{name}': none of denoise.methods applies to kind {row.kind}; give it methods=..."
                     )
             except ConfigError as error:
-                messages.append(str(error))
+                messages += str(error).splitlines()
         refuse(messages)
 
     def _check_audits(self) -> None:
@@ -180,9 +224,17 @@ class Study:
         for key in ("functions_file", "baseline"):
             path = Path(keys[key])
             if keys[key] and not path.is_file():
-                raise ConfigError(f"'audit.{key}' is {keys[key]!r}; there is no such file{neighbour(path)}")
+                raise ConfigError(
+                    f"{self._where('audit', key)} is {keys[key]!r}; there is no such file{neighbour(path)}"
+                )
         if bool(keys["functions"]) != bool(keys["functions_file"]):
-            raise ConfigError("'audit.functions_file' and 'audit.functions' go together: where, and which")
+            raise ConfigError(
+                f"{self._where('audit', 'functions')} and 'audit.functions_file' go together: which, and where"
+            )
+        try:
+            resolve(settings.thresholds(self))
+        except ValueError as error:
+            raise ConfigError(f"{self._where('audit', 'thresholds')}: {error}") from error
 
     def _check_jobs(self) -> None:
         if self.jobs > MAX_JOBS:
