@@ -105,13 +105,13 @@ def compress(args: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory() as scratch:
         matrices, factors = _one_file(args, Path(scratch), max(args.ranks))
-        out = Path(scratch) / "compress.h5"
+        out, pictures = Path(scratch) / "compress.h5", Path(scratch) / "pictures"
         compress_shard(
-            matrices, factors, out, args.out, dataset="file", shard=0, ranks=args.ranks, energies=[],
+            matrices, factors, out, pictures, dataset="file", shard=0, ranks=args.ranks, energies=[],
             powers_of_two=False, metrics=["psnr", "ssim"], images="all",
         )  # fmt: skip
         columns = ["plane", "rank", "value_ratio", "relative_error", "psnr", "ssim", "explained_energy"]
-        return _show(read_table(out, "compress")[columns], [matrices, factors, out], args.out)
+        return _show(read_table(out, "compress")[columns], [matrices, factors, out], pictures, args)
 
 
 def denoise(args: argparse.Namespace) -> int:
@@ -124,14 +124,14 @@ def denoise(args: argparse.Namespace) -> int:
         # Methods of groups and pictures do not look at the factors of the whole.
         rank = 2**31 - 1 if args.method in DENOISERS else 1
         matrices, factors = _one_file(args, Path(scratch), rank)
-        out = Path(scratch) / "denoise.h5"
+        out, pictures = Path(scratch) / "denoise.h5", Path(scratch) / "pictures"
         denoise_shard(
-            matrices, factors, out, args.out, dataset="file", shard=0, method=args.method, ranks=[1],
+            matrices, factors, out, pictures, dataset="file", shard=0, method=args.method, ranks=[1],
             rank_rules=["gavish_donoho"], sigma=args.sigma, passes=args.passes, poisson=args.poisson,
         )  # fmt: skip
         table = read_table(out, "denoise")
         columns = ["plane", "rule", "rank", "sigma_used", "sigma_source", "error_observed", "residual_ratio"]
-        return _show(table[table["chosen"]][columns], [matrices, factors, out], args.out)
+        return _show(table[table["chosen"]][columns], [matrices, factors, out], pictures, args)
 
 
 def encode(args: argparse.Namespace) -> int:
@@ -143,10 +143,11 @@ def encode(args: argparse.Namespace) -> int:
     targets = {key: value for key in _TARGETS if (value := getattr(args, key)) is not None}
     if len(targets) != 1:
         raise ValueError(f"encode: name one of {', '.join('--' + k.replace('_', '-') for k in _TARGETS)}")
+    _refuse_input(args.file, [Path(args.out)])
     array, data_range = _array(Path(args.file))
     if args.nan_missing and array.dtype.kind == "f":
         array = np.ma.masked_where(np.isnan(array), array)
-    info = encode_array(array, args.out, form=args.form, data_range=data_range, **targets)
+    info = encode_array(array, args.out, form=args.form, data_range=data_range, force=args.force, **targets)
     size = f"{info.bytes:,} bytes, {info.bits_per_value:.3g} bits a value"
     errors = f"relative error {info.rel_error:.3g}, largest error {info.max_abs:.3g}, PSNR {info.psnr:.2f} dB"
     missing = f"; {info.masked} values are missing" if info.masked else ""
@@ -160,12 +161,15 @@ def decode(args: argparse.Namespace) -> int:
 
     from svdflow.images.codec import decode as decode_archive
     from svdflow.images.io import write_image
+    from svdflow.store import publish_file
 
+    _refuse_input(args.archive, [Path(args.out)])
     array = _filled(decode_archive(args.archive, rank=args.rank), args)
-    if Path(args.out).suffix == ".npy":
-        np.save(args.out, array)
-    else:
-        write_image(Path(args.out), array)
+    with publish_file(args.out, force=args.force) as unfinished:
+        if unfinished.suffix == ".npy":
+            np.save(unfinished, array)
+        else:
+            write_image(unfinished, array)
     print(f"{visible(args.out)}: {' x '.join(map(str, array.shape))}, {array.dtype}")
     return 0
 
@@ -239,10 +243,19 @@ def _running_here() -> int | None:
     return None
 
 
+def _refuse_input(file: str, outputs: Sequence[Path]) -> None:
+    """Refuse to write over the file that is read, whatever it is called; --force does not allow it either."""
+    for path in outputs:
+        if path.exists() and path.samefile(file):
+            raise ValueError(f"{path} is the file that is read; name another one for what is written")
+
+
 def _one_file(args: argparse.Namespace, scratch: Path, rank: int) -> tuple[Path, Path]:
     from svdflow.images.ingest import ingest_images
     from svdflow.linalg.stage import factorize_shard
 
+    if Path(args.out).exists() and not Path(args.out).is_dir():
+        raise ValueError(f"{args.out} is a file; name a folder for the pictures")
     matrices, factors = scratch / "matrices.h5", scratch / "factors.h5"
     file = {"index": 0, "path": args.file, "name": Path(args.file).name}
     ingest_images([file], matrices, dataset="file", shard=0, colour=args.colour, noise_sigma=[], seed=0)
@@ -250,16 +263,19 @@ def _one_file(args: argparse.Namespace, scratch: Path, rank: int) -> tuple[Path,
     return matrices, factors
 
 
-def _show(table: "pandas.DataFrame", stages: Sequence[Path], out: str) -> int:
-    """Print a table and what any stage could not do."""
-    from svdflow.store import read_table
+def _show(table: "pandas.DataFrame", stages: Sequence[Path], pictures: Path, args: argparse.Namespace) -> int:
+    """Put the pictures into their folder; print a table and what any stage could not do."""
+    from svdflow.store import publish_files, read_table
 
     messages = [message for stage in stages for message in read_table(stage, "errors")["message"]]
     for message in messages:
         print(f"svdflow: {visible(message)}", file=sys.stderr)
     if len(table):
+        files = [p.relative_to(pictures) for p in pictures.rglob("[!.]*") if p.is_file()]
+        _refuse_input(args.file, [Path(args.out) / file for file in files])
+        publish_files(pictures, args.out, force=args.force)
         print(table.to_string(index=False))
-        print(f"pictures in {visible(out)}")
+        print(f"pictures in {visible(args.out)}")
     return int(bool(messages) or table.empty)
 
 
@@ -319,6 +335,9 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--config", help="file of a study, laid over config/config.yaml")
         return sub
 
+    def forced(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--force", action="store_true", help="replace files that svdflow did not write")
+
     planning = command(plan, study=True)
     planning.add_argument("--write", action="store_true", help="write the manifests")
     planning.add_argument("--quiet", action="store_true", help="print only what is wrong")
@@ -327,7 +346,8 @@ def _parser() -> argparse.ArgumentParser:
     for run in (compress, denoise):
         one = command(run)
         one.add_argument("file", help="an image")
-        one.add_argument("out", help="folder for the pictures")
+        one.add_argument("out", help="folder for the pictures, beside what is in it")
+        forced(one)
         one.add_argument("--colour", choices=["gray", "rgb", "ycbcr"], default="rgb")
         if run is compress:
             one.add_argument("--ranks", type=_count, nargs="+", default=[1, 5, 20, 50])
@@ -340,6 +360,7 @@ def _parser() -> argparse.ArgumentParser:
     archiving = command(encode)
     archiving.add_argument("file", help="a .npy array, or an image, of which the luma is taken")
     archiving.add_argument("out", help="the archive, an HDF5 file")
+    forced(archiving)
     archiving.add_argument("--form", choices=["auto", "svd", "tiles", "tucker"], default="auto")
     archiving.add_argument("--nan-missing", action="store_true", help="NaN are missing values, and stay so")
     for target in _TARGETS:
@@ -348,6 +369,7 @@ def _parser() -> argparse.ArgumentParser:
     reading = command(decode)
     reading.add_argument("archive")
     reading.add_argument("out", help="a .npy file, or a picture")
+    forced(reading)
     reading.add_argument("--rank", type=_count)
     reading.add_argument("--fill", type=_figure, help="number that missing values become")
     auditing = command(audit)

@@ -8,7 +8,6 @@ a checksum of the block that was multiplied; one that does not match ends the re
 import hashlib
 import logging
 import os
-import shutil
 import zlib
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from svdflow.linalg.panelwork import Facts, Sums
 from svdflow.linalg.plan import Plan
 from svdflow.matrix.sources import MatrixSource
 from svdflow.store import StoreError, open_published, publish, publish_text, read_array, write_array
+from svdflow.store.ownership import make_folder, refuse_foreign_in, remove_ours
 
 log = logging.getLogger(__name__)
 
@@ -33,28 +33,27 @@ class Journal:
     Parameters
     ----------
     folder : path
-        Made where it is missing. What another factorization left in it is removed; a folder that holds anything else is
-        refused.
+        Made where it is missing. What another factorization left in it is removed; a folder that holds anything that
+        svdflow did not write is refused.
     identity : str
         Of matrix, plan and seed; see `identity_of`.
 
     Raises
     ------
-    ValueError
-        `folder` holds files that are no checkpoint.
+    NotOursError
+        A ValueError too: `folder` is a file, or holds files that svdflow did not write or that were changed since. They
+        stay as they are.
     """
 
     def __init__(self, folder: str | Path, identity: str) -> None:
         self.folder = Path(folder)
-        mark = self.folder / "identity.txt"
-        if self.folder.exists() and not mark.exists() and any(self.folder.iterdir()):
-            raise ValueError(
-                f"checkpoint {self.folder}: the folder holds other files; name an empty or a new one"
-            )
-        if mark.exists() and mark.read_text(encoding="utf-8").strip() != identity:
+        refuse_foreign_in(self.folder)
+        known = self.folder / "identity.txt"
+        if known.exists() and known.read_text(encoding="utf-8").strip() != identity:
             log.warning("%s: checkpoint of another matrix, plan or seed; starting anew", self.folder)
-            shutil.rmtree(self.folder)
-        publish_text(mark, identity + "\n")
+            remove_ours(self.folder)
+        make_folder(self.folder)
+        publish_text(known, identity + "\n")
 
     def recall(self, read: int, X: np.ndarray | None) -> Sums | None:
         """The sums of that read, if it was finished with the same block."""
@@ -85,8 +84,8 @@ class Journal:
                     file.attrs[entry.name] = value
 
     def close(self) -> None:
-        """Remove it: the factorization is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove what was kept: the factorization is done. What others put beside it stays, and so its folder."""
+        remove_ours(self.folder)
 
     def _path(self, read: int) -> Path:
         return self.folder / f"read_{read:05d}.h5"

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +29,7 @@ from svdflow.store import (
     write_array,
     write_table,
 )
+from svdflow.store.ownership import refuse_foreign_in, remove_ours
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def factorize_shard(
                 errors.append(error_row(dataset, task.item.index, task.item.name, "factorize", error))
         write_table(file, "factorize", rows)
         write_table(file, "errors", errors)
-    shutil.rmtree(kept, ignore_errors=True)
+    remove_ours(kept, made=True)
 
 
 def store_factors(file: h5py.File, path: str, result: SVDResult) -> None:
@@ -201,13 +201,14 @@ def _small(task: Task) -> bool:
 
 def _working_folder(kept: Path, matrices: Path) -> Path:
     """Below `kept`, for checkpoints and scratch of these matrices; what a kill left of others, or of scratch, goes."""
+    refuse_foreign_in(kept)
     status = matrices.stat()
     folder = kept / f"{status.st_size}-{status.st_mtime_ns}"
-    for left in [*kept.glob("*"), *folder.glob("*.scratch")]:
-        if left.is_file():
-            left.unlink()
-        elif left != folder:
-            shutil.rmtree(left)
+    for left in kept.glob("*"):
+        if left != folder:
+            remove_ours(left, made=True)
+    for scratch in folder.glob("*.scratch"):
+        scratch.unlink()
     return folder
 
 

@@ -20,6 +20,7 @@ import h5py
 from svdflow.store.arrays import verify_checksums
 from svdflow.store.errors import NotOursError, StoreError
 from svdflow.store.ownership import (
+    MARK,
     claim,
     claim_all,
     listed,
@@ -155,6 +156,25 @@ def publish_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def publish_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """Write one file of any format so that it appears whole or not at all; raises as `publish` does.
+
+    Yields
+    ------
+    unfinished : Path
+        Where to write it: of the same name, in a folder of its own.
+    """
+    path = Path(path)
+    folder = _begin(path, force)
+    folder.mkdir()
+    try:
+        yield folder / path.name
+        _place(folder / path.name, path, force)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def publish_files(made: str | Path, folder: str | Path, *, force: bool = False) -> list[Path]:
     """Put the files of the folder `made` beside what is in `folder`: all of them, or none.
 
@@ -178,7 +198,7 @@ def publish_files(made: str | Path, folder: str | Path, *, force: bool = False) 
         A file of that name is not ours, or `folder` is no folder; nothing was written.
     """
     made, folder = Path(made), Path(folder)
-    names = [path.relative_to(made).as_posix() for path in walk(made)]
+    names = [path.relative_to(made).as_posix() for path in walk(made) if path.name != MARK]
     _refuse_among(folder, names, force)
     waiting = {name: _temporary(folder / name) for name in names}
     try:

@@ -9,6 +9,8 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -25,6 +27,8 @@ HEAD = "# Written by svdflow: what it put here. It replaces and removes these fi
 LITTER = {".snakemake_timestamp", ".DS_Store", "Thumbs.db", "desktop.ini", ".directory"}
 WHOLE = 2**26  # bytes up to which a digest covers the whole file; of larger ones it covers BLOCKS blocks
 BLOCKS, BLOCK = 64, 2**20
+TEMPORARY = re.compile(r"\..+\.tmp-[0-9]+|\.svdflow-.+\.scratch")  # what a killed writer leaves
+MADE = '{"made": true}\n'  # the line of a folder that svdflow made
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 PATIENCE = 5.0  # seconds to wait for the lock of a mark; some file systems have no locks at all
 
@@ -78,7 +82,7 @@ def refuse_foreign_in(folder: str | Path) -> None:
         return
     if folder.is_symlink() or not folder.is_dir():
         raise NotOursError(f"{folder}: not a folder that svdflow made; it stays as it is: name another one")
-    if found := [f"{path} ({why})" for path, why in foreign_files(folder)]:
+    if found := [f"{path} ({why})" for path, why in survey(folder) if why]:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise NotOursError(
             f"{folder}: holds what svdflow did not write: {', '.join(found[:3])}{more}; "
@@ -108,15 +112,65 @@ def foreign_file(path: Path, listing: Listing | None = None) -> str:
     return _changed(path, status, entries)
 
 
-def foreign_files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """What in a folder of ours, at any depth, is not ours, and why; a folder inside without files is nobody's."""
-    listing = listed(folder)
-    for path in walk(folder):
-        if path.name in LITTER or path == folder / MARK:
-            continue
-        name = path.relative_to(folder).as_posix()
-        if why := foreign_file(path, {path.name: listing.get(name, [])}):
-            yield path, why
+def survey(folder: Path, listing: Listing | None = None) -> Iterator[tuple[Path, str]]:
+    """Every file below a folder, and why it is not ours; empty where it is. Links are not followed.
+
+    Parameters
+    ----------
+    listing : dict, optional
+        What marks of folders above list of this one, by the names below it.
+    """
+    listing = _joined(listing or {}, listed(folder))
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if TEMPORARY.fullmatch(entry.name) or entry.name in (MARK, *LITTER):
+            yield path, ""
+        elif entry.is_dir(follow_symlinks=False):
+            below = entry.name + "/"
+            yield from survey(
+                path, {name.removeprefix(below): e for name, e in listing.items() if name.startswith(below)}
+            )
+        else:
+            yield path, foreign_file(path, listing)
+
+
+def remove_ours(folder: str | Path, *, made: bool = False) -> list[Path]:
+    """Remove what svdflow wrote below a folder, and the folders in it that this empties.
+
+    Parameters
+    ----------
+    made : bool
+        svdflow made the folder and all folders in it: empty ones go, itself too. By default the mark says whether it
+        made the folder itself.
+
+    Returns
+    -------
+    kept : list of Path
+        What is not ours and stays.
+    """
+    folder = Path(folder)
+    if folder.is_symlink() or not folder.is_dir():
+        return [folder] if os.path.lexists(folder) else []
+    itself = made or MADE in _text(folder / MARK)
+    found = list(survey(folder))
+    emptied = {path for path in folder.rglob("*") if path.is_dir()} | {folder} if made else set()
+    for path, why in found:
+        if not why and path.name not in LITTER:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            emptied.add(path.parent)
+    for below in sorted(_with_parents(emptied, folder), key=lambda p: len(p.parts), reverse=True):
+        if below.is_dir() and not below.is_symlink() and (itself or below != folder):
+            _remove_empty(below)
+    return [path for path, why in found if why]
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing, or litter alone."""
+    left = list(folder.iterdir())
+    if all(path.name in LITTER and path.is_file() for path in left):
+        for path in left:
+            path.unlink()
+        folder.rmdir()
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -126,6 +180,14 @@ def walk(folder: Path) -> Iterator[Path]:
             yield from walk(Path(entry.path))
         else:
             yield Path(entry.path)
+
+
+def make_folder(folder: str | Path) -> None:
+    """Make a folder where there is none, and keep in its mark that svdflow made it."""
+    folder = Path(folder)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        _append(folder / MARK, [MADE])
 
 
 def claim(path: str | Path, written: str | Path) -> None:
@@ -144,17 +206,14 @@ def seal(folder: str | Path) -> None:
     folder = Path(folder)
     for mark in folder.rglob(MARK):
         mark.unlink()
-    claim_all(folder, [path.relative_to(folder).as_posix() for path in walk(folder)], folder)
+    if names := [path.relative_to(folder).as_posix() for path in walk(folder)]:
+        _append(folder / MARK, [MADE, *(_line(name, folder / name) for name in names)])
 
 
 def listed(folder: Path) -> Listing:
     """What the mark of a folder lists: every state in which svdflow left a file, by its name."""
     found: Listing = {}
-    try:
-        lines = (folder / MARK).read_text(encoding="utf-8", errors="replace").splitlines()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return found
-    for line in lines:
+    for line in _text(folder / MARK).splitlines():
         # A line that a crash of the machine cut short is no line.
         with suppress(ValueError, KeyError, TypeError):
             row = json.loads(line)
@@ -174,6 +233,20 @@ def digest_of(path: Path, size: int) -> str:
             file.seek(block * (size - BLOCK) // (BLOCKS - 1))
             sha256.update(file.read(BLOCK))
     return f"blocks-{sha256.hexdigest()}"
+
+
+def _text(mark: Path) -> str:
+    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return mark.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _joined(one: Listing, other: Listing) -> Listing:
+    return {name: one.get(name, []) + other.get(name, []) for name in one.keys() | other.keys()}
+
+
+def _with_parents(folders: Iterable[Path], root: Path) -> set[Path]:
+    return {above for folder in folders for above in (folder, *folder.parents) if above.is_relative_to(root)}
 
 
 def _changed(path: Path, status: os.stat_result, entries: list[Entry]) -> str:

@@ -55,10 +55,10 @@ class InPlace(np.bytes_):  # type: ignore[misc]  # plain bytes go to the heap as
 
 
 @contextmanager
-def published(path: str | Path) -> Iterator[h5py.File]:
+def published(path: str | Path, *, force: bool = False) -> Iterator[h5py.File]:
     """`svdflow.store.publish` for an archive."""
     kind: Any = InPlace(KIND.encode())
-    with publish(path, kind) as file:
+    with publish(path, kind, force=force) as file:
         yield file
 
 

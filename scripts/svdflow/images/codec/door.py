@@ -14,7 +14,7 @@ from svdflow.engine import one_blas_thread
 from svdflow.images.codec import archive
 from svdflow.images.codec.quality import Unreachable, closest, coarsest, quality, shortfall
 from svdflow.images.codec.subject import Subject, Trial, checked, range_of
-from svdflow.store import StoreError
+from svdflow.store import StoreError, refuse_foreign
 
 TARGETS = ("rel_error", "psnr", "max_abs", "bytes")
 CURVE_BITS = (0.1, 3.0)  # bits per value between which a curve of integers runs
@@ -92,6 +92,7 @@ def encode(
     data_range: float | None = None,
     seed: int = 0,
     provenance: Mapping[str, Any] | None = None,
+    force: bool = False,
 ) -> ArchiveInfo:
     """Write an array as an archive of quantized factors that just meets a target.
 
@@ -121,6 +122,8 @@ def encode(
         Of the randomized SVD of large arrays.
     provenance : dict, optional
         Kept in the description of the archive, so it must be JSON; its bytes count.
+    force : bool
+        Replace a file at `path` that svdflow did not write, or that was changed since. Never the file that `A` maps.
 
     Returns
     -------
@@ -131,6 +134,8 @@ def encode(
     ------
     ValueError
         Bad arguments, or a target that no step reaches; the message names the least possible.
+    NotOursError
+        A ValueError too: a file that is not ours stands at `path`; it stays as it is.
 
     Warns
     -----
@@ -142,6 +147,8 @@ def encode(
     The error of what decodes is searched, not predicted: it is at most the target, and within half a percent of it
     for arrays of floats of usual size (``max_abs`` jumps more). docs/archives.md describes the file.
     """
+    _refuse_source(A, path)
+    refuse_foreign(path, force=force)
     A, mask = checked(A, mask)
     target, value = _target(rel_error=rel_error, psnr=psnr, max_abs=max_abs, bytes=bytes)
     _check(rank, data_range)
@@ -173,7 +180,7 @@ def encode(
         if best is None:
             raise ValueError(_refusal(target, value, min(failures), peak))
         _, content, attributes, subject = best
-        _publish(path, content, attributes, subject, goal)
+        _publish(path, content, attributes, subject, goal, force)
     info = describe(path)
     if words := shortfall(A, info.rank, info.rel_error, mask):
         warnings.warn(f"{path}: {words}", ArchiveWarning, stacklevel=2)
@@ -321,11 +328,27 @@ def _search(
     return subject.at(search(lambda step: getattr(subject.quality(subject.at(step)), field), goal, start))
 
 
+def _refuse_source(A: Any, path: str | Path) -> None:
+    """Refuse to write over the file that an array is mapped from."""
+    while A is not None:
+        file = getattr(A, "filename", None)
+        if isinstance(A, np.memmap) and file and Path(path).exists() and Path(path).samefile(file):
+            raise ValueError(
+                f"{path} is the file that the array is read from; name another one for the archive"
+            )
+        A = getattr(A, "base", None)
+
+
 def _publish(
-    path: str | Path, content: np.ndarray, attributes: dict[str, Any], subject: Subject, goal: float
+    path: str | Path,
+    content: np.ndarray,
+    attributes: dict[str, Any],
+    subject: Subject,
+    goal: float,
+    force: bool,
 ) -> None:
     """Write, decode what was written, and publish it if that is what was promised."""
-    with archive.published(path) as file:
+    with archive.published(path, force=force) as file:
         archive.write(file, content)
         file.flush()
         layout = archive.layout_of(file)
