@@ -348,7 +348,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("file", help="an image")
         one.add_argument("out", help="folder for the pictures, beside what is in it")
         forced(one)
-        one.add_argument("--colour", choices=["gray", "rgb", "ycbcr"], default="rgb")
+        one.add_argument("--colour", choices=["gray", "rgb", "ycbcr", "channels"], default="rgb")
         if run is compress:
             one.add_argument("--ranks", type=_count, nargs="+", default=[1, 5, 20, 50])
         else:

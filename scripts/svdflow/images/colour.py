@@ -1,14 +1,16 @@
 """Colour: an image and its planes, 2-D channels that keep the image's own dtype.
 
 ``gray`` is BT.601 luma, rounded to the stored integer type; ``ycbcr`` is the full-range BT.601 form of
-JPEG (ITU T.871). A grey image has the one plane ``grey`` whatever colour is asked for.
+JPEG (ITU T.871); ``channels`` takes every band as it is stored. A grey image has the one plane ``grey`` whatever
+colour is asked for.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-COLOURS = ("gray", "rgb", "ycbcr")
+COLOURS = ("gray", "rgb", "ycbcr", "channels")
+SHOWN_BANDS = 3  # of `channels`, in a picture for the screen
 
 _LUMA_1000 = (299, 587, 114)  # ITU-R BT.601, 2.5.1, in thousandths: exact in integers
 _LUMA = (0.299, 0.587, 0.114)
@@ -19,15 +21,16 @@ def to_planes(array: np.ndarray, colour: str) -> dict[str, np.ndarray]:
 
     Parameters
     ----------
-    array : ndarray, shape (H, W) or (H, W, 3)
+    array : ndarray, shape (H, W) or (H, W, 3); (H, W, C) for ``channels``
         Integers or floats, without alpha.
-    colour : {"gray", "rgb", "ycbcr"}
+    colour : {"gray", "rgb", "ycbcr", "channels"}
 
     Returns
     -------
     planes : dict of name to ndarray, shape (H, W), dtype of `array`
-        ``grey``; ``r, g, b``; or ``y, cb, cr``. Integers are rounded, halves upwards, and clipped to the
-        dtype. Chroma is centred on half the range for unsigned integers and on zero for all other types.
+        ``grey``; ``r, g, b``; ``y, cb, cr``; or ``c00, c01, ...``. Integers are rounded, halves upwards, and
+        clipped to the dtype. Chroma is centred on half the range for unsigned integers and on zero for all
+        other types.
 
     Raises
     ------
@@ -44,6 +47,9 @@ def to_planes(array: np.ndarray, colour: str) -> dict[str, np.ndarray]:
         raise ValueError(f"unknown colour {colour!r}; one of {', '.join(COLOURS)}")
     if array.ndim == 2:
         return {"grey": array}
+    if colour == "channels" and array.ndim == 3:
+        digits = max(2, len(str(array.shape[2] - 1)))  # so that names sort as the bands do
+        return {f"c{band:0{digits}d}": array[..., band] for band in range(array.shape[2])}
     if array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(f"an image has shape (H, W) or (H, W, 3), not {array.shape}")
     r, g, b = (array[..., i] for i in range(3))
@@ -69,14 +75,14 @@ def from_planes(
     ----------
     planes : mapping of name to ndarray, shape (H, W)
         As `to_planes` names them; any real dtype.
-    colour : {"gray", "rgb", "ycbcr"}
+    colour : {"gray", "rgb", "ycbcr", "channels"}
         The colour that the planes were made with; a lone ``grey`` is recognized by its name.
     dtype : dtype, optional
         Of the image; decides rounding, clipping and the centre of chroma. Default: that of the planes.
 
     Returns
     -------
-    array : ndarray, shape (H, W) or (H, W, 3)
+    array : ndarray, shape (H, W) or (H, W, 3); (H, W, C) for ``channels``
 
     Raises
     ------
@@ -86,6 +92,8 @@ def from_planes(
     dtype = np.dtype(dtype) if dtype is not None else next(iter(planes.values())).dtype
     if "grey" in planes:
         return to_dtype(planes["grey"], dtype)
+    if colour == "channels":
+        return to_dtype(np.stack(list(planes.values()), axis=-1), dtype)
     if colour == "rgb":
         return to_dtype(np.stack([planes[name] for name in "rgb"], axis=-1), dtype)
     centre = _chroma_centre(dtype)
@@ -93,6 +101,13 @@ def from_planes(
     b, r = y + 1.772 * (cb - centre), y + 1.402 * (cr - centre)
     g = (y - _LUMA[0] * r - _LUMA[2] * b) / _LUMA[1]
     return to_dtype(np.stack([r, g, b], axis=-1), dtype)
+
+
+def for_display(planes: Mapping[str, np.ndarray], colour: str, dtype: np.typing.DTypeLike) -> np.ndarray:
+    """As `from_planes`, but bands that are no colours side by side, up to `SHOWN_BANDS`: (H, W) or (H, W, 3)."""
+    if colour == "channels" and "grey" not in planes:
+        return to_dtype(np.hstack(list(planes.values())[:SHOWN_BANDS]), dtype)
+    return from_planes(planes, colour, dtype)
 
 
 def luma(array: np.ndarray) -> np.ndarray:

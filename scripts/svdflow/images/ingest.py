@@ -50,8 +50,8 @@ def ingest_images(
         The file to publish, kind ``matrices``.
     dataset, shard : str, int
         What the items belong to.
-    colour : {"gray", "rgb", "ycbcr"}
-        Planes of a colour image; a grey image keeps its one plane ``grey``.
+    colour : {"gray", "rgb", "ycbcr", "channels"}
+        Planes of a colour image, or each band as it is stored; a grey image keeps its one plane ``grey``.
     noise_sigma : sequence of float
         Standard deviations, in pixel values, of the white Gaussian noise of observations 1, 2, ...
     seed : int
@@ -91,10 +91,10 @@ def ingest_images(
                         key = (seed, dataset, entry["name"], level, plane)
                         values = with_noise(pixels, sigma, key) if level else pixels
                         write_array(observation, plane, without(values, scene.mask_of(plane)))
-            except MemoryError:
-                raise
             except Exception as error:
                 discard_item(file, entry["index"])
+                if isinstance(error, MemoryError):
+                    error = ItemError("too_large", f"{entry['name']}: does not fit in memory; cut it into tiles")
                 errors.append(error_row(dataset, entry["index"], entry["name"], "ingest", error))
         write_table(file, "errors", errors)
 
@@ -136,7 +136,9 @@ class Scene:
 def _read_item(entry: Mapping[str, Any], colour: str, pixel_limit: int, crop: int) -> Scene:
     if entry.get("sha256"):
         _check_digest(entry)
-    record = read_image(entry["path"], page=entry.get("page"), pixel_limit=pixel_limit)
+    record = read_image(
+        entry["path"], page=entry.get("page"), pixel_limit=pixel_limit, channels=colour == "channels"
+    )
     many = len(record.pages) > 1
     planes = {}
     for number, page in enumerate(record.pages):

@@ -4,7 +4,7 @@ Nothing is decoded before its declared size is checked, nothing cut or broken is
 16-bit colour stays 16-bit. Every refusal is an `ItemError` with a code:
 
 ``empty_file`` ``unreadable`` ``not_an_image`` ``unsupported`` ``zero_size`` ``decompression_bomb``
-``truncated`` ``corrupt`` ``non_finite``
+``too_large`` ``truncated`` ``corrupt`` ``non_finite`` ``all_masked``
 """
 
 import stat
@@ -34,6 +34,8 @@ from svdflow.images.streams import read_stream
 from svdflow.images.tiff import read_tiff
 from svdflow.store import ItemError, slug_of
 
+EXACT_INTEGERS = 2**53  # largest magnitude up to which float64 holds every integer (IEEE 754)
+
 
 @dataclass(frozen=True)
 class ImageRecord:
@@ -43,7 +45,7 @@ class ImageRecord:
     ----------
     pages : list of Page
         At least one; all of one dtype. `array` is (H, W) or (H, W, 3), upright, native byte order; `alpha`
-        is (H, W) or None.
+        and `mask` (True where valid; values are 0 elsewhere) are (H, W) or None.
     attrs : dict
         format, mode (as the file has it), dtype, bits (8, 16, 32 or 64, stored), exif_orientation (already
         applied; 1 is upright), icc_profile (bytes, may be empty), pages (count), has_alpha, and data_min,
@@ -54,7 +56,9 @@ class ImageRecord:
     attrs: dict[str, Any]
 
 
-def read_image(path: str | Path, *, page: int | None = None, pixel_limit: int = PIXEL_LIMIT) -> ImageRecord:
+def read_image(
+    path: str | Path, *, page: int | None = None, pixel_limit: int = PIXEL_LIMIT, channels: bool = False
+) -> ImageRecord:
     """Read a PNG, JPEG, TIFF, WebP, BMP, GIF, npy or HDF5 image.
 
     Parameters
@@ -64,13 +68,17 @@ def read_image(path: str | Path, *, page: int | None = None, pixel_limit: int = 
     page : int, optional
         Keep this page of a multi-page TIFF or animation only; pages count from 0.
     pixel_limit : int
-        Largest number of pixels over all pages; checked against the header, before decoding.
+        Above so many pixels over all pages, a file that unpacks to more than 50 times its size is refused;
+        checked against the header, before decoding.
+    channels : bool
+        Every band as it is stored, alpha among them: `array` is (H, W, C) of any C where there are several.
 
     Returns
     -------
     record : ImageRecord
         Palettes are expanded (their transparency becomes alpha), inks converted to RGB, one-bit images are
-        0 and 255, and the orientation tag is applied. Frames of an animation are pages.
+        0 and 255, and the orientation tag is applied. Frames of an animation are pages. Missing pixels (NaN,
+        GDAL_NODATA, mask pages, ``_FillValue``, what a sparse file leaves out) are False in the mask, and 0.
 
     Raises
     ------
@@ -79,8 +87,8 @@ def read_image(path: str | Path, *, page: int | None = None, pixel_limit: int = 
     """
     file, dataset = split_dataset(path)
     with _named_refusals(file.name):
-        decoded = _decode(file, dataset, pixel_limit)
-        return _record(*decoded, page)
+        pages, attrs = _decode(file, dataset, pixel_limit, channels)
+        return _record([_banded(p) for p in pages] if channels else pages, attrs, page)
 
 
 def split_dataset(path: str | Path) -> tuple[Path, str | None]:
@@ -113,7 +121,13 @@ def value_range(
     return low, high, (high - low) or 1.0
 
 
-def _decode(file: Path, dataset: str | None, pixel_limit: int) -> Decoded:
+def _banded(page: Page) -> Page:
+    return (
+        page if page.alpha is None else page._replace(array=np.dstack([page.array, page.alpha]), alpha=None)
+    )
+
+
+def _decode(file: Path, dataset: str | None, pixel_limit: int, channels: bool) -> Decoded:
     with _opened(file) as stream:
         head = stream.read(16)
         kind = format_of(head)
@@ -129,11 +143,11 @@ def _decode(file: Path, dataset: str | None, pixel_limit: int) -> Decoded:
         if dataset is not None and kind != "HDF5":
             raise ItemError("unsupported", f"a {kind} file has no dataset {dataset!r}; only HDF5 files do")
         if kind == "TIFF":
-            return read_tiff(file, pixel_limit)
+            return read_tiff(file, pixel_limit, channels=channels)
         if kind == "NPY":
-            return read_npy(stream, file.stat().st_size, pixel_limit)
+            return read_npy(stream, file.stat().st_size, pixel_limit, channels=channels)
         if kind == "HDF5":
-            return read_hdf5(file, dataset, pixel_limit)
+            return read_hdf5(file, dataset, pixel_limit, channels=channels)
         data = head + stream.read()
     container = examine(data)
     return read_stream(data, container, pixel_limit)
@@ -193,11 +207,12 @@ def _record(pages: list[Page], attrs: dict[str, Any], page: int | None) -> Image
         raise ItemError("unreadable", f"no page {page}: the file has {len(pages)}, counted from 0")
     chosen = pages if page is None else [pages[page]]
     turn = attrs["exif_orientation"]
-    upright = [_upright(p, turn) for p in chosen]
-    for number, p in enumerate(upright):
-        _check_finite(p, number)
-    upright = _alike(upright)
-    arrays = [p.array for p in upright]
+    upright = _alike([_masked(_upright(p, turn), number) for number, p in enumerate(chosen)])
+    valid = (p.array if p.mask is None else p.array[p.mask] for p in upright)
+    arrays = [values for values in valid if values.size]
+    if not arrays:
+        raise ItemError("all_masked", "every pixel is missing (NaN, nodata or masked): nothing to process")
+    _check_integers(arrays)
     significant = attrs.get("significant_bits")
     low, high, peak = value_range(arrays, significant)
     dtype = arrays[0].dtype
@@ -229,18 +244,39 @@ def _plain(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(oriented(array, orientation), dtype=array.dtype.newbyteorder("="))
 
 
-def _check_finite(page: Page, number: int) -> None:
-    for part, array in (("pixels", page.array), ("alpha", page.alpha)):
-        if array is None or array.dtype.kind != "f":
-            continue
-        bad = ~np.isfinite(array)
-        if bad.any():
+def _masked(page: Page, number: int) -> Page:
+    """The page with NaN taken into its mask and missing values set to 0; infinity is refused."""
+    array, mask = page.array, page.mask
+    if array.dtype.kind == "f":
+        absent = np.isnan(array)
+        if absent.any():
+            present = ~(absent.any(axis=-1) if array.ndim == 3 else absent)
+            mask = present if mask is None else mask & present
+    if mask is not None:
+        array = array.copy()
+        array[~mask] = 0
+    for part, values in (("pixels", array), ("alpha", page.alpha)):
+        if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
+            bad = ~np.isfinite(values)
             first = tuple(int(i) for i in np.argwhere(bad)[0])
             raise ItemError(
                 "non_finite",
-                f"{int(bad.sum())} of {bad.size} values of the {part} on page {number} are NaN or infinite, "
-                f"the first at index {first}; fill or mask them before processing",
+                f"{int(bad.sum())} of {bad.size} values of the {part} on page {number} are infinite or no numbers, "
+                f"the first at index {first}; a missing value is NaN, or is declared as nodata",
             )
+    return Page(array, page.alpha, mask)
+
+
+def _check_integers(arrays: list[np.ndarray]) -> None:
+    """Integers that float64 would round: all that is computed is computed in it."""
+    if arrays[0].dtype.kind not in "iu" or arrays[0].dtype.itemsize < 8:
+        return
+    largest = max(max(int(a.max()), -int(a.min())) for a in arrays)
+    if largest > EXACT_INTEGERS:
+        raise ItemError(
+            "unsupported",
+            f"integers up to {largest}, above 2^53, which floating point rounds; subtract an offset or divide first",
+        )
 
 
 def _alike(pages: list[Page]) -> list[Page]:

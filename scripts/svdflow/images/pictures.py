@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from svdflow.images.batch import column_means
-from svdflow.images.colour import from_planes, page_planes
+from svdflow.images.colour import for_display, from_planes, page_planes
 from svdflow.images.io import picture_name, picture_suffix, write_image
 from svdflow.store import Factors, Item, read_array
 
@@ -52,6 +52,8 @@ def write_panel(folder: Path, item: Item, factors: Mapping[str, Factors], ranks:
 def write_pictures(folder: Path, stem: str, item: Item, planes: Mapping[str, np.ndarray]) -> list[Path]:
     """Write the planes of an item as pictures: one, or ``{stem}_p000``, ... where the item has pages.
 
+    Bands that are no colours are a picture each, ``{stem}_c00``, ...
+
     Parameters
     ----------
     planes : dict of name to array (m, n), float
@@ -69,13 +71,20 @@ def write_pictures(folder: Path, stem: str, item: Item, planes: Mapping[str, np.
     pages = page_planes(planes)
     written = []
     for number, page in enumerate(pages):
-        suffix = (f"_p{number:03d}" if len(pages) > 1 else "") + picture_suffix(dtype)
+        place = f"_p{number:03d}" if len(pages) > 1 else ""
         layer = alpha[number] if alpha is not None and alpha.ndim == 3 else alpha
-        pixels = from_planes(page, item.attrs["colour"], dtype)
-        written.append(
-            write_image(folder / (stem + suffix), pixels, dtype=dtype, alpha=layer, icc_profile=icc)
-        )
+        for band, planes in _bands(page, item.attrs["colour"]).items():
+            pixels = from_planes(planes, item.attrs["colour"], dtype)
+            path = folder / (stem + place + band + picture_suffix(dtype))
+            written.append(write_image(path, pixels, dtype=dtype, alpha=layer, icc_profile=icc))
     return written
+
+
+def _bands(page: Planes, colour: str) -> dict[str, Planes]:
+    """Suffix -> planes of each picture of a page: one, or one a band where bands are no colours."""
+    if colour != "channels" or "grey" in page:
+        return {"": page}
+    return {f"_{name}": {"grey": plane} for name, plane in page.items()}
 
 
 def panel(tiles: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
@@ -137,7 +146,7 @@ def _eight_bits(item: Item, planes: Mapping[str, np.ndarray]) -> np.ndarray:
     """A picture for the screen: integers by their full range, other types by the range of the item."""
     dtype = np.dtype(item.attrs["dtype"])
     low = 0.0 if dtype.kind == "u" else item.attrs["data_min"]
-    pixels = from_planes(planes, item.attrs["colour"], dtype).astype(np.float64)
+    pixels = for_display(planes, item.attrs["colour"], dtype).astype(np.float64)
     return np.clip(np.round((pixels - low) * (255 / item.attrs["data_range"])), 0, 255).astype(np.uint8)
 
 

@@ -1,181 +1,252 @@
-"""TIFF pages as arrays: every sample depth, planar or not, palette, min-is-white, inks, alpha.
+"""TIFF pages as arrays: every sample depth, planar or not, palette, min-is-white, inks, alpha, missing pixels.
 
 Pillow halves 16-bit colour to 8 bits without a word, so TIFF is read by tifffile, which in turn trusts
 headers and pads what is missing: sizes, directories and strips are therefore checked first.
 """
 
-import struct
-from collections.abc import Iterable
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 
 from svdflow.images.colour import cmyk_to_rgb, from_planes, to_dtype
 from svdflow.images.containers import Decoded, Page, check_size
+from svdflow.images.jpeg import check_jpeg
+from svdflow.images.tiff_pages import Chosen, count_directories, image_pages
 from svdflow.store import ItemError
 
 # TIFF 6.0, PhotometricInterpretation: samples that carry colour.
 _COLOUR_SAMPLES = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}
-# TIFF 6.0, section 2, with the types of BigTIFF; private tags may be sloppy without harm.
-_TYPE_BYTES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
-_PRIVATE_TAGS = 32768
-_JPEG = 7
-_ORIENTATION, _ICC_PROFILE = 274, 34675
+_JPEG, _LERC = 7, 34887
+_ORIENTATION, _MAX_SAMPLE, _ICC_PROFILE, _GDAL_NODATA, _LERC_PARAMETERS = 274, 281, 34675, 42113, 50674
 
 
-def read_tiff(path: Path, pixel_limit: int) -> Decoded:
-    """All full-resolution pages of a TIFF or BigTIFF file; thumbnails and masks are left out.
+def read_tiff(path: Path, pixel_limit: int, *, channels: bool = False) -> Decoded:
+    """All full-resolution pages of a TIFF or BigTIFF file; thumbnails and reductions are left out.
+
+    Parameters
+    ----------
+    channels : bool
+        Take every sample as a band of its own, as it is stored; palettes and YCbCr become RGB even so.
 
     Returns
     -------
     pages : list of Page
-        Not yet turned by the orientation tag. One- to seven-bit samples are scaled to eight bits.
+        Not yet turned by the orientation tag. One- to seven-bit samples are scaled to eight bits. The mask is
+        False on pixels of the nodata value (GDAL_NODATA), outside a mask page or a LERC mask, and in tiles that
+        the file leaves out.
     attrs : dict
         format, mode, exif_orientation, icc_profile, significant_bits.
 
     Raises
     ------
     ItemError
-        ``truncated``, ``corrupt``, ``zero_size``, ``decompression_bomb`` or ``unsupported``.
+        ``truncated``, ``corrupt``, ``zero_size``, ``decompression_bomb``, ``too_large`` or ``unsupported``.
     """
     size = path.stat().st_size
-    directories = _count_directories(path, size)
+    directories = count_directories(path, size)
     with tifffile.TiffFile(path) as tif:
         if len(tif.pages) != directories:
             raise ItemError("corrupt", f"{len(tif.pages)} of {directories} page directories can be read")
-        _refuse_hidden_pages(tif)
-        found: list[Any] = list(tif.pages)
-        pages = [p for p in found if not (p.is_reduced or p.is_mask)] or found
-        _check_pages(pages, size, pixel_limit)
-        first = pages[0]
-        inks = (
-            _photometric(first) == "SEPARATED"
-        )  # a profile of inks does not describe the RGB that comes out
+        chosen = image_pages(tif)
+        _check_pages(chosen, size, pixel_limit, channels)
+        first = chosen[0].page
+        # A profile of inks does not describe the RGB that comes out.
+        inks = _photometric(first) == "SEPARATED"
         attrs = {
             "format": "TIFF",
             "mode": _photometric(first),
             "exif_orientation": int(_tag(first, _ORIENTATION, 1)),
             "icc_profile": b"" if inks else bytes(_tag(first, _ICC_PROFILE, b"")),
-            "significant_bits": first.bitspersample,
+            "significant_bits": _significant_bits(first),
         }
-        return [_decode(page) for page in pages], attrs
+        return [page for one in chosen for page in _decode(one, channels)], attrs
 
 
-def _count_directories(path: Path, size: int) -> int:
-    """Follow the chain of page directories to its end (TIFF 6.0, section 2; BigTIFF has 8-byte offsets)."""
-    with path.open("rb") as stream:
-        head = stream.read(16)
-        order = "<" if head[:2] == b"II" else ">"
-        big = head[2:4] in (b"+\0", b"\0+")
-        count, entry, link = (order + "Q", 20, order + "Q") if big else (order + "H", 12, order + "I")
-        field = order + ("HHQQ" if big else "HHII")
-        seen: set[int] = set()
-        try:
-            (offset,) = struct.unpack_from(link, head, 8 if big else 4)
-            while offset:
-                if offset in seen:
-                    raise ItemError("corrupt", f"page directories form a loop at byte {offset}")
-                seen.add(offset)
-                stream.seek(offset)
-                (entries,) = struct.unpack(count, stream.read(struct.calcsize(count)))
-                if entries * entry > size:
-                    raise ItemError(
-                        "truncated", f"page {len(seen) - 1} has {entries} tags, past the file's end"
-                    )
-                tags = stream.read(entries * entry)
-                (offset,) = struct.unpack(link, stream.read(struct.calcsize(link)))
-                _check_tags(struct.iter_unpack(field, tags), struct.calcsize(link), size)
-        except (struct.error, OSError, OverflowError) as error:
-            raise ItemError("truncated", f"page {len(seen)} lies past the end of the file") from error
-    if not seen:
-        raise ItemError("zero_size", "a TIFF header without any page")
-    return len(seen)
+def _significant_bits(page: Any) -> int:
+    """Bits of a sample; fewer where MaxSampleValue states 2^b - 1 (TIFF 6.0, tag 281)."""
+    stated = int(np.max(_tag(page, _MAX_SAMPLE, 0)))
+    if page.bitspersample == 16 and stated > 255 and stated & (stated + 1) == 0:
+        return min(16, stated.bit_length())
+    return page.bitspersample
 
 
-def _check_tags(fields: Iterable[tuple[int, ...]], inline: int, size: int) -> None:
-    """Values that do not fit a tag stand elsewhere in the file: tifffile drops a tag whose value is cut."""
-    for code, kind, count, place in fields:
-        length = _TYPE_BYTES.get(kind, 0) * count
-        if code < _PRIVATE_TAGS and length > inline and place + length > size:
-            raise ItemError("truncated", f"the value of tag {code} ends at byte {place + length} of {size}")
+def _check_pages(chosen: list[Chosen], size: int, pixel_limit: int, channels: bool) -> None:
+    pixels = values = 0
+    for number, one in enumerate(chosen):
+        page = one.page
+        for part in filter(None, (page, one.mask)):
+            check_size(part.imagewidth, part.imagelength, 1, 2**62)
+            tile = max(part.tilewidth, 1) * max(part.tilelength, 1)
+            _limit(tile, tile * part.samplesperpixel * max(1, part.bitspersample // 8), size, pixel_limit)
+        _check_supported(page, channels)
+        bands = max(1.0, page.samplesperpixel / 4)
+        pixels += int(page.imagewidth * page.imagelength * one.planes * bands)
+        itemsize = page.dtype.itemsize * page.samplesperpixel
+        values += page.imagewidth * page.imagelength * one.planes * itemsize
+        _limit(pixels, values, size, pixel_limit)
+        _check_segments(page, number, size, one.planes)
+        if one.mask is not None:
+            _check_mask(one, number, size)
 
 
-def _refuse_hidden_pages(tif: tifffile.TiffFile) -> None:
-    """ImageJ and tifffile can put many planes behind one header; reading only the first would lose them."""
-    planes = int((tif.imagej_metadata or {}).get("images", 1)) if tif.is_imagej else 1
-    truncated = any(m.get("truncated") for m in tif.shaped_metadata or ())
-    if planes > len(tif.pages) or truncated:
+def _limit(pixels: int, unpacked: int, size: int, pixel_limit: int) -> None:
+    check_size(max(pixels, 1), 1, 1, pixel_limit, stored=size, pixel_bytes=-(-unpacked // max(pixels, 1)))
+
+
+def _check_mask(one: Chosen, number: int, size: int) -> None:
+    mask, page = one.mask, one.page
+    if (mask.imagewidth, mask.imagelength) != (
+        page.imagewidth,
+        page.imagelength,
+    ) or mask.samplesperpixel != 1:
         raise ItemError(
-            "unsupported", "many planes stand behind one page header; save it as an ordinary multi-page TIFF"
+            "unsupported",
+            f"page {number} is {page.imagewidth} x {page.imagelength}, its mask {mask.imagewidth} x "
+            f"{mask.imagelength} of {mask.samplesperpixel} samples; save the image without it",
         )
+    _check_segments(mask, number, size, 1)
 
 
-def _check_pages(pages: list[Any], size: int, pixel_limit: int) -> None:
-    total = 0
-    for number, page in enumerate(pages):
-        check_size(page.imagewidth, page.imagelength, 1, pixel_limit)
-        check_size(max(page.tilewidth, 1), max(page.tilelength, 1), 1, pixel_limit)
-        total += page.imagewidth * page.imagelength
-        _check_supported(page)
-        _check_segments(page, number, size)
-    check_size(total, 1, 1, pixel_limit)
-
-
-def _check_supported(page: Any) -> None:
-    colours, samples = _COLOUR_SAMPLES.get(_photometric(page)), page.samplesperpixel
+def _check_supported(page: Any, channels: bool) -> None:
+    kind, samples = _photometric(page), page.samplesperpixel
+    colours = _COLOUR_SAMPLES.get(kind)
+    if kind in ("CFA", "LINEAR_RAW"):
+        raise ItemError("unsupported", "a raw photograph, not developed; develop it to TIFF")
     if colours is None:
-        raise ItemError("unsupported", f"a TIFF of kind {_photometric(page)}; convert it to RGB or grey")
+        raise ItemError("unsupported", f"a TIFF of kind {kind}; convert it to RGB or grey")
     if page.dtype is None or page.dtype.kind not in "buif" or page.imagedepth != 1:
         raise ItemError("unsupported", f"TIFF samples of type {page.dtype}, depth {page.imagedepth}")
-    grey_stack = colours == 1 and samples == 3  # three grey channels: taken as red, green, blue
-    alpha = samples == colours + 1 and (colours > 1 or _alpha_kind(page) > 0)
-    if samples != colours and not alpha and not grey_stack:
-        raise ItemError("unsupported", f"{samples} channels of kind {_photometric(page)}; save them apart")
+    if channels or samples == colours or (samples == colours + 1 and _alpha_kind(page)):
+        return
+    raise ItemError(
+        "unsupported",
+        f"{samples} samples of kind {kind}, of which none is said to be alpha: bands that are no colours; "
+        "colour=channels reads each of them as a plane",
+    )
 
 
-def _check_segments(page: Any, number: int, size: int) -> None:
+def _check_segments(page: Any, number: int, size: int, planes: int) -> None:
     """Every strip or tile must lie in the file: tifffile pads missing ones with zeros."""
     expected = prod(page.chunked)
     offsets, counts = page.dataoffsets, page.databytecounts
     listed = min(len(offsets), len(counts))
     if listed < expected:
         raise ItemError("truncated", f"page {number}: {listed} of {expected} strips are listed")
+    sparse = page.is_tiled or page.is_geotiff or page.is_gdal
     for index, (offset, count) in enumerate(zip(offsets, counts, strict=False)):
-        if not count or offset + count > size:
+        if (not count and (offset or not sparse)) or offset + count > size:
             raise ItemError(
                 "truncated",
                 f"page {number}: strip {index} of {expected}, {count} bytes at {offset}, in a file of {size}",
             )
     raw = page.compression == 1 and page.bitspersample % 8 == 0 and _photometric(page) != "YCBCR"
-    if raw and sum(counts) < page.size * page.bitspersample // 8:
+    if raw and all(counts) and sum(counts) < page.size * page.bitspersample // 8:
         raise ItemError("truncated", f"page {number}: its strips hold fewer bytes than its pixels need")
+    if planes > 1 and offsets[0] + planes * page.nbytes > size:
+        raise ItemError(
+            "truncated", f"{planes} planes of {page.nbytes} bytes at {offsets[0]}, in a file of {size}"
+        )
 
 
-def _decode(page: Any) -> Page:
-    data = page.asarray(maxworkers=1).reshape(page.shaped)  # (planes, 1, H, W, samples)
-    array = np.moveaxis(data[:, 0, :, :, 0], 0, -1) if data.shape[0] > 1 else data[0, 0]
+def _decode(one: Chosen, channels: bool) -> list[Page]:
+    """The page, or the planes behind it."""
+    page = one.page
+    if one.planes > 1:
+        handle = page.parent.filehandle
+        handle.seek(page.dataoffsets[0])
+        stack = handle.read_array(page.parent.byteorder + page._dtype.char, one.planes * page.size)
+        shape = one.planes, page.imagelength, page.imagewidth, page.samplesperpixel
+        if page.planarconfig == 2:
+            raise ItemError(
+                "unsupported", "planes of separate colours behind one page header; save them apart"
+            )
+        return [_page(page, plane, None, channels) for plane in stack.reshape(shape)]
+    array, mask = _samples(page)
+    if one.mask is not None:
+        inside = _samples(one.mask)[0][..., 0] != 0
+        mask = inside if mask is None else mask & inside
+    return [_page(page, array, mask, channels)]
+
+
+def _samples(page: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, samples) as stored, and the mask of what the file leaves out: tiles, and pixels of LERC."""
+    if page.is_contiguous:
+        return _last(page.asarray(squeeze=False, maxworkers=1)), None
+    if page.compression == _JPEG:
+        _check_jpegs(page)
+    image = np.zeros(page.shaped, page.dtype)  # (planes, 1, H, W, samples)
+    valid = np.ones(page.shaped[:4], bool)
+    for index, (segment, place, shape) in enumerate(page.segments(maxworkers=1, _fullsize=False)):
+        part = place[0], 0, slice(place[2], place[2] + shape[1]), slice(place[3], place[3] + shape[2])
+        if segment is None:
+            valid[part] = False
+            continue
+        rows, columns, _ = image[part].shape
+        if segment.shape[1] < rows or segment.shape[2] < columns:
+            raise ItemError(
+                "truncated",
+                f"strip {index} unpacks to {segment.shape[1]} x {segment.shape[2]} of {rows} x {columns} pixels; "
+                "copy the file again",
+            )
+        image[part] = segment[0, :rows, :columns]
+        if page.compression == _LERC:
+            valid[part] = _lerc_mask(page, index, shape)[:rows, :columns]
+    mask = np.all(valid[:, 0], axis=0)
+    return _last(image), None if np.all(mask) else np.asarray(mask)
+
+
+def _last(image: np.ndarray) -> np.ndarray:
+    """(planes, 1, H, W, samples) with whichever is more than one at the end: (H, W, samples)."""
+    return np.moveaxis(image[:, 0, :, :, 0], 0, -1) if len(image) > 1 else image[0, 0]
+
+
+def _segment(page: Any, index: int) -> bytes:
+    handle = page.parent.filehandle
+    handle.seek(page.dataoffsets[index])
+    return handle.read(page.databytecounts[index])
+
+
+def _check_jpegs(page: Any) -> None:
+    """Every strip or tile is a JPEG stream of its own, but for the tables that they share (TIFF TechNote 2)."""
+    tables = page.jpegtables
+    for index, count in enumerate(page.databytecounts[: prod(page.chunked)]):
+        data = _segment(page, index) if count else b""
+        if data.startswith(b"\xff\xd8"):
+            check_jpeg(tables[:-2] + data[2:] if tables else data)
+
+
+def _lerc_mask(page: Any, index: int, shape: tuple[int, ...]) -> np.ndarray:
+    """(rows, columns), True where valid; a segment of LERC may be packed again (GDAL, LercParameters)."""
+    data = _segment(page, index)
+    packing = _tag(page, _LERC_PARAMETERS, (0, 0))[1]
+    unpackers: dict[int, Callable[[bytes], Any]] = {
+        0: bytes,
+        1: imagecodecs.zlib_decode,
+        2: imagecodecs.zstd_decode,
+    }
+    _, mask = imagecodecs.lerc_decode(bytes(unpackers[packing](data)), masks=True)
+    if mask is None:
+        return np.ones(shape[1:3], bool)
+    return np.asarray(np.all(mask.reshape(-1, *shape[1:3]), axis=0))
+
+
+def _page(page: Any, array: np.ndarray, mask: np.ndarray | None, channels: bool) -> Page:
+    """Samples (H, W, samples) as a page: colours, alpha, and pixels of the nodata value out of the mask."""
     kind = _photometric(page)
-    colours = 3 if array.shape[2] == 3 else _COLOUR_SAMPLES[kind]
+    absent = _nodata(page, array)
+    if absent is not None:
+        mask = ~absent if mask is None else mask & ~absent
+    colours = _COLOUR_SAMPLES[kind]
+    if channels and kind not in ("PALETTE", "YCBCR"):
+        array = _scale_to_byte(array, page.bitspersample)
+        if kind == "MINISWHITE":
+            array = _inverted(array, page.bitspersample)
+        return Page(array[..., 0] if array.shape[2] == 1 else array, None, mask)
     array, extra = array[..., :colours], array[..., colours:]
     alpha = _scale_to_byte(extra[..., 0], page.bitspersample) if extra.shape[2] else None
     if kind == "PALETTE":
@@ -190,7 +261,28 @@ def _decode(page: Any) -> Page:
         array = from_planes(dict(zip(("y", "cb", "cr"), np.moveaxis(array, -1, 0), strict=True)), "ycbcr")
     if alpha is not None and _alpha_kind(page) == 1:
         array = _unassociated(array, alpha)
-    return Page(array[..., 0] if array.shape[2] == 1 else array, alpha)
+    return Page(array[..., 0] if array.shape[2] == 1 else array, alpha, mask)
+
+
+def _nodata(page: Any, array: np.ndarray) -> np.ndarray | None:
+    """Where any sample has the value of GDAL_NODATA, (H, W); None where the tag is absent or no pixel has it."""
+    text = str(_tag(page, _GDAL_NODATA, "")).strip("\0 ")
+    try:
+        value = int(text) if text.lstrip("+-").isdigit() else float(text)
+    except ValueError:
+        return None
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            near = array.dtype.type(value)
+        if np.isnan(near):
+            return None  # as any NaN
+        near = np.clip(near, np.finfo(array.dtype).min, np.finfo(array.dtype).max)
+        absent = array == near
+    else:
+        if array.dtype == bool or not np.isfinite(value) or value != int(value):
+            return None
+        absent = array == int(value)  # never, where the type does not hold it
+    return absent.any(axis=-1) if np.any(absent) else None
 
 
 def _palette_colours(colormap: np.ndarray) -> np.ndarray:

@@ -317,10 +317,10 @@ def display_range(attrs: Mapping[str, Any]) -> tuple[float, float]:
 def _recombine(planes: dict[str, np.ndarray], attrs: Mapping[str, Any]) -> np.ndarray:
     if len(planes) == 1:
         return next(iter(planes.values()))
-    from svdflow.images.colour import from_planes
+    from svdflow.images.colour import for_display
 
     planes = {name.partition("_p")[0]: plane for name, plane in planes.items()}
-    return np.asarray(from_planes(planes, attrs["colour"], np.dtype(attrs["dtype"])), dtype=float)
+    return np.asarray(for_display(planes, attrs["colour"], np.dtype(attrs["dtype"])), dtype=float)
 
 
 def _reduced_plane(plane: h5py.Dataset, block: int) -> np.ndarray:
