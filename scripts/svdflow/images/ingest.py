@@ -93,9 +93,7 @@ def ingest_images(
                         write_array(observation, plane, without(values, scene.mask_of(plane)))
             except Exception as error:
                 discard_item(file, entry["index"])
-                if isinstance(error, MemoryError):
-                    error = ItemError("too_large", f"{entry['name']}: does not fit in memory; cut it into tiles")
-                errors.append(error_row(dataset, entry["index"], entry["name"], "ingest", error))
+                errors.append(error_row(dataset, entry["index"], entry["name"], "ingest", _named(error)))
         write_table(file, "errors", errors)
 
 
@@ -149,6 +147,13 @@ def _read_item(entry: Mapping[str, Any], colour: str, pixel_limit: int, crop: in
     alpha = _alpha(record)
     mask = _mask(record, crop)
     return Scene(record, planes, alpha if alpha is None else _middle(alpha, crop), mask)
+
+
+def _named(error: Exception) -> Exception:
+    """Running out of memory is the fault of the item that did: a row of its own, and the shard goes on."""
+    if isinstance(error, MemoryError):
+        return ItemError("too_large", "the image does not fit in memory; cut it into tiles")
+    return error
 
 
 def _middle(array: np.ndarray, size: int) -> np.ndarray:
