@@ -5,9 +5,13 @@ Every writer of the workflow calls one of these: `visible` for terminals, logs a
 """
 
 import re
+import unicodedata
 from html import escape
 from typing import Any
 
+# Controls, characters of direction, lone surrogates, what is no character, and separators of lines.
+_HIDDEN = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"  # of category Cf too; Persian words and emoji need them
 # Spreadsheets take a cell for a formula by its first character, of the usual or of full width. Where the decimal mark
 # is a comma they cut at semicolons, so what follows one begins a cell too.
 _FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
@@ -20,7 +24,7 @@ _ACTIVE = re.compile(
 
 
 def visible(text: object, keep: str = "") -> str:
-    """`text` with every character that does not print as its escape: ESC becomes ``\\x1b``, a line break ``\\n``.
+    """`text` with every character that does not show as its escape: ESC becomes ``\\x1b``, a line break ``\\n``.
 
     Control characters steer a terminal and are not allowed in XML; characters of direction (U+202E) show a name in
     another order than it has; lone surrogates, which stand for bytes that are not UTF-8, cannot be encoded.
@@ -33,7 +37,7 @@ def visible(text: object, keep: str = "") -> str:
     words = str(text)
     if words.isprintable():
         return words
-    return "".join(c if c.isprintable() or c in keep else _named(c) for c in words)
+    return "".join(c if c in keep or not _hidden(c) else _named(c) for c in words)
 
 
 def csv_cell(value: Any) -> Any:
@@ -56,6 +60,10 @@ def markdown(text: object) -> str:
 def xml(text: object) -> str:
     """Text, or an attribute in either kind of quotes, of XML, HTML and SVG."""
     return escape(visible(text), quote=True)
+
+
+def _hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN and character not in _JOINERS
 
 
 def _named(character: str) -> str:

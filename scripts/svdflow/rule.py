@@ -11,9 +11,17 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from svdflow.escaping import visible
 from svdflow.store.provenance import provenance
 
 log = logging.getLogger("svdflow")
+
+
+class _Readable(logging.Formatter):
+    """Lines of a log that can be shown on a terminal: a file name in them steers nothing."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), keep="\n\t")
 
 
 @contextmanager
@@ -33,12 +41,9 @@ def running(snakemake: Any) -> Iterator[SimpleNamespace]:
     """
     _only_ours(Path(snakemake.scriptdir))
     logging.captureWarnings(True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")],
-        force=True,
-    )
+    handler = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(_Readable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     settings = dict(snakemake.params.get("settings", {}))
     job = SimpleNamespace(
         input=snakemake.input,
@@ -58,7 +63,7 @@ def running(snakemake: Any) -> Iterator[SimpleNamespace]:
         raise
     except BaseException as error:
         log.exception("rule %s failed", snakemake.rule)
-        print(f"svdflow: {snakemake.rule}: {error} (log: {snakemake.log[0]})", file=sys.stderr)
+        print(f"svdflow: {snakemake.rule}: {visible(error)} (log: {snakemake.log[0]})", file=sys.stderr)
         raise SystemExit(1) from error
     log.info("done")
 

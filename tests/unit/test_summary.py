@@ -199,7 +199,7 @@ def test_tables_are_written_for_spreadsheets_people_and_programs(tmp_path, parts
     assert {f"{t}.{e}" for t in TABLES if t != "curves" for e in ("csv", "md")} <= names
     audit = pd.read_csv(tmp_path / "tables" / "audit.csv")
     assert (audit["FAIL"][0], audit["PASS"][0], audit["margin_max"][0]) == (1, 1, 3.0)
-    assert "broken \\| &lt;b&gt;.png" in (tmp_path / "tables" / "errors.md").read_text()
+    assert "broken &#124; &#60;b&#62;.png" in (tmp_path / "tables" / "errors.md").read_text()
     if "compress.parquet" in names:
         full = pd.read_parquet(tmp_path / "tables" / "compress.parquet")
         pd.testing.assert_frame_equal(

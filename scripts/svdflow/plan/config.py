@@ -228,8 +228,8 @@ def _unprintable(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple
     elif isinstance(value, list):
         for place, part in enumerate(value):
             yield from _unprintable(part, (*path, place))
-    elif isinstance(value, str) and not value.isprintable():
-        yield path, f"is {_short(value)}, with a character that does not print; take it out"
+    elif isinstance(value, str) and visible(value) != value:
+        yield path, f"is {_short(value)}, with a character that does not show; take it out"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from svdflow.escaping import visible
 from svdflow.plan.config import (
     ConfigError,
     as_spelled,
@@ -112,9 +113,8 @@ def _cells(path: Path) -> list[tuple[int, list[str]]]:
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        if not line.replace("\t", "").isprintable():
-            bad = next(c for c in line if c != "\t" and not c.isprintable())
-            raise ConfigError(f"{path}: line {number} holds {bad!r}, which does not print; take it out")
+        if hidden := next((c for c in line if c != "\t" and visible(c) != c), ""):
+            raise ConfigError(f"{path}: line {number} holds {hidden!r}, which does not show; take it out")
         try:
             # Line by line: a quote that is never closed would swallow the rows below it.
             (cells,) = csv.reader([line], delimiter="\t", strict=True)

@@ -7,7 +7,6 @@ light and the dark scheme; marker shapes repeat what the colours say.
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from html import escape
 from io import StringIO
 from typing import Any
 
@@ -20,6 +19,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from svdflow.escaping import xml
 from svdflow.summary.frames import groups
 from svdflow.summary.rates import codec_name, median_curve
 
@@ -246,7 +246,7 @@ def svg(figure: Figure, key: str, label: str) -> str:
     text = re.sub(r' id="([^"]*)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(url\(|href=")#', rf"\g<1>#{key}-", text)
     _, width, height = re.search(r'(viewBox)="0 0 (\S+) (\S+)"', text).groups()  # type: ignore[union-attr]
-    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label, quote=True)}">'
+    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{xml(label)}">'
     return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1).strip()
 
 

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from svdflow.escaping import visible
 from svdflow.summary.frames import groups, records
 
 OUTCOMES = {"FAIL": "failure", "ERROR": "error", "SKIP": "skipped", "INCONCLUSIVE": "skipped"}
@@ -24,26 +25,21 @@ def junit(audit: pd.DataFrame) -> str:
             plural: str(int((outcomes == name).sum()))
             for plural, name in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
         }
-        about = {"name": _clean(family), "tests": str(len(rows)), **counts}
+        about = {"name": visible(family), "tests": str(len(rows)), **counts}
         suite = ElementTree.SubElement(root, "testsuite", about)
         for row in records(rows):
             where = " ".join(str(row[name]) for name in ("dataset", "item", "plane") if row["dataset"])
             name = f"{row['subject']} ({where})" if where else row["subject"]
             case = ElementTree.SubElement(
-                suite, "testcase", classname=_clean(f"{family}.{row['audit']}"), name=_clean(name)
+                suite, "testcase", classname=visible(f"{family}.{row['audit']}"), name=visible(name)
             )
-            said = _clean(
+            said = visible(
                 f"{row['verdict']}: value {row['value']:.4g}, fail {row['fail']:.4g}. {row['reason']}"
             )
             if row["verdict"] in OUTCOMES:
                 outcome = ElementTree.SubElement(case, OUTCOMES[row["verdict"]], message=said)
-                outcome.text = _clean(row["reproduce"])
+                outcome.text = visible(row["reproduce"])
             elif row["verdict"] == "WARN":
                 ElementTree.SubElement(case, "system-out").text = said
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
-def _clean(text: object) -> str:
-    """XML holds no control characters."""
-    return "".join(c if c.isprintable() else "?" for c in str(text))

@@ -1,12 +1,13 @@
 """Summary tables for people: CSV and Markdown, with every measurement beside them in Parquet."""
 
 from collections.abc import Sequence
-from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
+from svdflow import escaping
+from svdflow.escaping import csv_cell
 from svdflow.store import publish_directory
 from svdflow.summary.aggregate import read_tables
 from svdflow.summary.drift import drift
@@ -86,17 +87,24 @@ def write_tables(metrics: str | Path, outdir: str | Path, *, baseline: str | Pat
     tables = read_tables(metrics)
     with publish_directory(outdir) as folder:
         for name, summary in summaries(tables).items():
-            summary.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g", lineterminator="\n")
+            write_csv(summary, folder / f"{name}.csv")
             (folder / f"{name}.md").write_text(_page(name, summary), encoding="utf-8")
         ordered = worst_first(tables["audit"])
-        ordered.to_csv(folder / "audits.csv", index=False, float_format="%.10g", lineterminator="\n")
+        write_csv(ordered, folder / "audits.csv")
         (folder / "audits.junit.xml").write_text(junit(ordered), encoding="utf-8")
         if baseline:
             changes = drift(tables["audit"], read_tables(baseline)["audit"])
-            changes.to_csv(folder / "drift.csv", index=False, float_format="%.10g", lineterminator="\n")
+            write_csv(changes, folder / "drift.csv")
         if find_spec("pyarrow"):
             for name, table in tables.items():
                 table.to_parquet(folder / f"{name}.parquet", engine="pyarrow", index=False)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """A CSV file that a spreadsheet only shows: no cell of text is a formula or holds a control character."""
+    text = frame.select_dtypes(exclude="number").columns
+    safe = frame.assign(**{name: frame[name].map(csv_cell, na_action="ignore") for name in text})
+    safe.to_csv(path, index=False, float_format="%.10g", lineterminator="\n")
 
 
 def summaries(tables: Tables) -> dict[str, pd.DataFrame]:
@@ -188,5 +196,4 @@ def _spread(median: float, low: float, high: float) -> str:
 def _text(value: object) -> str:
     if isinstance(value, float):
         return number(value, 4)
-    words = escape(" ".join(str(value).split()), quote=False)
-    return words.replace("\\", "\\\\").replace("|", "\\|")
+    return escaping.markdown(value)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from svdflow.escaping import visible
 from svdflow.summary.aggregate import read_tables
 from svdflow.summary.findings import count, findings, kill_words, notes, sentences, verdict_words
 from svdflow.summary.frames import Tables, records
@@ -52,7 +53,7 @@ def verdict(
     out = stream or sys.stdout
     for line in _lines(tables, faults, elapsed, look or {}):
         # Names come from users: a control character must not steer a terminal, nor a rare letter stop it.
-        safe = "".join(c if c.isprintable() else "?" for c in line)
+        safe = visible(line)
         encoding = getattr(out, "encoding", None) or "utf-8"
         print(safe.encode(encoding, "replace").decode(encoding), file=out)
     return not faults
