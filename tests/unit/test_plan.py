@@ -147,6 +147,34 @@ def test_a_rank_beyond_the_cap_is_said(folder):
     assert "rank 500" in note and "max_rank caps it at 256" in note
 
 
+def test_files_that_are_not_read_are_counted_and_named(folder):
+    before = study(folder, IMAGES)
+    assert before.left_out() == []
+    for name in ("a.dcm", "b.DCM", "c.pgm", "README", ".hidden", "d.x\x1b[31m", "e.nii.gz"):
+        (folder / "data" / name).write_bytes(b"x")
+    (folder / "data" / "more").mkdir()
+    after = study(folder, IMAGES)
+    words = "2 .dcm, 1 .gz, 1 .pgm, 1 folder, 1 with other suffixes, 1 without a suffix (not read)"
+    assert after.left_out() == [f"left out of mine: {words}"]
+    assert after.notes() == after.left_out()
+    # Only the two stages that say so run again.
+    stages = ["ingest_images", "factorize", "compress", "metrics", "report", "verdict"]
+    differ = [x for x in stages if before.settings(x, "mine", "00000") != after.settings(x, "mine", "00000")]
+    assert differ == ["report", "verdict"]
+
+
+def test_a_pattern_leaves_out_what_it_is_meant_to(folder):
+    (folder / "data" / "a.dcm").write_bytes(b"x")
+    assert study(folder, "mine|images|data/*.png|gray|-|compress|4|-").left_out() == []
+
+
+def test_a_folder_without_images_says_what_it_holds(folder):
+    (folder / "scans").mkdir()
+    (folder / "scans" / "a.dcm").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"scans holds none, but 1 \.dcm \(not read\)"):
+        study(folder, "scans|images|scans|gray|-|compress|4|-")
+
+
 def test_all_faults_are_told_at_once(folder):
     with pytest.raises(ConfigError) as caught:
         study(folder, IMAGES, compres={}, denois={})

@@ -264,6 +264,13 @@ def test_verdict_follows_errors_and_audits(tmp_path, parts, settings, passes):
     assert lines[-1].endswith("report.html")
 
 
+def test_files_that_were_not_read_stand_on_the_terminal(tmp_path, parts):
+    aggregate(parts, tmp_path / "metrics.h5")
+    out = io.StringIO()
+    verdict(tmp_path / "metrics.h5", left_out=["left out of mine: 12 .dcm, 3 .pgm (not read)"], stream=out)
+    assert "  note    left out of mine: 12 .dcm, 3 .pgm (not read)" in out.getvalue().splitlines()
+
+
 def test_audits_that_were_asked_for_and_not_made_fail(tmp_path, parts):
     aggregate(parts[:-1], tmp_path / "metrics.h5")
     assert not verdict(tmp_path / "metrics.h5", allow_errors=1, audited=True, stream=io.StringIO())

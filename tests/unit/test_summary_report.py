@@ -384,6 +384,15 @@ def test_a_study_without_any_result_still_has_a_page(tmp_path):
     assert outside_loads(text) == []
 
 
+def test_files_that_were_not_read_are_a_sentence(tmp_path):
+    aggregate([], tmp_path / "metrics.h5")
+    study = {"title": "t", "datasets": [], "left_out": ["left out of mine: 12 .dcm (not read)"]}
+    write_report(tmp_path / "metrics.h5", [], [], tmp_path / "report.html", study=study)
+    assert "<li>Left out of mine: 12 .dcm (not read).</li>" in (tmp_path / "report.html").read_text(
+        encoding="utf-8"
+    )
+
+
 def test_items_whose_files_are_elsewhere_are_shown_by_their_figures(study_files, tmp_path):
     write_report(study_files / "metrics.h5", [], [], tmp_path / "report.html", study=STUDY)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))

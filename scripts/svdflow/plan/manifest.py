@@ -16,21 +16,8 @@ from svdflow.plan.config import ConfigError
 from svdflow.plan.datasets import Dataset
 from svdflow.plan.digest import file_digest
 from svdflow.plan.files import PACKAGE, locate
+from svdflow.plan.suffixes import IMAGE_SUFFIXES, left_out, left_out_words
 
-IMAGE_SUFFIXES = {
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".bmp",
-    ".gif",
-    ".npy",
-    ".h5",
-    ".hdf5",
-}
 COLUMNS = ["index", "name", "size", "mtime_ns", "digest"]
 GONE = "gone"
 
@@ -190,7 +177,8 @@ def _before_wildcards(parts: tuple[str, ...]) -> list[str]:
 def _near(path: Path) -> str:
     """The end of a message: the existing folder or file whose name is nearest."""
     if path.is_dir():
-        return f"; {path} holds none"
+        there = left_out_words(left_out(path))
+        return f"; {path} holds none" + (f", but {there}" if there else "")
     around = {p.name.lower(): p for p in path.parent.iterdir()} if path.parent.is_dir() else {}
     close = get_close_matches(path.name.lower(), list(around), n=1)
     if not close:

@@ -137,7 +137,12 @@ def metrics(study: "Study", *_: str) -> Settings:
 
 def report(study: "Study", *_: str) -> Settings:
     """What the report says of the study."""
-    return {"title": study.config["title"], "config": _results_config(study), "datasets": _rows(study)}
+    return {
+        "title": study.config["title"],
+        "config": _results_config(study),
+        "datasets": _rows(study),
+        "left_out": study.left_out(),
+    }
 
 
 def verdict(study: "Study", *_: str) -> Settings:
@@ -145,6 +150,7 @@ def verdict(study: "Study", *_: str) -> Settings:
         "allow_errors": study.config["allow_errors"],
         "strict": study.config["audit"]["strict"],
         "audited": bool(study.audit_families),
+        "left_out": study.left_out(),
     }
 
 

@@ -20,6 +20,7 @@ from svdflow.plan.digest import code_digest
 from svdflow.plan.manifest import Manifest, scan
 from svdflow.plan.methods import applicable
 from svdflow.plan.sizes import parse_size
+from svdflow.plan.suffixes import left_out, left_out_words
 from svdflow.plan.targets import parse_target
 
 MAX_JOBS = 5000
@@ -52,6 +53,7 @@ class Study:
         self.datasets: dict[str, Dataset] = read_datasets(Path(self.config["datasets"]), root)
         self._manifests: dict[str, Manifest] = {}
         self._codes: dict[str, str] = {}
+        self._left_out: list[str] | None = None
         self._check_results()
         self._check_targets()
         self._check_sources()
@@ -114,9 +116,18 @@ class Study:
             return own
         return ["matrices", "gradients", "stability", *(["mutants"] if keys["mutants"] else []), *own]
 
+    def left_out(self) -> list[str]:
+        """Files of picture folders that are not read, a line a dataset; patterns leave out what they are meant to."""
+        if self._left_out is not None:
+            return self._left_out
+        folders = {name: Path(self.datasets[name].source) for name in self.named(kind="images")}
+        words = {name: left_out_words(left_out(path)) for name, path in folders.items() if path.is_dir()}
+        self._left_out = [f"left out of {name}: {said}" for name, said in words.items() if said]
+        return self._left_out
+
     def notes(self) -> list[str]:
-        """What a user should know before the run: ranks that will not be reached."""
-        found = []
+        """What a user should know before the run: files that are not read, ranks that will not be reached."""
+        found = [*self.left_out()]
         for name, row in self.datasets.items():
             cap = row.overrides.get("max_rank", self.config["factorize"]["max_rank"])
             for stage in ("compress", "denoise"):

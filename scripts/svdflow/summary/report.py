@@ -57,7 +57,8 @@ def write_report(
     pages : path, optional
         Folder for a page of each family of audits, `report` beside a page ``report.html`` that links to them.
     study : mapping
-        title, seed, version, config (dict) and datasets (list of dict with name and kind).
+        title, seed, version, config (dict), datasets (list of dict with name and kind) and left_out (sentences
+        about files that were not read).
 
     Notes
     -----
@@ -98,7 +99,8 @@ def _context(
             denoising += denoising_cards(one, material, tables)
     return {
         "title": study.get("title") or "svdflow",
-        "sentences": sentences(tables, kinds),
+        "sentences": sentences(tables, kinds)
+        + [f"{words[:1].upper()}{words[1:]}." for words in study.get("left_out", ())],
         "tiles": _tiles(tables),
         "datasets": grids.datasets(tables, study.get("datasets", [])),
         "curves": _curves(compress, kinds),

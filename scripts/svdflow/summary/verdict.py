@@ -1,7 +1,7 @@
 """The last ten lines of a run: what was done, what failed, where to look, and whether it may pass."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +21,7 @@ def verdict(
     audited: bool = False,
     elapsed: float | None = None,
     look: Mapping[str, str | Path] | None = None,
+    left_out: Sequence[str] = (),
     stream: TextIO | None = None,
 ) -> bool:
     """Print about ten lines and say whether the run passes.
@@ -39,6 +40,8 @@ def verdict(
         Seconds that the run took.
     look : mapping of str to path, optional
         Where to look: words -> path, one line each.
+    left_out : sequence of str
+        Files that were not read, a line a dataset.
     stream : text stream, optional
         Default: standard output.
 
@@ -51,7 +54,7 @@ def verdict(
     tables = read_tables(metrics)
     faults = reasons_to_fail(tables, allow_errors=allow_errors, strict=strict, audited=audited)
     out = stream or sys.stdout
-    for line in _lines(tables, faults, elapsed, look or {}):
+    for line in _lines(tables, faults, elapsed, look or {}, left_out):
         # Names come from users: a control character must not steer a terminal, nor a rare letter stop it.
         safe = visible(line)
         encoding = getattr(out, "encoding", None) or "utf-8"
@@ -80,7 +83,11 @@ def reasons_to_fail(tables: Tables, *, allow_errors: int, strict: bool, audited:
 
 
 def _lines(
-    tables: Tables, faults: list[str], elapsed: float | None, look: Mapping[str, str | Path]
+    tables: Tables,
+    faults: list[str],
+    elapsed: float | None,
+    look: Mapping[str, str | Path],
+    left_out: Sequence[str],
 ) -> list[str]:
     found = findings(tables)
     took = f" in {_duration(elapsed)}" if elapsed is not None else ""
@@ -92,7 +99,7 @@ def _lines(
         lines.append(
             f"  audits  {'; '.join(filter(None, [verdict_words(found.verdicts), kill_words(found)]))}"
         )
-    lines += [f"  note    {note}" for note in notes(tables)]
+    lines += [f"  note    {note}" for note in [*left_out, *notes(tables)]]
     lines.append(f"  errors  {count(found.errors, 'error')}")
     for row in records(tables["errors"].head(NAMED_ERRORS)):
         lines.append("    {dataset}/{name} ({stage}): {code}: {message}".format(**row))
