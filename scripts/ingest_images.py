@@ -17,6 +17,7 @@ def main(job):
         seed=s["seed"],
         pixel_limit=s["pixel_limit"],
         crop=s["crop"],
+        fill=s["fill"],
         provenance=job.provenance,
     )
 

@@ -14,6 +14,7 @@ from svdflow.escaping import visible
 from svdflow.plan.config import ConfigError
 from svdflow.plan.methods import APPLIES
 from svdflow.plan.numerals import real, whole
+from svdflow.plan.ranges import GIVEN, given_range
 from svdflow.plan.targets import parse_target
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def plan(args: argparse.Namespace) -> int:
     check_disk(study, estimates)
     if args.write:
         for name in study.named("images") + study.named("matrix"):
+            if {"compress", "denoise", "encode"} & set(study.datasets[name].tasks):
+                study.value_ranges(name)  # the manifest keeps what the images span
             manifest.write(study.manifest(name), study.manifest_path(name))
         locks = Path(".snakemake", "locks")
         if locks.is_dir() and any(locks.iterdir()) and not _running_here():
@@ -108,10 +111,23 @@ def compress(args: argparse.Namespace) -> int:
         out, pictures = Path(scratch) / "compress.h5", Path(scratch) / "pictures"
         compress_shard(
             matrices, factors, out, pictures, dataset="file", shard=0, ranks=args.ranks, energies=[],
-            powers_of_two=False, metrics=["psnr", "ssim"], images="all",
+            powers_of_two=False, metrics=["psnr", "ssim"], images="all", data_range=_ranges(args),
         )  # fmt: skip
         columns = ["plane", "rank", "value_ratio", "relative_error", "psnr", "ssim", "explained_energy"]
-        return _show(read_table(out, "compress")[columns], [matrices, factors, out], pictures, args)
+        table = read_table(out, "compress")
+        _say_range(table)
+        return _show(table[columns], [matrices, factors, out], pictures, args)
+
+
+def _ranges(args: argparse.Namespace) -> list[Any]:
+    """The range that was given on the command line, for all samples; none where the file tells it."""
+    return [] if args.data_range is None else given_range(args.data_range)
+
+
+def _say_range(table: "pandas.DataFrame") -> None:
+    """Name what PSNR and SSIM refer to."""
+    for (value, source), _ in table.groupby(["data_range", "data_range_source"]):
+        print(f"PSNR and SSIM with data range {value:g}: {source}")
 
 
 def denoise(args: argparse.Namespace) -> int:
@@ -128,6 +144,7 @@ def denoise(args: argparse.Namespace) -> int:
         denoise_shard(
             matrices, factors, out, pictures, dataset="file", shard=0, method=args.method, ranks=[1],
             rank_rules=["gavish_donoho"], sigma=args.sigma, passes=args.passes, poisson=args.poisson,
+            data_range=_ranges(args),
         )  # fmt: skip
         table = read_table(out, "denoise")
         columns = ["plane", "rule", "rank", "sigma_used", "sigma_source", "error_observed", "residual_ratio"]
@@ -144,12 +161,15 @@ def encode(args: argparse.Namespace) -> int:
     if len(targets) != 1:
         raise ValueError(f"encode: name one of {', '.join('--' + k.replace('_', '-') for k in _TARGETS)}")
     _refuse_input(args.file, [Path(args.out)])
-    array, data_range = _array(Path(args.file))
+    array, data_range, source = _array(Path(args.file))
+    if args.data_range is not None:
+        data_range, source = args.data_range, GIVEN
     if args.nan_missing and array.dtype.kind == "f":
         array = np.ma.masked_where(np.isnan(array), array)
     info = encode_array(array, args.out, form=args.form, data_range=data_range, force=args.force, **targets)
     size = f"{info.bytes:,} bytes, {info.bits_per_value:.3g} bits a value"
     errors = f"relative error {info.rel_error:.3g}, largest error {info.max_abs:.3g}, PSNR {info.psnr:.2f} dB"
+    errors += f" with data range {data_range:g}: {source}" if source else ""
     missing = f"; {info.masked} values are missing" if info.masked else ""
     print(f"{visible(args.out)}: form {info.form}, rank {info.rank}; {size}; {errors}{missing}")
     return 0
@@ -193,25 +213,27 @@ def _filled(array: Any, args: argparse.Namespace) -> Any:
 _TARGETS = ("rel_error", "psnr", "max_abs", "bytes")
 
 
-def _array(path: Path) -> tuple[Any, float | None]:
-    """An array of numbers with its data range, from a .npy file or a grey image."""
+def _array(path: Path) -> tuple[Any, float | None, str]:
+    """An array of numbers with its data range and where that comes from, from a .npy file or a grey image.
+
+    A picture with missing pixels is a masked array.
+    """
     import numpy as np
 
     if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False), None
+        return np.load(path, allow_pickle=False), None, ""
     from svdflow.images.colour import luma
-    from svdflow.images.io import read_image, value_range
+    from svdflow.images.io import read_image
 
     record = read_image(path)
     if len(record.pages) > 1:
         raise ValueError(
             f"{path}: {len(record.pages)} pages; save them as one .npy array (height, width, pages)"
         )
-    page = record.pages[0].array
+    page, mask = record.pages[0].array, record.pages[0].mask
     plane = luma(page) if page.ndim == 3 else page
-    if (valid := record.pages[0].mask) is not None:
-        plane = np.ma.MaskedArray(plane, ~valid)
-    return plane, value_range([plane], record.attrs["significant_bits"])[2]
+    whole = plane if mask is None else np.ma.MaskedArray(plane, ~mask)
+    return whole, record.attrs["data_range"], record.attrs["data_range_source"]
 
 
 def audit(args: argparse.Namespace) -> int:
@@ -258,7 +280,9 @@ def _one_file(args: argparse.Namespace, scratch: Path, rank: int) -> tuple[Path,
         raise ValueError(f"{args.out} is a file; name a folder for the pictures")
     matrices, factors = scratch / "matrices.h5", scratch / "factors.h5"
     file = {"index": 0, "path": args.file, "name": Path(args.file).name}
-    ingest_images([file], matrices, dataset="file", shard=0, colour=args.colour, noise_sigma=[], seed=0)
+    ingest_images(
+        [file], matrices, dataset="file", shard=0, colour=args.colour, noise_sigma=[], seed=0, fill=args.fill
+    )
     factorize_shard(matrices, factors, dataset="file", shard=0, item_rank=rank, noisy_rank=0, seed=0)
     return matrices, factors
 
@@ -295,6 +319,10 @@ def _figure(text: str) -> float:
     return _number(text, "a finite number such as -9999", real, -math.inf, math.inf)
 
 
+def _positive(text: str) -> float:
+    return _number(text, "a finite number above 0, such as 255", real, math.ulp(0.0), sys.float_info.max)
+
+
 def _number(text: str, wanted: str, read: Callable[[str], Any], low: float, high: float) -> Any:
     try:
         value = read(text)
@@ -313,6 +341,9 @@ def _target(kind: str) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return read
+
+
+_PEAK = "peak of PSNR and SSIM, in place of the one that the file tells"
 
 
 def _study(args: argparse.Namespace) -> "Study":
@@ -349,6 +380,10 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("out", help="folder for the pictures, beside what is in it")
         forced(one)
         one.add_argument("--colour", choices=["gray", "rgb", "ycbcr", "channels"], default="rgb")
+        one.add_argument("--data-range", type=_positive, help=_PEAK)
+        one.add_argument(
+            "--fill", default="", help="what stands in place of missing pixels: mean, median or a number"
+        )
         if run is compress:
             one.add_argument("--ranks", type=_count, nargs="+", default=[1, 5, 20, 50])
         else:
@@ -361,6 +396,7 @@ def _parser() -> argparse.ArgumentParser:
     archiving.add_argument("file", help="a .npy array, or an image, of which the luma is taken")
     archiving.add_argument("out", help="the archive, an HDF5 file")
     forced(archiving)
+    archiving.add_argument("--data-range", type=_positive, help=_PEAK)
     archiving.add_argument("--form", choices=["auto", "svd", "tiles", "tucker"], default="auto")
     archiving.add_argument("--nan-missing", action="store_true", help="NaN are missing values, and stay so")
     for target in _TARGETS:

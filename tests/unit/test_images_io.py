@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from svdflow.images.io import picture_name, picture_suffix, read_image, value_range, write_image
+from svdflow.images.io import picture_name, picture_suffix, read_image, write_image
 from svdflow.store import ItemError
 
 RNG = np.random.default_rng(20)
@@ -603,18 +603,6 @@ def test_channels_and_hidden_planes_are_refused(tmp_path):
 
 
 # Ranges and writing
-
-
-def test_value_range_is_explicit():
-    assert value_range([np.array([[3, 9]], np.uint8)]) == (3, 9, 255)
-    assert value_range([np.array([[3, 9]], np.uint16)]) == (3, 9, 65535)
-    assert value_range([np.array([[3, 5000]], np.uint16)], 12) == (
-        3,
-        5000,
-        65535,
-    )  # the declared 4095 cannot be
-    assert value_range([np.array([[-2.5, 1.0]]), np.array([[7.5]])]) == (-2.5, 7.5, 10)
-    assert value_range([np.full((2, 2), 4.0)]) == (4, 4, 1)
 
 
 @pytest.mark.parametrize("array", [GREY8, RGB8, GREY16, RGB16], ids=["grey8", "rgb8", "grey16", "rgb16"])

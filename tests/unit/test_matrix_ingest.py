@@ -73,7 +73,9 @@ def test_a_noisy_family_is_written_with_its_clean_part_and_truth(out):
         assert np.std(observed - clean) == pytest.approx(sigma, rel=5 / np.sqrt(2 * 400 * 300))
         assert item.attrs["data_min"] == observed.min()
         assert item.attrs["data_max"] == observed.max()
-        assert item.attrs["data_range"] == pytest.approx(float(observed.max()) - float(observed.min()))
+        # Never that of a noisy observation.
+        assert item.attrs["data_range"] == float(clean.max()) - float(clean.min())
+        assert "noise-free" in item.attrs["data_range_source"]
         assert item.attrs["sigma"] == sigma
         assert item.attrs["family"] == item.attrs["source"] == "low_rank_plus_noise"
         assert json.loads(item.attrs["parameters"])["rows"] == 400

@@ -19,7 +19,9 @@ from svdflow.images.batch import (
     known_spectrum,
 )
 from svdflow.images.metrics import Loss, bits_per_pixel, losses, ms_ssim, psnr_of_error, ratio
+from svdflow.images.metrics.errors import squared_norm, valid
 from svdflow.images.pictures import write_panel, write_ranks
+from svdflow.images.ranges import Ranges, with_range
 from svdflow.linalg.ranks import RANK_RULES, Evidence, applicable, rank_for_energy
 from svdflow.store import (
     Factors,
@@ -72,6 +74,7 @@ def compress_shard(
     metrics: Sequence[str],
     images: str,
     rank_rules: Sequence[str] = (),
+    data_range: Ranges = (),
     threads: int | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> None:
@@ -100,6 +103,8 @@ def compress_shard(
     rank_rules : list of str
         Names in `RANK_RULES` of rules that need singular values alone. One that needs all of them leaves no row where
         fewer are known.
+    data_range : list of (kind of samples, range, source)
+        The range of the dataset's values; empty takes that of each item. See `svdflow.images.ranges`.
     threads : int, optional
         Items side by side; never changes a result.
 
@@ -107,7 +112,8 @@ def compress_shard(
     -----
     Errors, PSNR and SSIM judge the floating-point reconstruction, neither clipped nor rounded, so that PSNR
     is the relative error on another scale and never falls with the rank (Eckart and Young, 1936). Pictures
-    are clipped and rounded. Matrices that are linked, sparse or larger than DENSE_LIMIT values are never made
+    are clipped and rounded. Pixels that were missing and filled count in no figure but `explained_energy`, which is
+    that of the filled plane. Matrices that are linked, sparse or larger than DENSE_LIMIT values are never made
     dense: ||A - A_k||^2 is the squared error of the stored factors plus the squares of the stored singular
     values beyond k, and SSIM is NaN. The error figures of images come from the residual itself. Where columns
     were centred, errors and energies are relative to the centred matrix, and its means are not counted as
@@ -123,13 +129,14 @@ def compress_shard(
         publish(out, "compress", provenance) as file,
     ):
         stored = factors_by_observation(store)
+        listed = with_range(items(source), data_range)
 
         def work(item: Item) -> Rows:
             planes = stored.get((item.index, 0), {})
             key = {"dataset": dataset, "shard": shard, "item": item.index, "name": item.name}
             return compress_item(item, planes, wanted, folder, key)
 
-        rows, errors = each_item(work, items(source), stage="compress", dataset=dataset, threads=threads)
+        rows, errors = each_item(work, listed, stage="compress", dataset=dataset, threads=threads)
         write_table(file, "compress", rows)
         write_table(file, "errors", errors)
 
@@ -140,10 +147,13 @@ def compress_item(
     """Rows of one item, and its pictures. Planes without factors were reported by the stage before."""
     observation = item.observations[0]
     data_range = float(item.attrs.get("data_range", nan))
+    source = str(item.attrs.get("data_range_source", ""))
     rows: Rows = []
     for plane, stored in factors.items():
-        place = {**key, "plane": plane, "sigma_added": observation.sigma_added}
-        measured = plane_rows(observation.planes.get(plane), stored, wanted, data_range, item.kind)
+        place = {**key, "plane": plane, "sigma_added": observation.sigma_added, "data_range_source": source}
+        measured = plane_rows(
+            observation.planes.get(plane), stored, wanted, data_range, item.kind, item.mask_of(plane)
+        )
         rows += [{**place, **row} for row in measured]
     if item.kind == "image" and factors and wanted.images != "none":
         listed = sorted({row["rank"] for row in rows if row["rule"] == "rank"})
@@ -155,9 +165,14 @@ def compress_item(
 
 
 def plane_rows(
-    observed: h5py.Dataset | h5py.Group | None, stored: Factors, wanted: Wanted, data_range: float, kind: str
+    observed: h5py.Dataset | h5py.Group | None,
+    stored: Factors,
+    wanted: Wanted,
+    data_range: float,
+    kind: str,
+    mask: np.ndarray | None = None,
 ) -> Rows:
-    """Rows of the table ``compress`` for one plane, without the columns of the key."""
+    """Rows of the table ``compress`` for one plane, without the columns of the key; `mask` is True for valid pixels."""
     attrs = stored.attrs
     s, m, n = stored.s[...].astype(np.float64), int(attrs["m"]), int(attrs["n"])
     total = attrs["frobenius_norm"] ** 2
@@ -166,14 +181,20 @@ def plane_rows(
     )
     distinct = sorted({a.rank for a in asked})
     multiscale: dict[int, float] = {}
+    count, power = m * n, total
     dense = isinstance(observed, h5py.Dataset) and (kind == "image" or m * n <= DENSE_LIMIT)
     if dense:
         plane, U, Vt = read_array(observed), read_array(stored.U), read_array(stored.Vt)
         with_ssim, mean = "ssim" in wanted.metrics, column_means(stored)
-        qualities = measure(plane, U, s, Vt, distinct, data_range=data_range, mean=mean, with_ssim=with_ssim)
+        qualities = measure(
+            plane, U, s, Vt, distinct, data_range=data_range, mean=mean, with_ssim=with_ssim, mask=mask
+        )
+        if mask is not None:
+            count, power = int(np.count_nonzero(mask)), squared_norm(valid(plane - mean, mask))
         if "ms_ssim" in wanted.metrics and kind == "image" and data_range > 0:
             multiscale = {
-                k: ms_ssim(plane, (U[:, :k] * s[:k]) @ Vt[:k] + mean, data_range=data_range) for k in distinct
+                k: ms_ssim(plane, (U[:, :k] * s[:k]) @ Vt[:k] + mean, data_range=data_range, mask=mask)
+                for k in distinct
             }
     else:
         qualities = judge_by_spectrum(s, attrs["frobenius_norm"], attrs["frobenius_error"], distinct)
@@ -192,10 +213,10 @@ def plane_rows(
                 "value_ratio": k * (m + n + 1) / (m * n),
                 "bytes": n_bytes,
                 "bits_per_pixel": bits_per_pixel(n_bytes, (m, n)),
-                "relative_error": ratio(quality.squared_error, total) ** 0.5,
+                "relative_error": ratio(quality.squared_error, power) ** 0.5,
                 "max_error": quality.max_error,
-                "nrmse": (quality.squared_error / (m * n)) ** 0.5 / data_range if data_range > 0 else nan,
-                "psnr": psnr_of_error(quality.squared_error, m * n, data_range) if with_psnr else nan,
+                "nrmse": (quality.squared_error / count) ** 0.5 / data_range if data_range > 0 else nan,
+                "psnr": psnr_of_error(quality.squared_error, count, data_range) if with_psnr else nan,
                 "data_range": data_range,
                 "ssim": quality.ssim,
                 "ms_ssim": multiscale.get(k, nan),
@@ -256,6 +277,7 @@ def measure(
     data_range: float,
     mean: np.ndarray | float = 0.0,
     with_ssim: bool = True,
+    mask: np.ndarray | None = None,
 ) -> dict[int, Loss]:
     """Loss of mean + U_k s_k Vt_k against a plane, for ascending ranks k.
 
@@ -271,6 +293,8 @@ def measure(
         For SSIM; see `svdflow.images.metrics.losses`.
     mean : array (n,) or 0
         Column means of a centred factorization.
+    mask : bool array (m, n), optional
+        True where a pixel is valid; no other counts.
 
     Returns
     -------
@@ -285,7 +309,7 @@ def measure(
             image += left[:, low:high] @ Vt[low:high]
             yield image
 
-    found = losses(plane, reconstructions, len(ranks), data_range=data_range, with_ssim=with_ssim)
+    found = losses(plane, reconstructions, len(ranks), data_range=data_range, with_ssim=with_ssim, mask=mask)
     return dict(zip(ranks, found, strict=True))
 
 

@@ -15,6 +15,7 @@ from svdflow.images.batch import Rows, each_item
 from svdflow.images.codec import ArchiveInfo, decode, encode, forms_for, rate_curve
 from svdflow.images.codec.quality import shortfall
 from svdflow.images.io import picture_name
+from svdflow.images.ranges import Ranges, with_range
 from svdflow.images.rates import PEERS, RatePoint, curve, point
 from svdflow.store import (
     Item,
@@ -67,6 +68,7 @@ def encode_shard(
     forms: Sequence[str],
     codecs: Sequence[str],
     seed: int,
+    data_range: Ranges = (),
     threads: int | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> None:
@@ -88,6 +90,8 @@ def encode_shard(
         Names in `PEERS`; one that does not take a plane leaves no row, and the log says why.
     seed : int
         Of the factorizations.
+    data_range : list of (kind of samples, range, source)
+        The range of the dataset's values; empty takes that of each item. See `svdflow.images.ranges`.
     threads : int, optional
         Items side by side; never changes a result.
 
@@ -105,6 +109,7 @@ def encode_shard(
         publish(out, "encode", provenance) as file,
     ):
         unmet: Rows = []
+        listed = with_range(items(source), data_range)
 
         def work(item: Item) -> Rows:
             key = {"dataset": dataset, "shard": shard, "item": item.index, "name": item.name}
@@ -114,7 +119,7 @@ def encode_shard(
                 unmet.append(error_row(dataset, item.index, item.name, "encode", missed))
                 return missed.rows
 
-        rows, errors = each_item(work, items(source), stage="encode", dataset=dataset, threads=threads)
+        rows, errors = each_item(work, listed, stage="encode", dataset=dataset, threads=threads)
         write_table(file, "rates", rows)
         write_table(file, "errors", sorted(errors + unmet, key=itemgetter("item")))
 
@@ -144,6 +149,7 @@ def encode_item(item: Item, wanted: Wanted, folder: Path, key: dict[str, Any]) -
             "m": node.shape[0],
             "n": node.shape[1],
             "data_range": float(item.attrs.get("data_range", nan)),
+            "data_range_source": str(item.attrs.get("data_range_source", "")),
         }
         path = folder / picture_name(item.index, item.name, f"_{plane}.h5")
         array = array_of(read_array(node), item)

@@ -9,9 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from svdflow.images.colour import COLOURS, to_planes
+from svdflow.images.colour import COLOURS, to_dtype, to_planes
 from svdflow.images.containers import PIXEL_LIMIT
-from svdflow.images.io import ImageRecord, read_image, split_dataset, value_range
+from svdflow.images.io import ImageRecord, read_image, split_dataset
+from svdflow.images.ranges import value_range
 from svdflow.store import (
     ItemError,
     add_item,
@@ -38,6 +39,7 @@ def ingest_images(
     provenance: dict[str, Any] | None = None,
     pixel_limit: int = PIXEL_LIMIT,
     crop: int = 0,
+    fill: str = "",
 ) -> None:
     """Read a slice of a manifest into a matrices file.
 
@@ -61,6 +63,9 @@ def ingest_images(
         Largest number of pixels of one file.
     crop : int
         Keep the middle square of so many pixels a side, or of the shorter side; 0 keeps all.
+    fill : str
+        What stands in place of missing pixels, so that the item can be factorized: ``mean`` or ``median`` of the valid
+        pixels of the plane (of a page), or a number; empty for nothing.
 
     Notes
     -----
@@ -69,9 +74,13 @@ def ingest_images(
     reference of the noisy ones, which are floating point and not clipped. A bad file becomes a row of the table
     ``errors`` and leaves no other trace.
 
-    Missing pixels are kept as ``mask`` beside the observations, in which they are 0; they get no noise, and count in no
-    range. The attribute ``masked`` says how many there are, over all pages. An item without a valid pixel is a row of
-    ``errors``.
+    Missing pixels are kept as ``mask`` beside the observations, in which they are 0, or what `fill` says (attribute
+    ``filled``); they get no noise, and count in no range and no metric. The attribute ``masked`` says how many there
+    are, over all pages. An item without a valid pixel is a row of ``errors``.
+
+    ``data_min``, ``data_max``, ``data_range`` and ``data_range_source`` are those of the valid pixels of this item,
+    before they are taken apart by `colour`; figures refer to the range of the dataset
+    (`svdflow.images.ranges.with_range`).
     """
     if colour not in COLOURS:
         raise ValueError(f"dataset {dataset!r}: unknown colour {colour!r}; one of {', '.join(COLOURS)}")
@@ -81,7 +90,7 @@ def ingest_images(
         for entry in files:
             try:
                 scene = _read_item(entry, colour, pixel_limit, crop)
-                attrs = _attributes(scene, colour, entry)
+                attrs = _attributes(scene, colour, entry, fill)
                 _check_range(attrs)
                 item = add_item(file, entry["index"], entry["name"], "image", attrs)
                 _write_extras(item, scene)
@@ -90,7 +99,9 @@ def ingest_images(
                     for plane, pixels in scene.planes.items():
                         key = (seed, dataset, entry["name"], level, plane)
                         values = with_noise(pixels, sigma, key) if level else pixels
-                        write_array(observation, plane, without(values, scene.mask_of(plane)))
+                        mask = scene.mask_of(plane)
+                        missing = filling(pixels, mask, fill) if fill and mask is not None else 0
+                        write_array(observation, plane, without(values, mask, missing))
             except Exception as error:
                 discard_item(file, entry["index"])
                 errors.append(error_row(dataset, entry["index"], entry["name"], "ingest", _named(error)))
@@ -111,17 +122,42 @@ def with_noise(plane: np.ndarray, sigma: float, key: Sequence[Any]) -> np.ndarra
     )
 
 
-def without(plane: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """The plane with 0 where `mask` is False, so that no bit depends on what stood there."""
-    return plane if mask is None else np.where(mask, plane, plane.dtype.type(0))
+def without(plane: np.ndarray, mask: np.ndarray | None, value: float = 0) -> np.ndarray:
+    """The plane with `value` where `mask` is False, so that no bit depends on what stood there."""
+    return plane if mask is None else np.where(mask, plane, plane.dtype.type(value))
+
+
+def filling(plane: np.ndarray, mask: np.ndarray, fill: str) -> Any:
+    """What `fill` puts in place of the missing pixels of a plane, a value of its dtype.
+
+    Raises
+    ------
+    ItemError
+        ``fill``: the number is none of the dtype, or there is no pixel to take a mean or a median of.
+    """
+    if fill in ("mean", "median"):
+        if not mask.any():
+            raise ItemError("fill", f"a page has no valid pixel to take the {fill} of; name a number: fill=0")
+        value = getattr(np, fill)(plane[mask].astype(np.float64))
+        return to_dtype(np.asarray(value), plane.dtype)[()]
+    value = to_dtype(np.asarray(float(fill)), plane.dtype)[()]
+    if value != float(fill) if plane.dtype.kind in "iu" else not np.isfinite(value):
+        raise ItemError(
+            "fill", f"fill={fill} is no value of {plane.dtype}; take another number, mean or median"
+        )
+    return value
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is stored of a file: planes by name, alpha and mask cropped as they are; mask (pages, m, n) or (m, n)."""
+    """What is stored of a file: planes by name, alpha and mask cropped as they are; mask (pages, m, n) or (m, n).
+
+    `valid` holds the valid values that are kept, one array a page, before they are taken apart into planes.
+    """
 
     record: ImageRecord
     planes: dict[str, np.ndarray]
+    valid: list[np.ndarray]
     alpha: np.ndarray | None
     mask: np.ndarray | None
 
@@ -138,15 +174,16 @@ def _read_item(entry: Mapping[str, Any], colour: str, pixel_limit: int, crop: in
         entry["path"], page=entry.get("page"), pixel_limit=pixel_limit, channels=colour == "channels"
     )
     many = len(record.pages) > 1
-    planes = {}
+    planes, valid = {}, []
     for number, page in enumerate(record.pages):
-        valid = page.mask if page.mask is None or page.array.ndim == 2 else page.mask[..., None]
-        for name, plane in to_planes(without(page.array, valid), colour).items():
-            kept = _middle(without(plane, page.mask), crop)
-            planes[f"{name}_p{number:03d}" if many else name] = kept
-    alpha = _alpha(record)
-    mask = _mask(record, crop)
-    return Scene(record, planes, alpha if alpha is None else _middle(alpha, crop), mask)
+        known = None if page.mask is None else _middle(page.mask, crop)
+        channels = _middle(np.moveaxis(page.array, -1, 0) if page.array.ndim == 3 else page.array, crop)
+        valid.append(channels if known is None else channels[..., known])
+        over = page.mask if page.mask is None or page.array.ndim == 2 else page.mask[..., None]
+        for name, plane in to_planes(without(page.array, over), colour).items():
+            planes[f"{name}_p{number:03d}" if many else name] = without(_middle(plane, crop), known)
+    alpha, mask = _alpha(record), _mask(record, crop)
+    return Scene(record, planes, valid, alpha if alpha is None else _middle(alpha, crop), mask)
 
 
 def _named(error: Exception) -> Exception:
@@ -222,18 +259,19 @@ def _opaque(array: np.ndarray) -> np.ndarray:
     return np.full(array.shape[:2], peak, array.dtype)
 
 
-def _attributes(scene: Scene, colour: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of the item. The range is that of the valid pixels as stored; grey images are of colour gray."""
+def _attributes(scene: Scene, colour: str, entry: Mapping[str, Any], fill: str) -> dict[str, Any]:
+    """Attributes of the item. The range is that of the valid pixels that are kept; grey images are of colour gray."""
     record, mask = scene.record, scene.mask
-    valid = [pixels if mask is None else pixels[scene.mask_of(name)] for name, pixels in scene.planes.items()]
-    low, high, peak = value_range([v for v in valid if v.size], record.attrs["significant_bits"])
+    low, high, peak, source = value_range(scene.valid, record.attrs["significant_bits"])
     kept = ("format", "mode", "dtype", "bits", "significant_bits", "exif_orientation", "has_alpha", "pages")
     return {
         **{key: record.attrs[key] for key in kept},
         "masked": 0 if mask is None else int(mask.size - np.count_nonzero(mask)),
+        "filled": fill if mask is not None else "",
         "data_min": low,
         "data_max": high,
         "data_range": peak,
+        "data_range_source": source,
         "page": int(entry.get("page") or 0),
         "colour": colour if record.pages[0].array.ndim == 3 else "gray",
     }

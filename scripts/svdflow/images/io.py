@@ -10,7 +10,7 @@ Nothing is decoded before its declared size is checked, nothing cut or broken is
 import stat
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from svdflow.images.containers import (
     examine,
     format_of,
 )
+from svdflow.images.ranges import value_range
 from svdflow.images.streams import read_stream
 from svdflow.images.tiff import read_tiff
 from svdflow.store import ItemError, slug_of
@@ -48,8 +49,9 @@ class ImageRecord:
         and `mask` (True where valid; values are 0 elsewhere) are (H, W) or None.
     attrs : dict
         format, mode (as the file has it), dtype, bits (8, 16, 32 or 64, stored), exif_orientation (already
-        applied; 1 is upright), icc_profile (bytes, may be empty), pages (count), has_alpha, and data_min,
-        data_max, data_range as `value_range` gives them, and significant_bits.
+        applied; 1 is upright), icc_profile (bytes, may be empty), pages (count), has_alpha, significant_bits (that
+        the file states), and of its valid pixels data_min, data_max, data_range and data_range_source as `value_range`
+        gives them.
     """
 
     pages: list[Page]
@@ -98,27 +100,6 @@ def split_dataset(path: str | Path) -> tuple[Path, str | None]:
     if colon and not whole.exists() and Path(left).is_file():
         return Path(left), right
     return whole, None
-
-
-def value_range(
-    arrays: Iterable[np.ndarray], significant_bits: int | None = None
-) -> tuple[float, float, float]:
-    """Smallest and largest value, and the peak-to-peak range that PSNR and SSIM refer to.
-
-    Returns
-    -------
-    data_min, data_max, data_range : float
-        The range is 2**bits - 1 for unsigned samples of up to 16 bits (255, 65535; 4095 for 12-bit ones),
-        max - min for floats, signed and wider integers, and 1 for a constant image of those.
-    """
-    arrays = list(arrays)
-    low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
-    dtype = arrays[0].dtype
-    if dtype.kind == "u" and dtype.itemsize <= 2:
-        peak = float(np.iinfo(dtype).max)
-        declared = 2.0**significant_bits - 1 if significant_bits and 8 < significant_bits < 16 else peak
-        return low, high, declared if high <= declared else peak
-    return low, high, (high - low) or 1.0
 
 
 def _banded(page: Page) -> Page:
@@ -214,7 +195,7 @@ def _record(pages: list[Page], attrs: dict[str, Any], page: int | None) -> Image
         raise ItemError("all_masked", "every pixel is missing (NaN, nodata or masked): nothing to process")
     _check_integers(arrays)
     significant = attrs.get("significant_bits")
-    low, high, peak = value_range(arrays, significant)
+    low, high, peak, source = value_range(arrays, significant)
     dtype = arrays[0].dtype
     return ImageRecord(
         upright,
@@ -228,6 +209,7 @@ def _record(pages: list[Page], attrs: dict[str, Any], page: int | None) -> Image
             "data_min": low,
             "data_max": high,
             "data_range": peak,
+            "data_range_source": source,
         },
     )
 

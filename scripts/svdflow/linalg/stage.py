@@ -108,7 +108,7 @@ def factorize_shard(
         tasks, errors = [], []
         for item in items(source):
             wanted = list(_tasks(item, item_rank, noisy_rank))
-            if wanted and item.mask is not None:
+            if wanted and item.mask is not None and not item.attrs.get("filled"):
                 errors.append(error_row(dataset, item.index, item.name, "factorize", _masked(item)))
             else:
                 tasks += wanted

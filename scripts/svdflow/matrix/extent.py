@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from svdflow.plan.ranges import EQUAL, SPAN
 from svdflow.store import ItemError
 
 PLANE = "matrix"
@@ -29,10 +31,15 @@ class ValueRange:
             )
         self.low, self.high = min(self.low, low), max(self.high, high)
 
-    def attrs(self) -> dict[str, float]:
-        known = self.low <= self.high
-        low, high = (self.low, self.high) if known else (math.nan, math.nan)
-        return {"data_min": low, "data_max": high, "data_range": high - low}
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the item: the range is that of this matrix, 1 where all entries are equal."""
+        if not self.low <= self.high:
+            unread = {"data_range_source": "not read, as the matrix is large; give data_range"}
+            return dict.fromkeys(("data_min", "data_max", "data_range"), math.nan) | unread
+        found = {"data_min": self.low, "data_max": self.high}
+        if self.high > self.low:
+            return found | {"data_range": self.high - self.low, "data_range_source": SPAN}
+        return found | {"data_range": 1.0, "data_range_source": EQUAL}
 
 
 def bits_of(dtype: np.dtype) -> int:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from svdflow.matrix.extent import PLANE, ValueRange, bits_of
 from svdflow.matrix.generators import GeneratedMatrix, GeneratedSparseMatrix, derive_seed, generate
 from svdflow.plan.families import grid_of, parse_parameters
+from svdflow.plan.ranges import SPAN
 from svdflow.store import (
     add_item,
     add_observation,
@@ -61,9 +63,12 @@ def ingest_synthetic(
     Notes
     -----
     Memory: a few panels of 8 MB, (m + n) times a small number, and 128 MB where LAPACK computes the spectrum.
+
+    Figures of all replicates refer to one ``data_range``: largest less smallest value of the first one, without noise.
     """
     params = parse_parameters(family, parameters)
     errors = []
+    peak: dict[str, Any] = {}
     with publish(out, "matrices", provenance) as file:
         for index in replicates:
             name = f"{family}_{index}"
@@ -73,12 +78,30 @@ def ingest_synthetic(
                 attrs = _synthetic_attrs(matrix, family, params, own_seed)
                 item = add_item(file, index, name, "matrix", attrs)
                 _write_matrix(item, matrix, with_clean)
+                peak = peak or _range_of_first(family, params, derive_seed(seed, dataset, 0))
+                item.attrs.update(peak)
             except (MemoryError, OSError):  # nothing is read here: a full disk, say, is not the item's fault
                 raise
             except Exception as exc:
                 discard_item(file, index)
                 errors.append(error_row(dataset, index, name, "ingest", exc))
         write_table(file, "errors", errors)
+
+
+def _range_of_first(family: str, params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The range of all replicates, so that it depends on no other job and on no noise."""
+    matrix, seen = generate(family, params, seed), ValueRange()
+    if isinstance(matrix, GeneratedSparseMatrix):
+        seen.see(np.zeros(1 if matrix.entries < math.prod(matrix.shape) else 0), 0)
+        for start, rows in matrix.panels():
+            seen.see(rows.data, start)
+    else:
+        for start, clean, _ in replace(matrix, noise=0.0).panels():
+            seen.see(clean, start)
+    return {
+        "data_range": seen.attrs()["data_range"],
+        "data_range_source": f"{SPAN} of replicate 0, noise-free",
+    }
 
 
 def _write_matrix(

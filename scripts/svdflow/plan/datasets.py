@@ -27,6 +27,7 @@ SHARD_SIZE = {"images": 64, "synthetic": 1, "matrix": 1}
 ONLY = {
     "replicates": (("synthetic",), "only a generator has replicates"),
     "crop": (("images",), "only images are cropped"),
+    "fill": (("images",), "only images keep missing pixels apart"),
     "poisson": (("images",), "only images hold counts"),
     "grid": (("matrix",), "only a matrix file needs a grid; a generator of stacks brings its own"),
 }

@@ -12,24 +12,31 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from svdflow.plan import census
 from svdflow.plan.config import ConfigError
 from svdflow.plan.datasets import Dataset
 from svdflow.plan.digest import file_digest
 from svdflow.plan.files import PACKAGE, locate
+from svdflow.plan.ranges import Extent
 from svdflow.plan.suffixes import IMAGE_SUFFIXES, left_out, left_out_words
 
-COLUMNS = ["index", "name", "size", "mtime_ns", "digest"]
+COLUMNS = ["index", "name", "size", "mtime_ns", "digest", "extent"]
 GONE = "gone"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file: its name below the manifest's folder, and what tells whether it changed."""
+    """One file: its name below the manifest's folder, what tells whether it changed, and what its values span.
+
+    `extent` is as `svdflow.plan.census.measured` gives it, with the word ``channels`` behind it where every band is a
+    plane; empty as long as nobody has asked.
+    """
 
     name: str
     size: int
     mtime_ns: int
     digest: str
+    extent: str = ""
 
     @property
     def gone(self) -> bool:
@@ -71,9 +78,37 @@ def scan(dataset: Dataset, root: Path, written: Path) -> Manifest:
     return Manifest(folder, entries)
 
 
+def measured(manifest: Manifest, pixel_limit: int, channels: bool) -> Manifest:
+    """The manifest with the extent of every image that is there; what is known is not measured again."""
+    ending = " channels" if channels else ""
+    unknown = [
+        i
+        for i, entry in enumerate(manifest.entries)
+        if not entry.gone and (not entry.extent or entry.extent.endswith(" channels") != channels)
+    ]
+    if not unknown:
+        return manifest
+    entries = list(manifest.entries)
+    paths = [locate(manifest.folder, entries[i].name) for i in unknown]
+    for i, extent in zip(unknown, census.measured(paths, pixel_limit, channels), strict=True):
+        entries[i] = replace(entries[i], extent=extent + ending)
+    return replace(manifest, entries=entries)
+
+
+def extents(manifest: Manifest) -> list[Extent]:
+    """What the images that are there and can be read span."""
+    found = [
+        e.extent.split() for e in manifest.entries if not e.gone and e.extent not in ("", census.UNKNOWN)
+    ]
+    return [Extent(dtype, int(bits), float(low), float(high)) for dtype, bits, low, high in found]
+
+
 def write(manifest: Manifest, path: Path) -> None:
     """Write a manifest, whole or not at all; an unchanged one is left alone."""
-    rows = [[str(i), e.name, str(e.size), str(e.mtime_ns), e.digest] for i, e in enumerate(manifest.entries)]
+    rows = [
+        [str(i), e.name, str(e.size), str(e.mtime_ns), e.digest, e.extent]
+        for i, e in enumerate(manifest.entries)
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -160,7 +195,10 @@ def _read(path: Path) -> list[Entry]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
         rows = csv.DictReader(lines, delimiter="\t")
         try:
-            return [Entry(r["name"], int(r["size"]), int(r["mtime_ns"]), r["digest"]) for r in rows]
+            return [
+                Entry(r["name"], int(r["size"]), int(r["mtime_ns"]), r["digest"], r.get("extent") or "")
+                for r in rows
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: a damaged manifest ({error}); delete it and plan again") from error
 

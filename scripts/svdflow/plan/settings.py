@@ -26,6 +26,7 @@ def ingest_images(study: "Study", dataset: str, shard: str, _: str) -> Settings:
         "seed": study.config["seed"] if row.noise_sigma else 0,  # nothing else about an image is random
         "pixel_limit": study.config["ingest"]["pixel_limit"],
         "crop": row.overrides.get("crop", 0),
+        "fill": row.overrides.get("fill", ""),
     }
 
 
@@ -59,11 +60,21 @@ def factorize(study: "Study", dataset: str, shard: str, _: str) -> Settings:
 
 
 def compress(study: "Study", dataset: str, shard: str, _: str) -> Settings:
+    keys = study.config["compress"]
+    return {
+        **_place(dataset, shard),
+        **_asked(study, dataset),
+        "rank_rules": keys["rank_rules"],
+        "metrics": keys["metrics"],
+        "data_range": study.value_ranges(dataset),
+    }
+
+
+def _asked(study: "Study", dataset: str) -> Settings:
     row, keys = study.datasets[dataset], study.config["compress"]
-    asked = {
+    return {
         key: row.overrides.get(key, keys[key]) for key in ("ranks", "energies", "powers_of_two", "images")
     }
-    return {**_place(dataset, shard), **asked, "rank_rules": keys["rank_rules"], "metrics": keys["metrics"]}
 
 
 def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
@@ -80,6 +91,7 @@ def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
         "sigma": row.overrides.get("sigma", 0.0),
         "poisson": row.overrides.get("poisson", False),
         "passes": keys["passes"] if method == "patch_svd" else 1,
+        "data_range": study.value_ranges(dataset),
         **(
             spectral
             if method in ("shrink", "truncate")
@@ -96,6 +108,7 @@ def encode(study: "Study", dataset: str, shard: str, _: str) -> Settings:
         "forms": keys["forms"],
         "codecs": keys["codecs"],
         "seed": study.config["seed"],
+        "data_range": study.value_ranges(dataset),
     }
 
 
@@ -160,8 +173,8 @@ def item_rank(study: "Study", dataset: str) -> int:
     cap = row.overrides.get("max_rank", study.config["factorize"]["max_rank"])
     wanted = [0]
     if "compress" in row.tasks or "audit" in row.tasks:
-        settings = compress(study, dataset, "0", "")
-        wanted += settings["ranks"] + ([cap] if settings["powers_of_two"] else [])
+        asked = _asked(study, dataset)
+        wanted += asked["ranks"] + ([cap] if asked["powers_of_two"] else [])
     if "denoise" in row.tasks and not row.noise_sigma:
         wanted.append(cap)
     return min(max(wanted), cap)

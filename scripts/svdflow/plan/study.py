@@ -17,8 +17,9 @@ from svdflow.plan.config import (
 )
 from svdflow.plan.datasets import Dataset, read_datasets
 from svdflow.plan.digest import code_digest
-from svdflow.plan.manifest import Manifest, scan
+from svdflow.plan.manifest import Manifest, extents, measured, scan
 from svdflow.plan.methods import applicable
+from svdflow.plan.ranges import dataset_ranges, given_range
 from svdflow.plan.sizes import parse_size
 from svdflow.plan.suffixes import left_out, left_out_words
 from svdflow.plan.targets import parse_target
@@ -73,6 +74,21 @@ class Study:
         if dataset not in self._manifests:
             self._manifests[dataset] = scan(self.datasets[dataset], self.root, self.manifest_path(dataset))
         return self._manifests[dataset]
+
+    def value_ranges(self, dataset: str) -> list[list[Any]]:
+        """The range that PSNR and SSIM of a dataset refer to: kind of samples, range and source for each kind.
+
+        What the sheet says, else what the image files say and hold; empty where every matrix has its own. Images that
+        are not of 8 bits are decoded once, and the manifest keeps what was found.
+        """
+        row = self.datasets[dataset]
+        if "data_range" in row.overrides:
+            return given_range(row.overrides["data_range"])
+        if row.kind != "images":
+            return []
+        limit = self.config["ingest"]["pixel_limit"]
+        self._manifests[dataset] = measured(self.manifest(dataset), limit, row.colour == "channels")
+        return dataset_ranges(extents(self._manifests[dataset]))
 
     def manifest_path(self, dataset: str) -> Path:
         return self.results / "manifests" / f"{dataset}.tsv"

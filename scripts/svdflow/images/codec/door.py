@@ -117,7 +117,7 @@ def encode(
     mask : bool array of the shape of A, optional
         True where a value is valid. The others are neither judged nor kept, and decode as masked.
     data_range : float, optional
-        Peak of PSNR; by default that of `svdflow.images.io.value_range`.
+        Peak of PSNR; by default that of `svdflow.images.ranges.value_range`.
     seed : int
         Of the randomized SVD of large arrays.
     provenance : dict, optional

@@ -13,7 +13,7 @@ from svdflow.images.codec.quality import Quality, quality
 from svdflow.images.codec.quantize import Coded
 from svdflow.images.codec.tiles import TilesForm
 from svdflow.images.codec.tucker import TuckerForm
-from svdflow.images.io import value_range
+from svdflow.images.ranges import value_range
 
 FORMS: Mapping[str, Any] = MappingProxyType({"svd": MatrixForm, "tucker": TuckerForm, "tiles": TilesForm})
 LEAST_SHARE = 2**-0.5  # of the norm, that the mean must hold to be taken off
@@ -93,7 +93,7 @@ class Subject:
 
 
 def range_of(A: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """The peak of PSNR of an array by itself: that of `svdflow.images.io.value_range`."""
+    """The peak of PSNR of an array by itself: that of `svdflow.images.ranges.value_range`."""
     return value_range([A if mask is None else A[mask]])[2]
 
 

@@ -19,6 +19,7 @@ from svdflow.images.denoise.methods import METHODS
 from svdflow.images.denoise.spectral import DENOISERS
 from svdflow.images.io import picture_name
 from svdflow.images.pictures import write_pictures
+from svdflow.images.ranges import Ranges, with_range
 from svdflow.linalg.ranks import RANK_RULES
 from svdflow.store import (
     Item,
@@ -73,6 +74,7 @@ def denoise_shard(
     passes: int = 5,
     seed: int = 0,
     write: bool = True,
+    data_range: Ranges = (),
     threads: int | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> None:
@@ -108,6 +110,8 @@ def denoise_shard(
         Of rank rules that draw.
     write : bool
         Whether to write pictures.
+    data_range : list of (kind of samples, range, source)
+        The range of the dataset's values; empty takes that of each item. See `svdflow.images.ranges`.
     threads : int, optional
         Items side by side, and what is left of them within an item; never changes a result.
 
@@ -135,7 +139,7 @@ def denoise_shard(
         publish(out, "denoise", provenance) as file,
     ):
         stored = factors_by_observation(store)
-        everything = list(items(source))
+        everything = list(with_range(items(source), data_range))
         threads = threads or len(os.sched_getaffinity(0))
         inner = max(1, threads // max(1, len(everything)))
         shown = {item.index for item in everything[:KEPT]}
@@ -206,6 +210,7 @@ def describe(
             found, observation.planes.get(plane), item.clean.get(plane), factors.get(plane), data_range
         )
         place = {**key, "plane": plane, "sigma_added": observation.sigma_added, "method": wanted.method}
+        place["data_range_source"] = str(item.attrs.get("data_range_source", ""))
         levels = {"sigma_mad": found.levels.mad, "sigma_mp": found.levels.mp}
         best_place = best(found.candidates, judged)
         for i, (candidate, figures) in enumerate(zip(found.candidates, judged, strict=True)):
