@@ -304,6 +304,17 @@ def test_files_of_all_kinds_are_measured_and_bad_ones_left_to_ingest(folder):
     ]
 
 
+def test_bands_that_are_planes_are_measured_too(folder):
+    """Of four bands of 16 bits the last is alpha, unless every band is a plane."""
+    bands = np.stack([smooth((9, 9), top) for top in (200, 210, 220, 60000)], axis=-1)
+    (folder / "deep").mkdir()
+    np.save(folder / "deep" / "a.npy", bands)
+    for colour, peak in [("rgb", 255), ("channels", 65535), ("rgb", 255)]:
+        found = study(folder, DEEP.replace("gray", colour))
+        assert carried(found)[0][:2] == ["integers", peak]
+        manifest.write(found.manifest("deep"), found.manifest_path("deep"))
+
+
 def test_a_decoder_that_dies_takes_one_file_along(tmp_path, monkeypatch):
     """The child is replaced by one that ends at the second of three files, as a crash or the system's killer would."""
     paths = [tmp_path / f"{name}.npy" for name in "abc"]

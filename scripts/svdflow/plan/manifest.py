@@ -97,10 +97,8 @@ def measured(manifest: Manifest, pixel_limit: int, channels: bool) -> Manifest:
 
 def extents(manifest: Manifest) -> list[Extent]:
     """What the images that are there and can be read span."""
-    found = [
-        e.extent.split() for e in manifest.entries if not e.gone and e.extent not in ("", census.UNKNOWN)
-    ]
-    return [Extent(dtype, int(bits), float(low), float(high)) for dtype, bits, low, high in found]
+    found = [entry.extent.removesuffix(" channels").split() for entry in manifest.entries if not entry.gone]
+    return [Extent(w[0], int(w[1]), float(w[2]), float(w[3])) for w in found if len(w) == 4]
 
 
 def write(manifest: Manifest, path: Path) -> None:
