@@ -1,8 +1,8 @@
 """What image files hold, told in a process of its own: one line of JSON a file, so that planning never decodes.
 
 Standard input is a JSON object, ``{"pixel_limit": ..., "channels": ..., "paths": [...]}``. Each line of the answer is
-an `Extent`, or null where a file cannot be read or has no valid pixel; ingest will say why. A decoder that dies takes this
-process along and no other: whoever asked begins another one behind the file that it died of.
+an `Extent`, or null where a file cannot be read or has no valid pixel; ingest will say why. A decoder that dies takes
+this process along and no other: whoever asked begins another one behind the file that it died of.
 """
 
 import json
