@@ -86,12 +86,10 @@ def test_missing_chunks_and_fill_values(tmp_path):
         for name, options in (("plain", {}), ("gzip", {"compression": "gzip"})):
             stored = file.create_dataset(name, (53, 31), ">f4", chunks=(8, 9), fillvalue=2.5, **options)
             stored[8:20, 9:30] = A[8:20, 9:30]
-        file.create_dataset("empty", (53, 31), "f4", chunks=(8, 9))
     expected = np.full((53, 31), 2.5, ">f4")
     expected[8:20, 9:30] = A[8:20, 9:30]
     check(direct(open_matrix(tmp_path / "a.h5", "plain")), expected)
     check(direct(open_matrix(tmp_path / "a.h5", "gzip")), expected)
-    check(direct(open_matrix(tmp_path / "a.h5", "empty")), np.zeros((53, 31), np.float32))
 
 
 def test_filter_mask_says_which_filters_were_left_out(tmp_path):

@@ -15,6 +15,7 @@ from svdflow.audit.condition import PANEL_SIDE, enclosure_records, norm_records,
 from svdflow.audit.enclosures import Certificate, Interval, certify_error, certify_svd, lossy_integers
 from svdflow.audit.records import Record, judged
 from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.matrix.masks import unmasked
 from svdflow.store import read_array, read_rows
 
 EPS = float(np.finfo(np.float64).eps)
@@ -40,7 +41,7 @@ class Full:
     @classmethod
     def of(cls, A: Any) -> "Full":
         """Decompose a matrix; ValueError names what is wrong with one that cannot be."""
-        A = np.asarray(A)
+        A = np.asarray(unmasked(A, "matrix"))
         wide = checked_matrix(A)
         U, s, Vt = scipy.linalg.svd(wide, full_matrices=False, lapack_driver="gesdd")
         return cls(wide, U, s, Vt, max(EPS, _eps(A.dtype)))
@@ -104,12 +105,12 @@ def checked_matrix(A: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        Not two-dimensional, empty, not numeric, not finite, or an integer that float64 does not hold; the message
-        names the first bad entry.
+        Not two-dimensional, empty, not numeric, masked, not finite, or an integer that float64 does not hold; the
+        message names the first bad entry.
     """
     if scipy.sparse.issparse(A):
         raise ValueError("a sparse matrix; its full decomposition takes a dense one: A.toarray()")
-    A = np.asarray(A)
+    A = np.asarray(unmasked(A, "matrix"))
     if A.dtype.kind not in "fiubc":
         at = next(
             (i for i, x in np.ndenumerate(A) if not isinstance(x, int | float | complex | np.number)), None

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.matrix.masks import unmasked
+
 EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).smallest_subnormal)
 STEP_RATIO = 4
@@ -36,7 +38,7 @@ class BadInput(ValueError):
 
 
 def checked_point(x: Any) -> np.ndarray:
-    x = np.asarray(x)
+    x = np.asarray(unmasked(x, "x"))
     if x.dtype.kind not in "fiu":
         raise BadInput(f"x has dtype {x.dtype}; give real numbers")
     if x.size == 0:
@@ -48,7 +50,7 @@ def checked_point(x: Any) -> np.ndarray:
 
 def checked_gradient(grad: Callable[[np.ndarray], Any], x: np.ndarray) -> tuple[np.ndarray, float]:
     """The gradient in float64, and the rounding of the type that it came in."""
-    g = np.asarray(grad(x.copy()))
+    g = np.asarray(unmasked(grad(x.copy()), "the gradient"))
     if g.shape != x.shape:
         raise BadInput(f"the gradient has shape {g.shape}, x has {x.shape}")
     if g.dtype.kind not in "fiu":

@@ -22,6 +22,7 @@ take 2, 4, 6, 10 and 16. The Krylov search ends sooner where rounding is all tha
 import math
 
 import numpy as np
+import scipy.sparse as sp
 
 from svdflow.linalg.plan import Target, choose_method
 from svdflow.linalg.result import SVDResult
@@ -87,7 +88,9 @@ def in_peer_precision(source: MatrixSource) -> MatrixSource:
 
 
 class _WidenedSource(MatrixSource):
-    """A source whose panels come as float64; the whole is never converted."""
+    """A source whose panels come as float64; a dense one is never converted as a whole."""
+
+    keeps_promises = True
 
     def __init__(self, source: MatrixSource) -> None:
         self._source = source
@@ -101,3 +104,9 @@ class _WidenedSource(MatrixSource):
 
     def read_columns(self, start: int, stop: int) -> object:
         return self._source.read_columns(start, stop).astype(np.float64)
+
+    def csr(self) -> sp.csr_array:
+        return self._source.csr().astype(np.float64)
+
+    def csc(self) -> sp.csc_array:
+        return self._source.csc().astype(np.float64)

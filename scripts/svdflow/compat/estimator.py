@@ -8,6 +8,7 @@ from svdflow.backend import to_numpy
 from svdflow.compat.accuracy import in_peer_precision
 from svdflow.compat.parameters import InvalidParameterError, is_integer, seed_of_random_state
 from svdflow.linalg.svd import truncated_svd
+from svdflow.matrix.masks import unmasked
 from svdflow.matrix.sources import MatrixSource, as_source
 
 try:
@@ -121,6 +122,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def inverse_transform(self, X: Any) -> Any:
         """From components, shape (n_samples, k), back to features, shape (n_samples, n_features)."""
         check_is_fitted(self)
+        X = unmasked(X, "X")
         Z = X if hasattr(X, "dask") or np.iscomplexobj(X) else check_array(X, dtype="numeric")
         back = Z @ self.components_
         return back if self.mean_ is None else back + self.mean_.astype(self.components_.dtype)
@@ -181,6 +183,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
 def _is_validated_elsewhere(X: Any) -> bool:
     """Whether X is read in panels, which are checked as they come, rather than an array-like in memory."""
+    unmasked(X, "X")  # scikit-learn would read what lies under the mask
     if isinstance(X, MatrixSource | str) or hasattr(X, "__fspath__") or hasattr(X, "dask"):
         return True
     return type(X).__module__.split(".")[0] in ("h5py", "zarr")

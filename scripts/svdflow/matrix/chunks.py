@@ -240,6 +240,35 @@ class ChunkReader:
         return data.view(chunks.dtype).reshape(h, w)
 
 
+def read_vector(dataset: h5py.Dataset, name: str) -> np.ndarray:
+    """A dataset of one dimension in memory; its chunks are unpacked to the length that they declare and no further."""
+    filters = filters_of(dataset)
+    plain = dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype, logical=True))
+    if not dataset.chunks or DEFLATE not in filters or not KNOWN_FILTERS.issuperset(filters) or not plain:
+        return np.asarray(dataset[...])
+    out = np.full(dataset.shape, dataset.fillvalue, dataset.dtype)
+    length, itemsize = dataset.chunks[0], dataset.dtype.itemsize
+
+    def visit(stored: h5py.h5d.StoreInfo) -> None:
+        start = stored.chunk_offset[0]
+        part = out[start : start + length]
+        mask, raw = dataset.id.read_direct_chunk((start,))
+        if len(part) < length and len(raw) == length * itemsize and not mask:
+            part[...] = dataset[start : start + length]  # perhaps left unfiltered
+            return
+        try:
+            data = decode(np.frombuffer(raw, np.uint8), filters, mask, length * itemsize, itemsize)
+        except FilterError as error:
+            raise ValueError(f"{name}: the chunk at {start} is damaged ({error})") from error
+        part[...] = data.view(dataset.dtype)[: len(part)]
+
+    places: list[h5py.h5d.StoreInfo] = []
+    dataset.id.chunk_iter(places.append)
+    for place in places:
+        visit(place)
+    return out
+
+
 def decode(stored: np.ndarray, filters: tuple[int, ...], mask: int, nbytes: int, itemsize: int) -> np.ndarray:
     """Undo the filters of one chunk, last one first.
 

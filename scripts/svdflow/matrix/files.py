@@ -7,20 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
-import scipy.io
 import scipy.sparse as sp
 
 from svdflow.matrix.hdf5 import HDF5_SUFFIXES, open_hdf5
+from svdflow.matrix.market import read_market
+from svdflow.matrix.npz import open_npz
 from svdflow.matrix.raw import RAW_SUFFIXES, NpySource, open_raw
-from svdflow.matrix.sources import ArraySource, MatrixSource, SparseSource, listed
+from svdflow.matrix.sources import ArraySource, MatrixSource, SparseSource
 from svdflow.matrix.zarr import open_zarr
+
+# Files that hold matrices and are not read, by how they begin: what to do with each.
+KNOWN_STARTS = {
+    b"CDF\x01": "a netCDF file of the classic format: convert it with nccopy -k nc4",
+    b"CDF\x02": "a netCDF file of the classic format: convert it with nccopy -k nc4",
+    b"CDF\x05": "a netCDF file of the classic format: convert it with nccopy -k nc4",
+    b"\x0e\x03\x13\x01": "an HDF4 file: convert it with h4toh5, minding its scale and offset",
+    b"MATLAB 5.0 MAT": "a MATLAB file of version 7 or older: save it with -v7.3",
+}
 
 
 def open_matrix(
     path: str | os.PathLike,
     dataset: str | None = None,
     *,
+    fill: float | None = None,
+    allow_links: bool = False,
     shape: Sequence[int] | None = None,
     dtype: Any = None,
     offset: int = 0,
@@ -35,7 +46,14 @@ def open_matrix(
         .mtx.gz), a Zarr directory, or raw binary entries (.raw, .bin, .dat, or any file when `shape` is given).
         ``file.h5:/group/name`` names file and dataset at once.
     dataset : str, optional
-        Dataset within an HDF5 or Zarr file, or CSR group; may be left out where there is only one matrix.
+        Dataset within an HDF5 or Zarr file, or group of a sparse matrix; may be left out where there is only one
+        matrix.
+    fill : float, optional
+        Stands for values that an HDF5 or Zarr file declares missing (``_FillValue``, ``missing_value``,
+        ``valid_range``); without it a matrix that has any is refused (`MaskedError`) when it is read.
+    allow_links : bool
+        Follow references of an HDF5 or Zarr file to files beyond its own folder: external links, virtual datasets, raw
+        data outside, symbolic links in a Zarr store.
     shape, dtype : (m, n) and data type
         Of a raw binary file, which does not say them; ``dtype=">f4"`` for big-endian entries.
     offset : int
@@ -48,14 +66,16 @@ def open_matrix(
     MatrixSource
         shape, dtype, ``read(start, stop)``, ``panel_height``. HDF5, npy, raw and Zarr are read panel by panel,
         by plain reads and not by memory maps, whose pages would count as memory of this process; npz and
-        Matrix Market are held in memory.
+        Matrix Market are held in memory. Values are those that the file's own readers give: packed numbers of
+        netCDF, xarray and HDF5 are unpacked, MATLAB's and Octave's arrays come the right way round.
 
     Raises
     ------
     FileNotFoundError
         No such file; the nearest name in its folder is given.
     ValueError
-        The file holds no such matrix, or is damaged; candidates are listed. A raw binary file came without
+        The file holds no such matrix, is damaged, was never written, declares more than it holds, or refers to files
+        that are missing or beyond its folder; candidates are listed. A raw binary file came without
         shape or dtype, or is of another length than these say.
     """
     path = os.fspath(path)
@@ -63,25 +83,29 @@ def open_matrix(
         path, _, dataset = path.rpartition(":") if dataset is None else (path, "", dataset)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file{_nearest(Path(path))}")
+    if not os.path.isdir(path) and not os.path.isfile(path):
+        raise ValueError(f"{path}: is no regular file; only files and folders are read")
     suffixes = Path(path).suffixes
     raw = shape is not None or dtype is not None or offset != 0 or order != "C"
     try:
         if raw:
             return open_raw(path, shape, dtype, offset, order)
         if os.path.isdir(path):
-            return open_zarr(path, dataset)
+            return open_zarr(path, dataset, fill=fill, allow_links=allow_links)
         if h5py.is_hdf5(path):
-            return open_hdf5(path, dataset)
+            return open_hdf5(path, dataset, fill=fill, allow_links=allow_links)
         if suffixes[-1:] == [".npy"]:
             return NpySource(path)
         if suffixes[-1:] == [".npz"]:
-            return _open_npz(path, dataset)
+            return open_npz(path, dataset)
         if ".mtx" in suffixes or ".mm" in suffixes:
-            return _in_memory(scipy.io.mmread(path), path)
+            return _in_memory(read_market(path), path)
         if suffixes[-1:] and suffixes[-1].lower() in RAW_SUFFIXES:
             return open_raw(path, shape, dtype, offset, order)
     except (OSError, EOFError) as error:
         raise ValueError(f"{path}: cannot be read ({error})") from error
+    if known := _known(path):
+        raise ValueError(f"{path}: is {known}")
     if suffixes[-1:] and suffixes[-1] in HDF5_SUFFIXES:
         raise ValueError(f"{path}: is not an HDF5 file, or is damaged at its start")
     raise ValueError(
@@ -90,20 +114,16 @@ def open_matrix(
     )
 
 
-def _open_npz(path: str, dataset: str | None) -> MatrixSource:
-    with np.load(path) as archive:
-        names = list(archive.files)
-        if "indptr" in names or "row" in names:
-            return SparseSource(sp.load_npz(path), path)
-        if dataset is None and len(names) == 1:
-            dataset = names[0]
-        if dataset not in names:
-            raise ValueError(f"{path}: no array {dataset!r}; there is {listed(names)}")
-        return ArraySource(archive[dataset], f"{path}:{dataset}")
-
-
 def _in_memory(matrix: Any, path: str) -> MatrixSource:
     return SparseSource(matrix, path) if sp.issparse(matrix) else ArraySource(matrix, path)
+
+
+def _known(path: str) -> str:
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb") as file:
+        start = file.read(16)
+    return next((words for magic, words in KNOWN_STARTS.items() if start.startswith(magic)), "")
 
 
 def _nearest(path: Path) -> str:

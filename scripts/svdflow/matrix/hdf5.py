@@ -1,154 +1,152 @@
-"""Matrices in HDF5 files."""
+"""Matrices in HDF5 files: which dataset or group, and how its numbers are to be read."""
 
-import threading
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
-import numpy as np
-import scipy.sparse as sp
 
-from svdflow.matrix.chunks import ChunkReader, chunks_of, filters_of, open_for_reading, readable
-from svdflow.matrix.raw import FileSource, StoredFile
-from svdflow.matrix.sources import CHEAP_COLUMNS, NUMERIC, MatrixSource, SparseSource, _check_matrix, listed
-from svdflow.store import open_published, read_array, read_rows
-from svdflow.store.arrays import SUFFIX
+from svdflow.matrix.chunks import open_for_reading
+from svdflow.matrix.conventions import Coding, ConventionError, coding_of
+from svdflow.matrix.decoded import DecodedSource, FlippedSource
+from svdflow.matrix.hdf5_source import HDF5Source, complex_of
+from svdflow.matrix.hdf5_sparse import is_sparse, read_sparse
+from svdflow.matrix.links import located
+from svdflow.matrix.sources import NUMERIC, MatrixSource, SparseSource, listed
+from svdflow.store import open_published
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".h5ad", ".nc", ".mat")
-
-
-class HDF5Source(MatrixSource):
-    """A dataset of an HDF5 file, contiguous or chunked.
-
-    Plain numbers are read at their offsets without the HDF5 library, whose lock would keep threads from reading
-    side by side: contiguous ones, and chunks without a filter or with gzip, shuffle and fletcher32. Anything else
-    (other filters, virtual and external datasets, files open for writing) goes through the library.
-
-    svdflow's own arrays are verified against the checksums beside them: each band when this process first reads a
-    part of it, and again after the file was written to (its inode, size or time of change differ). A read from memory
-    takes a fifth of the time of its crc32 (benchmarks/reading.py), so unchanged files are not verified every time.
-    """
-
-    def __init__(self, path: str, dataset: str) -> None:
-        self.path, self.dataset = path, dataset
-        self.name = f"{path}:{dataset}"
-        self._handle: h5py.Dataset | None = None
-        self._opening = threading.Lock()
-        self._set_layout(self._open())
-        if self._plain is not None or self._file is not None:
-            self._handle = None  # closed, so that the file may be opened in other ways
-
-    @classmethod
-    def of(cls, dataset: h5py.Dataset) -> "HDF5Source":
-        """Of an open dataset; its handle is used here, and workers elsewhere open the file anew."""
-        source = cls.__new__(cls)
-        source.path, source.dataset = dataset.file.filename, dataset.name
-        source.name = f"{source.path}:{dataset.name}"
-        source._handle, source._opening = dataset, threading.Lock()
-        source._set_layout(dataset)
-        return source
-
-    def _set_layout(self, stored: h5py.Dataset) -> None:
-        _check_matrix(stored.shape, stored.dtype, self.name)
-        self.shape, self.dtype = stored.shape, stored.dtype
-        self._checked = stored.name + SUFFIX in stored.file
-        self._plain: FileSource | None = None
-        self._file: StoredFile | None = None
-        self._reading: tuple[tuple[int, ...], ChunkReader] | None = None  # as of a state of the file
-        if stored.chunks:
-            height, width = stored.chunks
-            self.row_bands = height
-            # Without a filter the selected part of a large chunk is read; with one, the chunk whole.
-            self.column_bands = width if width < self.shape[1] else None
-            cheap = width * self.shape[0] * self.dtype.itemsize <= CHEAP_COLUMNS
-            self.column_access = cheap or not filters_of(stored)
-        else:
-            self.column_access = True
-        if not readable(stored):
-            return
-        # Where the name is an external link, the bytes are in another file.
-        self._stored_path, self._stored_name = stored.file.filename, stored.name
-        if stored.chunks:
-            self._file = StoredFile(self._stored_path)
-            self._reader()  # the index is read here, once
-        elif (offset := stored.id.get_offset()) is not None:
-            self._plain = FileSource(self._stored_path, offset, stored.shape, stored.dtype)
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        if self._plain is None and self._file is None:
-            stored = self._open()
-            return read_rows(stored, start, stop) if self._checked else stored[start:stop]
-        out = np.empty((stop - start, self.shape[1]), self.dtype)
-        self.read_into(start, stop, out)
-        return out
-
-    def read_into(self, start: int, stop: int, out: np.ndarray) -> None:
-        if not (out.flags.c_contiguous and out.dtype == self.dtype):
-            super().read_into(start, stop, out)
-        elif self._plain is not None:
-            self._plain.read_into(start, stop, out)
-        elif self._file is not None:
-            self._reader().read_rows(start, stop, out)
-        else:
-            super().read_into(start, stop, out)
-
-    def read_columns(self, start: int, stop: int) -> np.ndarray:
-        if self._plain is not None:
-            return self._plain.read_columns(start, stop)
-        if self._file is None:
-            return self._open()[:, start:stop]
-        out = np.empty((self.shape[0], stop - start), self.dtype)
-        self._reader().read_columns(start, stop, out)
-        return out
-
-    def _reader(self) -> ChunkReader:
-        assert self._file is not None
-        state = self._file.state
-        if self._reading is None or self._reading[0] != state:
-            chunks = chunks_of(self._stored_path, self._stored_name, state)
-            if chunks.shape != self.shape or chunks.dtype != self.dtype:
-                raise ValueError(f"{self.name}: was replaced by another matrix since it was opened")
-            self._reading = state, ChunkReader(self._file, chunks, self.name, self._open)
-        return self._reading[1]
-
-    def _open(self) -> h5py.Dataset:
-        with self._opening:
-            if self._handle is None or not self._handle:
-                self._handle = open_for_reading(self.path)[self.dataset]
-            return self._handle
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_opening": None, "_reading": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _opening=threading.Lock())
+MATLAB_NUMBERS = (
+    "double",
+    "single",
+    "logical",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)
+NETCDF_MARKS = ("_Netcdf4Dimid", "_Netcdf4Coordinates", "DIMENSION_LIST")
 
 
 def source_of_h5(node: Any) -> MatrixSource:
-    """A source of an open h5py dataset, or of a group that holds a CSR matrix (data, indices, indptr, shape)."""
+    """A source of an open h5py dataset, or of a group that holds a compressed sparse matrix."""
     if isinstance(node, h5py.Dataset):
-        return HDF5Source.of(node)
-    if isinstance(node, h5py.Group) and _is_csr(node):
-        return SparseSource(_read_csr(node), f"{node.file.filename}:{node.name}")
+        return _dense(HDF5Source.of(node), node)
+    if isinstance(node, h5py.Group) and is_sparse(node):
+        path = node.file.filename
+        return SparseSource(read_sparse(node, path), f"{path}:{node.name}")
     raise ValueError(
-        f"{getattr(node, 'name', node)}: neither a dataset nor a CSR group (data, indices, indptr)"
+        f"{getattr(node, 'name', node)}: neither a dataset nor a sparse group (data, indices, indptr and a shape)"
     )
 
 
-def open_hdf5(path: str, dataset: str | None) -> MatrixSource:
+def open_hdf5(
+    path: str, dataset: str | None, *, fill: float | None = None, allow_links: bool = False
+) -> MatrixSource:
+    """A matrix of an HDF5 file; arguments as of `open_matrix`."""
     with _opened(path) as file:
-        if dataset is None:
-            names = _matrices(file)
-            if len(names) != 1:
-                raise ValueError(f"{path}: {len(names)} matrices inside; name one of {listed(names)}")
-            dataset = names[0]
-        if dataset not in file:
+        names = [] if dataset else _matrices(file)
+        if dataset is None and len(names) != 1:
+            raise ValueError(f"{path}: {len(names)} matrices inside; name one of {listed(names)}")
+        dataset = dataset or names[0]
+        place = located(path, dataset, allow_links)
+        if place is None:
             raise ValueError(f"{path}: no dataset {dataset!r}; there is {listed(_matrices(file))}")
-        node = file[dataset]
+        known = listed(_matrices(file))
+    with open_for_reading(place[0]) as file:
+        node = file[place[1]]
         if isinstance(node, h5py.Group):
-            if not _is_csr(node):
-                raise ValueError(f"{path}: {dataset!r} is a group; there is {listed(_matrices(file))}")
-            return source_of_h5(node)
-    return HDF5Source(path, dataset)
+            if not is_sparse(node):
+                raise ValueError(f"{path}: {dataset!r} is {_kind(node)}; there is {known}")
+            return SparseSource(read_sparse(node, place[0], allow_links), f"{path}:{dataset}")
+        if not isinstance(node, h5py.Dataset):
+            raise ValueError(f"{path}: {dataset!r} is no dataset; there is {known}")
+        _refuse_odd(node, f"{path}:{dataset}")
+        dense = HDF5Source(*place, allow_links=allow_links)
+        return _dense(dense, node, fill)
+
+
+def _dense(source: HDF5Source, node: h5py.Dataset, fill: float | None = None) -> MatrixSource:
+    """The source as its own reader gives it: decoded, and the right way round."""
+    _refuse_odd(node, source.name)
+    if source.verified_by_svdflow:
+        return source  # ours: numbers are the values
+    decoded: MatrixSource = source
+    coding = _coding(node, source)
+    if not coding.trivial:
+        decoded = DecodedSource(source, coding, fill)
+    return FlippedSource(decoded) if _by_columns(node) else decoded
+
+
+def _coding(node: h5py.Dataset, source: HDF5Source) -> Coding:
+    missing = None
+    if source.dtype.itemsize > 1 and (
+        "_NCProperties" in node.file.attrs or any(mark in node.attrs for mark in NETCDF_MARKS)
+    ):
+        # What was never written in a netCDF file reads as its fill value, and means a missing value; bytes use all
+        # their values (NetCDF Users' Guide, "Fill Values").
+        properties = node.id.get_create_plist()
+        if properties.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
+            missing = node.fillvalue
+    if source.dtype.kind == "c":
+        missing = None
+    return coding_of(_attributes(node), source.dtype, source.name, fill=missing)
+
+
+def _attributes(node: h5py.Dataset) -> Mapping[str, Any]:
+    """The attributes; those of types that h5py does not read say nothing of numbers."""
+    found: dict[str, Any] = {}
+    for key in node.attrs:
+        try:
+            found[key] = node.attrs[key]
+        except (OSError, TypeError, KeyError):
+            continue
+    return found
+
+
+def _refuse_odd(node: h5py.Dataset, name: str) -> None:
+    """Refuse by name what looks like numbers and means something else, or holds nothing."""
+    kind = _matlab_class(node)
+    if kind and (kind not in MATLAB_NUMBERS or "MATLAB_object_decode" in node.attrs):
+        raise ConventionError(
+            f"{name}: is a MATLAB {kind}, no matrix of numbers; save the numbers as a variable"
+        )
+    if node.attrs.get("MATLAB_empty", 0):
+        raise ValueError(f"{name}: the matrix is empty; the dataset holds its shape")
+    if node.shape is None:
+        raise ValueError(f"{name}: the dataset is empty and has no shape")
+    names = h5py.check_enum_dtype(node.dtype)
+    if names is not None:
+        raise ConventionError(
+            f"{name}: holds codes of an enumeration ({', '.join(list(names)[:3])}, ...), no numbers; store what they "
+            "stand for"
+        )
+    if node.dtype.names and complex_of(node.dtype) is None:
+        fields = ", ".join(node.dtype.names[:4])
+        raise ConventionError(
+            f"{name}: its entries are records ({fields}), no numbers; store a field as a matrix"
+        )
+    if (
+        h5py.check_ref_dtype(node.dtype)
+        or h5py.check_vlen_dtype(node.dtype)
+        or h5py.check_string_dtype(node.dtype)
+    ):
+        raise ConventionError(
+            f"{name}: entries are references, lists or text: they are not numbers; convert them first"
+        )
+
+
+def _by_columns(node: h5py.Dataset) -> bool:
+    """Whether a program with arrays in columns wrote them as they lay, which turns them round for all others."""
+    octave = node.name.endswith("/value") and "OCTAVE_NEW_FORMAT" in node.parent.attrs
+    return bool(_matlab_class(node)) or octave
+
+
+def _matlab_class(node: Any) -> str:
+    kind = node.attrs.get("MATLAB_class", b"")
+    return kind.decode("ascii", "replace") if isinstance(kind, bytes) else str(kind)
+
+
+def _kind(group: h5py.Group) -> str:
+    said = group.attrs.get("encoding-type") or _matlab_class(group)
+    said = said.decode("ascii", "replace") if isinstance(said, bytes) else said
+    return f"a group of kind {said!r}, which is not read" if said else "a group"
 
 
 def _opened(path: str) -> h5py.File:
@@ -159,22 +157,26 @@ def _opened(path: str) -> h5py.File:
 
 
 def _matrices(file: h5py.File) -> list[str]:
+    """Names of the matrices; MATLAB keeps cells and objects under names that begin with #."""
     found: list[str] = []
 
     def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset) and len(node.shape or ()) == 2 and node.dtype.kind in NUMERIC:
+        if name.startswith("#"):
+            return
+        if isinstance(node, h5py.Dataset) and len(node.shape or ()) == 2 and _is_numeric(node):
             found.append("/" + name)
-        if isinstance(node, h5py.Group) and _is_csr(node):
+        if isinstance(node, h5py.Group) and is_sparse(node):
             found.append("/" + name)
 
     file.visititems(visit)
-    return found
+    inside = tuple(name + "/" for name in found if isinstance(file[name], h5py.Group))
+    return [name for name in found if not name.startswith(inside)] if inside else found
 
 
-def _is_csr(group: h5py.Group) -> bool:
-    return "shape" in group.attrs and all(part in group for part in ("data", "indices", "indptr"))
+def _is_numeric(node: h5py.Dataset) -> bool:
+    number = node.dtype.kind in NUMERIC or complex_of(node.dtype) is not None
+    kind = _matlab_class(node)
+    return number and (not kind or kind in MATLAB_NUMBERS)
 
 
-def _read_csr(group: h5py.Group) -> sp.csr_array:
-    parts = tuple(read_array(group, part) for part in ("data", "indices", "indptr"))
-    return sp.csr_array(parts, shape=tuple(int(side) for side in group.attrs["shape"]))
+__all__ = ["HDF5_SUFFIXES", "HDF5Source", "open_hdf5", "source_of_h5"]

@@ -60,6 +60,7 @@ class FileSource(MatrixSource):
     """A matrix at a byte offset of a file, entries in rows (or in columns: Fortran order)."""
 
     column_access = True
+    keeps_promises = True
 
     def __init__(
         self, path: str | os.PathLike, offset: int, shape: Sequence[int], dtype: Any, fortran: bool = False
@@ -108,15 +109,24 @@ class NpySource(FileSource):
 
     def __init__(self, path: str | os.PathLike) -> None:
         with open(path, "rb") as file:
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, fortran, dtype = read_header(file)
+            shape, fortran, dtype = npy_header(file, os.fspath(path))
             offset = file.tell()
         super().__init__(path, offset, shape, dtype, fortran)
+
+
+def npy_header(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, Fortran order and dtype from the header of a .npy file; ValueError without a word of its content."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        version = np.lib.format.read_magic(stream)
+    except ValueError:
+        raise ValueError(f"{name}: is not a .npy file, or is damaged at its start") from None
+    if version not in readers:
+        raise ValueError(f"{name}: .npy version {version[0]}.{version[1]} holds records; save a plain array")
+    try:
+        return readers[version](stream)
+    except (ValueError, TypeError, SyntaxError, OverflowError):
+        raise ValueError(f"{name}: its .npy header is damaged or truncated") from None
 
 
 def open_raw(path: str, shape: Sequence[int] | None, dtype: Any, offset: int, order: str) -> FileSource:

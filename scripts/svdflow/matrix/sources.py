@@ -4,6 +4,7 @@ A source says its shape, dtype and layout, and reads rows. It is small to pickle
 file, because it holds the path and opens the file where it is read.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,15 @@ import scipy.sparse as sp
 from array_api_compat import array_namespace
 
 from svdflow.engine import Shared
+from svdflow.matrix.bounded import refuse_unfit
+from svdflow.matrix.masks import MaskedError, refusal, unmasked
 from svdflow.matrix.panels import Bands, panel_bounds, panel_height
+from svdflow.matrix.sparse import canonical_rows
 
 NUMERIC = "biufc"
+COUNTED_VALUES = (
+    2**25
+)  # of a matrix with missing values that is read once more, so that the message counts all of them
 CHEAP_COLUMNS = 64 * 2**20  # bytes of the stored chunks under one band of columns that may be read at a time
 
 
@@ -37,6 +44,9 @@ class MatrixSource(Shared):
         Stored bands along each side; a read of a part of one may cost the whole.
     column_access : bool
         `read_columns` costs about what the columns weigh, not the whole matrix.
+    keeps_promises : bool
+        Panels have this shape, dtype and sparsity by construction, no masks, and do not change; `as_source` puts a
+        check before any other source.
     """
 
     shape: tuple[int, int]
@@ -48,6 +58,7 @@ class MatrixSource(Shared):
     row_bands: Bands = None
     column_bands: Bands = None
     column_access: bool = False
+    keeps_promises: bool = False
 
     def read(self, start: int, stop: int) -> Any:
         """Rows ``start:stop`` as an ndarray (stop - start, n), or CSR. The caller must not write into it."""
@@ -98,6 +109,7 @@ class ArraySource(MatrixSource):
 
     in_memory = True
     column_access = True
+    keeps_promises = True
 
     def __init__(self, array: Any, name: str = "matrix") -> None:
         _check_matrix(array.shape, array.dtype, name)
@@ -112,17 +124,21 @@ class ArraySource(MatrixSource):
 
 
 class SparseSource(MatrixSource):
-    """A SciPy sparse matrix of any format. Columns are read from a CSC copy, made once where needed."""
+    """A SciPy sparse matrix of any format; entries stored twice are added.
+
+    Columns are read from a CSC copy, made once where needed.
+    """
 
     sparse = True
     in_memory = True
     column_access = True
+    keeps_promises = True
 
     def __init__(self, matrix: Any, name: str = "matrix") -> None:
         _check_matrix(matrix.shape, matrix.dtype, name)
-        self._rows = sp.csr_array(matrix)
+        self._rows = canonical_rows(matrix, name)
         self._columns: Any = None
-        self.shape, self.dtype, self.name = matrix.shape, np.dtype(matrix.dtype), name
+        self.shape, self.dtype, self.name = matrix.shape, np.dtype(self._rows.dtype), name
         self.density = self._rows.nnz / max(1, self.shape[0] * self.shape[1])
 
     def read(self, start: int, stop: int) -> Any:
@@ -141,15 +157,21 @@ class SparseSource(MatrixSource):
 
 
 class DaskSource(MatrixSource):
-    """A dask array of two dimensions. Panels are whole row chunks, so that no chunk is computed twice."""
+    """A dask array of two dimensions. Panels are whole row chunks, so that no chunk is computed twice.
+
+    Each block is held to what the array says of it (shape, dtype, sparsity) as it is computed, and to have no masked
+    value: joining blocks would drop the masks.
+    """
 
     def __init__(self, array: Any, name: str = "dask array") -> None:
         if any(np.isnan(side) for side in array.shape):
             raise ValueError(f"{name}: chunk sizes are unknown; call compute_chunk_sizes() on it first")
         _check_matrix(array.shape, array.dtype, name)
-        self._array = array
         self.shape, self.dtype, self.name = array.shape, np.dtype(array.dtype), name
         self.sparse = sp.issparse(array._meta)
+        meta = np.ma.getdata(array._meta) if isinstance(array._meta, np.ma.MaskedArray) else array._meta
+        self._given = array
+        self._array = array.map_blocks(_checked_block, name, self.sparse, dtype=array.dtype, meta=meta)
         self._held = any(hasattr(value, "client") for value in dict(array.__dask_graph__()).values())
         self.row_bands, self.column_bands = array.chunks
         # A column chunk that spans all rows is read once; several row chunks are simply joined.
@@ -164,14 +186,37 @@ class DaskSource(MatrixSource):
     def _compute(self, part: Any) -> Any:
         # Panels already run in parallel; a scheduler inside each would only add threads. Chunks that a cluster holds
         # are known to its client alone.
-        block = part.compute() if self._held else part.compute(scheduler="synchronous")
+        try:
+            block = part.compute() if self._held else part.compute(scheduler="synchronous")
+        except MaskedError:
+            if math.prod(self.shape) > COUNTED_VALUES:
+                raise
+            blocks = (part.compute() for part in self._given.to_delayed().ravel())
+            missing = sum(
+                int(np.ma.count_masked(block)) for block in blocks if isinstance(block, np.ma.MaskedArray)
+            )
+            raise MaskedError(refusal(self.name, missing, math.prod(self.shape))) from None
         return sp.csr_array(block) if sp.issparse(block) else block
+
+
+def _checked_block(block: Any, name: str, sparse: bool, block_info: Any = None) -> Any:
+    """One block of a dask array as it was promised; dask fills in `block_info`."""
+    from svdflow.matrix.checked import refuse_unlike
+
+    if block_info is None:  # dask asks for the type of the result
+        return block
+    promised = block_info[None]
+    where = f"{name}: block {promised['chunk-location']}"
+    block = unmasked(block, where)
+    refuse_unlike(block, promised["chunk-shape"], np.dtype(promised["dtype"]), sparse, where)
+    return block
 
 
 class TransposedSource(MatrixSource):
     """The conjugate transpose of a source: its rows are the columns there. Nothing is copied but panels."""
 
     column_access = True
+    keeps_promises = True  # it is made of checked sources alone
 
     def __init__(self, source: MatrixSource) -> None:
         self._source = source
@@ -220,8 +265,20 @@ def as_source(A: Any, name: str | None = None) -> MatrixSource:
     TypeError
         It is none of these.
     ValueError
-        It is not a matrix of numbers.
+        It is not a matrix of numbers, has masked values (`MaskedError`), or is a sparse one with indices that do not
+        fit.
+
+    Notes
+    -----
+    What a source that is not svdflow's own gives is checked as it is read; so are 64-bit integers, which are refused
+    (`LossyIntegerError`) where float64 does not hold them.
     """
+    from svdflow.matrix.checked import guarded
+
+    return guarded(_source_of(A, name))
+
+
+def _source_of(A: Any, name: str | None) -> MatrixSource:
     from svdflow.matrix import files, hdf5, zarr
 
     if isinstance(A, MatrixSource):
@@ -236,9 +293,8 @@ def as_source(A: Any, name: str | None = None) -> MatrixSource:
     if kind == "h5py":
         return hdf5.source_of_h5(A)
     if kind == "zarr":
-        return zarr.ZarrSource(A, name or "Zarr array")
-    if isinstance(A, np.ma.MaskedArray):
-        raise TypeError("a masked array has no singular values: fill it, e.g. with A.filled(0)")
+        return zarr.source_of_zarr(A, name or "Zarr array")
+    A = unmasked(A, name or "array")
     if isinstance(A, np.ndarray) or kind == "cupy":
         return ArraySource(np.asarray(A) if isinstance(A, np.ndarray) else A, name or "array")
     if callable(getattr(A, "read", None)) and hasattr(A, "shape") and hasattr(A, "dtype"):
@@ -251,7 +307,7 @@ def as_source(A: Any, name: str | None = None) -> MatrixSource:
 def _check_matrix(shape: Any, dtype: Any, name: str) -> None:
     if len(shape) != 2:
         raise ValueError(f"{name}: a matrix has 2 dimensions, this has {len(shape)} (shape {tuple(shape)})")
-    if 0 in shape:
+    if any(side < 1 for side in shape):
         raise ValueError(f"{name}: the matrix is empty (shape {tuple(shape)})")
     dtype = np.dtype(dtype)
     if dtype.kind not in NUMERIC:
@@ -260,6 +316,7 @@ def _check_matrix(shape: Any, dtype: Any, name: str) -> None:
         raise ValueError(
             f"{name}: {dtype} is wider than LAPACK computes in; convert to float64 or complex128"
         )
+    refuse_unfit(int(shape[1]) * dtype.itemsize, f"{name}: one row")
 
 
 def _adjoint(block: Any) -> Any:

@@ -4,6 +4,8 @@ from itertools import product
 
 import numpy as np
 
+from svdflow.matrix.masks import unmasked
+
 FOLDS = (2, 2)  # Owen and Perry, section 6: large holdouts find the rank, small ones find too much
 
 
@@ -37,7 +39,7 @@ def bi_cross_validation(
     With ``A = [a b; c D]`` the block a is predicted as ``b D_k^+ c``, D_k being D truncated to rank k (section 2.1,
     equation 2.2): one SVD of D gives the errors of all ranks.
     """
-    A = np.asarray(A)
+    A = np.asarray(unmasked(A, "matrix"))
     if A.ndim != 2 or A.dtype.kind not in "iufc" or not np.isfinite(A).all():
         raise ValueError("bi-cross-validation needs a matrix of finite numbers")
     if min(A.shape[0] - folds[0], A.shape[1] - folds[1]) < 0 or min(folds) < 2:
