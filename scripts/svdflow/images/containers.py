@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 
+from svdflow.images.jpeg import jpeg_extent
 from svdflow.store import ItemError
 
 PIXEL_LIMIT = 89_478_485  # Pillow's limit: a quarter of a gibibyte at three bytes a pixel
@@ -20,7 +21,6 @@ FOLD = (
     50  # photographs and scans pack 1 to 30 times at most; a bomb of zeros, deflated, 1,032 times (RFC 1951)
 )
 WORKING_COPIES = 3  # what decoding holds at once: the pixels, their planes, and one of them as floats
-SCAN_LIMIT = 200  # of a progressive JPEG, each a pass over all pixels; encoders write about ten
 
 
 class Page(NamedTuple):
@@ -148,35 +148,9 @@ def _png(data: bytes) -> tuple[int, int]:
         position = end
 
 
-_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
-_BARE_MARKERS = {0x01, 0xD8, *range(0xD0, 0xD8)}
-_FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_DECODED_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive; not lossless, nor hierarchical
-
-
 def _jpeg(data: bytes) -> tuple[int, int]:
-    """Markers up to EOI (ITU T.81, B.1). In coded data FF is always followed by 00 or a restart marker."""
-    size = None
-    position, scans = 2, 0
-    while marker := _MARKER.search(data, position):
-        kind, position = marker[1][0], marker.end()
-        if kind == 0xD9 and size:
-            return size
-        if kind in _BARE_MARKERS:
-            continue
-        if kind in _FRAME_MARKERS:
-            precision, height, width = struct.unpack_from(">BHH", data, position + 2)
-            size = width, height
-            if precision != 8 or kind not in _DECODED_FRAMES:
-                raise ItemError(
-                    "unsupported",
-                    f"a JPEG of {precision} bits, process {kind - 0xC0}; save it as 16-bit PNG or TIFF",
-                )
-        scans += kind == 0xDA
-        if scans > SCAN_LIMIT:
-            raise ItemError("decompression_bomb", f"a JPEG of more than {SCAN_LIMIT} scans; save it anew")
-        position += struct.unpack_from(">H", data, position)[0]
-    raise ItemError("truncated", f"JPEG data end without an end-of-image marker, after {len(data)} bytes")
+    width, height, _ = jpeg_extent(data)
+    return width, height
 
 
 def _gif(data: bytes) -> tuple[int, int]:
@@ -256,7 +230,7 @@ _SIGNATURES = {
     "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
     "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
     "GIF": re.compile(rb"GIF8[79]a"),
-    "BMP": re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]", re.DOTALL),  # and the header's length
+    "BMP": re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0", re.DOTALL),  # and the header's length
     "NPY": re.compile(rb"\x93NUMPY"),
     "HDF5": re.compile(rb"\x89HDF\r\n\x1a\n"),
 }

@@ -8,6 +8,7 @@ orientation and profile are read from the chunks.
 import io
 import re
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from svdflow.store import ItemError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # PNG specification, 11.2.2
+_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _PROFILE_LIMIT = 2**26  # bytes that a compressed profile or text may unpack to; real ones stay below 2**24
 _ORIENTATION = 0x0112
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
@@ -45,6 +47,11 @@ def read_png(data: bytes, pixel_limit: int) -> Decoded:
         ``decompression_bomb``, ``corrupt`` or ``unsupported``.
     """
     chunks = list(png_chunks(data))
+    kinds = {kind for kind, _ in chunks}
+    if b"IDAT" not in kinds or any(kind[:1].isupper() for kind in kinds - _CRITICAL):
+        raise ItemError(
+            "corrupt", "no image data, or a critical chunk that the PNG specification does not know"
+        )
     width, height, depth, colour = struct.unpack_from(">IIBB", chunks[0][1])
     frames = _frames(chunks)
     check_size(width, height, len(frames), pixel_limit, stored=len(data), pixel_bytes=-(-depth // 8) * 4)
@@ -164,8 +171,10 @@ def _orientation(chunks: Chunks) -> int:
 
 def _exif_orientation(body: bytes) -> Any:
     exif = Image.Exif()
-    exif.load(b"Exif\0\0" + body)
-    return exif.get(_ORIENTATION, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata is not the user's worry
+        exif.load(b"Exif\0\0" + body)
+        return exif.get(_ORIENTATION, 1)
 
 
 def _profile(chunks: Chunks) -> bytes:
