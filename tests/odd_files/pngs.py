@@ -6,8 +6,9 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from odd_files import GREY, GREY16, RGB, RGB16, RNG, Odd, cut
 from PIL import Image
+
+from odd_files import GREY, GREY16, RGB, RGB16, RNG, Odd, cut
 
 TYPES = {"grey": 0, "rgb": 2, "palette": 3, "grey-alpha": 4, "rgba": 6}
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

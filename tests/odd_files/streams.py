@@ -7,8 +7,9 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from odd_files import GREY, NOISE, RGB, SMOOTH, Odd, cut
 from PIL import Image
+
+from odd_files import GREY, NOISE, RGB, SMOOTH, Odd, cut
 
 END = b"\xff\xd9"
 

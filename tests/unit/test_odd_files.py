@@ -4,8 +4,8 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from odd_files import pngs, streams
 
+from odd_files import pngs, streams
 from svdflow.images.io import read_image
 from svdflow.store import ItemError
 
