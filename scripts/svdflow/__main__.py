@@ -281,7 +281,14 @@ def _one_file(args: argparse.Namespace, scratch: Path, rank: int) -> tuple[Path,
     matrices, factors = scratch / "matrices.h5", scratch / "factors.h5"
     file = {"index": 0, "path": args.file, "name": Path(args.file).name}
     ingest_images(
-        [file], matrices, dataset="file", shard=0, colour=args.colour, noise_sigma=[], seed=0, fill=args.fill
+        [file],
+        matrices,
+        dataset="file",
+        shard=0,
+        colour=args.colour,
+        noise_sigma=[],
+        seed=0,
+        fill=args.fill or "",
     )
     factorize_shard(matrices, factors, dataset="file", shard=0, item_rank=rank, noisy_rank=0, seed=0)
     return matrices, factors
@@ -323,6 +330,12 @@ def _positive(text: str) -> float:
     return _number(text, "a finite number above 0, such as 255", real, math.ulp(0.0), sys.float_info.max)
 
 
+def _fill(text: str) -> str:
+    if text not in ("mean", "median"):
+        _number(text, "mean, median or a number", real, -math.inf, math.inf)
+    return text
+
+
 def _number(text: str, wanted: str, read: Callable[[str], Any], low: float, high: float) -> Any:
     try:
         value = read(text)
@@ -343,6 +356,7 @@ def _target(kind: str) -> Callable[[str], Any]:
     return read
 
 
+_FILL = "what stands in place of missing pixels: mean, median or a number"
 _PEAK = "peak of PSNR and SSIM, in place of the one that the file tells"
 
 
@@ -381,9 +395,7 @@ def _parser() -> argparse.ArgumentParser:
         forced(one)
         one.add_argument("--colour", choices=["gray", "rgb", "ycbcr", "channels"], default="rgb")
         one.add_argument("--data-range", type=_positive, help=_PEAK)
-        one.add_argument(
-            "--fill", default="", help="what stands in place of missing pixels: mean, median or a number"
-        )
+        one.add_argument("--fill", type=_fill, help=_FILL)
         if run is compress:
             one.add_argument("--ranks", type=_count, nargs="+", default=[1, 5, 20, 50])
         else:

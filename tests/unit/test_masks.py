@@ -2,12 +2,18 @@
 
 import numpy as np
 import pytest
+import tifffile
 
+from svdflow.__main__ import main
 from svdflow.images import ingest as ingest_module
+from svdflow.images import pictures
+from svdflow.images.compress import compress_shard
 from svdflow.images.containers import Page
 from svdflow.images.ingest import ingest_images
-from svdflow.images.io import ImageRecord
+from svdflow.images.io import ImageRecord, read_image, write_image
+from svdflow.images.metrics import ssim
 from svdflow.linalg.stage import factorize_shard
+from svdflow.plan import census
 from svdflow.store import items, open_published, read_array, read_table
 
 RNG = np.random.default_rng(12)
@@ -106,3 +112,181 @@ def test_factorize_refuses_a_masked_item_by_name_and_touches_no_other(shard, tmp
         for level in "01":
             path = f"items/000001/{level}/grey/Vt"
             assert np.array_equal(one[path][...], other[path][...])
+
+
+# ---- filled, so that they can be factorized
+
+
+SMOOTH = np.round(100 + 40 * np.sin(np.arange(32)[:, None] / 3) * np.cos(np.arange(40) / 5)).astype(np.uint8)
+GAP = np.ones(SMOOTH.shape, bool)
+GAP[12:18, 20:26] = False
+
+
+@pytest.mark.parametrize(
+    ("fill", "value"),
+    [("median", np.median(SMOOTH[GAP])), ("mean", np.floor(SMOOTH[GAP].mean() + 0.5)), ("7", 7), ("0", 0)],
+)
+def test_what_is_filled_is_named_kept_apart_and_factorized(shard, tmp_path, fill, value):
+    out = shard({"a": record(Page(SMOOTH, mask=GAP))}, fill=fill, noise_sigma=[5])
+    with open_published(out, "matrices") as file:
+        (item,) = items(file)
+        assert (item.attrs["masked"], item.attrs["filled"]) == (36, fill)
+        assert np.array_equal(item.mask_of("grey"), GAP)
+        first, noisy = (read_array(o.planes["grey"]) for o in item.observations)
+        assert np.array_equal(first, np.where(GAP, SMOOTH, value)) and np.all(noisy[~GAP] == value)
+        assert item.attrs["data_max"] == SMOOTH[GAP].max()
+    factorize_shard(out, tmp_path / "f.h5", dataset="d", shard=0, item_rank=3, noisy_rank=3, seed=1)
+    assert (
+        len(read_table(tmp_path / "f.h5", "errors")) == 0
+        and len(read_table(tmp_path / "f.h5", "factorize")) == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("fill", "dtype"), [("300", np.uint8), ("-1", np.uint16), ("1.5", np.int16), ("1e39", np.float32)]
+)
+def test_a_filling_that_the_type_does_not_hold_is_a_row_of_the_errors(shard, fill, dtype):
+    out = shard({"a": record(Page(SMOOTH.astype(dtype), mask=GAP)), "b": record(Page(PICTURE))}, fill=fill)
+    (row,) = read_table(out, "errors").to_dict("records")
+    assert (
+        row["code"] == "fill" and f"fill={fill}" in row["message"] and np.dtype(dtype).name in row["message"]
+    )
+
+
+def test_a_page_without_a_valid_pixel_has_no_median(shard):
+    pages = record(Page(SMOOTH, mask=GAP), Page(SMOOTH, mask=np.zeros_like(GAP)))
+    (row,) = read_table(shard({"a": pages}, fill="median"), "errors").to_dict("records")
+    assert row["code"] == "fill" and "fill=0" in row["message"]
+
+
+def compressed(out, folder, **options):
+    factorize_shard(out, folder / "f.h5", dataset="d", shard=0, item_rank=6, noisy_rank=6, seed=1)
+    chosen = {
+        "ranks": [2, 4],
+        "energies": [],
+        "powers_of_two": False,
+        "metrics": ["psnr", "ssim"],
+        "images": "all",
+    }
+    compress_shard(
+        out, folder / "f.h5", folder / "c.h5", folder / "pictures", dataset="d", shard=0, **(chosen | options)
+    )
+    return read_table(folder / "c.h5", "compress")
+
+
+def test_figures_are_those_of_the_valid_pixels(shard, tmp_path):
+    """Whatever fills the gap: the error in it is left out of every figure."""
+    table = compressed(shard({"a": record(Page(SMOOTH, mask=GAP))}, fill="255"), tmp_path)
+    filled = np.where(GAP, SMOOTH, 255).astype(float)
+    U, s, Vt = np.linalg.svd(filled)
+    for rank, row in zip([2, 4], table.to_dict("records"), strict=True):
+        image = (U[:, :rank] * s[:rank]) @ Vt[:rank]
+        error = (filled - image)[GAP]
+        assert row["relative_error"] == pytest.approx(
+            np.linalg.norm(error) / np.linalg.norm(filled[GAP]), rel=1e-4
+        )
+        assert row["psnr"] == pytest.approx(10 * np.log10(255**2 / np.mean(error**2)), abs=1e-3)
+        assert row["max_error"] == pytest.approx(np.abs(error).max(), rel=1e-4)
+        assert row["ssim"] == pytest.approx(ssim(filled, image, data_range=255, mask=GAP), abs=1e-4)
+        assert row["nrmse"] == pytest.approx(np.sqrt(np.mean(error**2)) / 255, rel=1e-4)
+
+
+def test_an_item_with_gaps_leaves_no_row_and_no_picture_and_its_neighbour_all(shard, tmp_path):
+    table = compressed(
+        shard({"gap": record(Page(SMOOTH, mask=GAP)), "whole": record(Page(SMOOTH))}), tmp_path
+    )
+    assert set(table["name"]) == {"whole"} and len(read_table(tmp_path / "c.h5", "errors")) == 0
+    assert {path.name[:12] for path in (tmp_path / "pictures").glob("0*")} == {"000001_whole"}
+
+
+# ---- pictures
+
+
+def test_missing_pixels_are_transparent_in_pictures_of_integers(shard, tmp_path):
+    for dtype in (np.uint8, np.uint16, np.int32):
+        folder = tmp_path / np.dtype(dtype).name
+        folder.mkdir()
+        compressed(shard({"a": record(Page(SMOOTH.astype(dtype), mask=GAP))}, fill="median"), folder)
+        (written,) = folder.glob("pictures/*/rank4.*")
+        page = read_image(written).pages[0]
+        assert page.array.dtype == dtype and np.all(page.array[~GAP] == 0)
+        assert np.array_equal(page.alpha == np.iinfo(dtype).max, GAP) and np.all(page.alpha[~GAP] == 0)
+
+
+def test_missing_pixels_are_transparent_beside_an_alpha_of_its_own(tmp_path):
+    alpha = RNG.integers(1, 250, SMOOTH.shape, dtype=np.uint8)
+    path = write_image(tmp_path / "a.png", np.dstack([SMOOTH] * 3), alpha=alpha, mask=GAP)
+    assert np.array_equal(read_image(path).pages[0].alpha, np.where(GAP, alpha, 0))
+
+
+def test_missing_pixels_of_floats_come_back_as_missing(shard, tmp_path):
+    compressed(shard({"a": record(Page(SMOOTH.astype(np.float32), mask=GAP))}, fill="0"), tmp_path)
+    (written,) = tmp_path.glob("pictures/*/rank4.tif")
+    with tifffile.TiffFile(written) as tif:
+        assert tif.pages[0].tags["GDAL_NODATA"].value == "nan" and np.isnan(tif.asarray()[~GAP]).all()
+    assert np.array_equal(read_image(written).pages[0].mask, GAP)
+
+
+def test_a_panel_is_stretched_by_quantiles_says_so_and_shows_what_is_missing(shard, tmp_path):
+    deep = SMOOTH.astype(np.uint16) * 2
+    deep[0, 0] = 65535  # one hot pixel
+    spy = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            pictures,
+            "panel",
+            lambda tiles, legend="": spy.append((tiles, legend)) or np.zeros((4, 4), np.uint8),
+        )
+        compressed(shard({"a": record(Page(deep, mask=GAP))}, fill="0"), tmp_path, images="panels")
+    ((tiles, legend),) = spy
+    assert "quantiles" in legend and "grey: missing" in legend
+    original = tiles[0][1]
+    assert np.all(original[~GAP] == pictures.NEUTRAL) and np.ptp(original[GAP]) > 200  # no black panel
+    assert all(np.all(tile[~GAP] == pictures.NEUTRAL) for _, tile in tiles)
+
+
+def test_eight_bits_are_shown_as_they_are():
+    assert pictures.display_limits(SMOOTH) == (0, 255)
+    assert np.array_equal(pictures.eight_bits(SMOOTH, (0.0, 255.0)), SMOOTH)
+    signed = SMOOTH.astype(np.float64) - 100
+    low, high = pictures.display_limits(signed)
+    assert signed.min() <= low < 0 < high <= signed.max()
+    assert pictures.display_limits(np.full((3, 3), 5.0)) == (5, 6)
+    canvas = pictures.panel([("original", SMOOTH)], "black -40, white 40 (quantiles); grey: missing")
+    assert canvas.shape[1] > 200 and np.any(
+        canvas[-pictures.CAPTION :] < 100
+    )  # the legend stands below, whole
+
+
+# ---- from real files
+
+
+def test_nodata_of_a_file_goes_all_the_way(tmp_path):
+    """A 16-bit TIFF whose GDAL_NODATA is 65535: range, statistics and refusal know nothing of that number."""
+    deep = np.where(GAP, SMOOTH.astype(np.uint16), np.uint16(65535))
+    tifffile.imwrite(tmp_path / "a.tif", deep, extratags=[(42113, 2, 0, "65535", True)])
+    files = [{"index": 0, "path": str(tmp_path / "a.tif"), "name": "a.tif"}]
+    out = tmp_path / "m.h5"
+    ingest_images(files, out, dataset="d", shard=0, colour="gray", noise_sigma=[], seed=1)
+    with open_published(out, "matrices") as file:
+        (item,) = items(file)
+        assert np.array_equal(item.mask_of("grey"), GAP)
+        assert (item.attrs["data_max"], item.attrs["data_range"]) == (SMOOTH[GAP].max(), 255)
+    assert census.measured([tmp_path / "a.tif"], 10**6) == [
+        f"uint16 16 {SMOOTH[GAP].min():.1f} {SMOOTH[GAP].max():.1f}"
+    ]
+
+
+def test_one_file_with_gaps_on_the_command_line(tmp_path, capsys):
+    values = np.where(GAP, SMOOTH, np.nan).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    command = ["compress", str(tmp_path / "a.tif"), str(tmp_path / "out"), "--ranks", "3"]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "36 pixels are missing" in said and "--fill" in said
+    assert main([*command, "--fill", "median"]) == 0
+    (written,) = (tmp_path / "out").rglob("rank3.tif")
+    assert np.array_equal(np.isnan(tifffile.imread(written)), ~GAP)
+    with pytest.raises(SystemExit):
+        main([*command, "--fill", "much"])
+    assert "mean, median or a number" in capsys.readouterr().err

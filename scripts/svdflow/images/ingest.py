@@ -140,7 +140,8 @@ def filling(plane: np.ndarray, mask: np.ndarray, fill: str) -> Any:
             raise ItemError("fill", f"a page has no valid pixel to take the {fill} of; name a number: fill=0")
         value = getattr(np, fill)(plane[mask].astype(np.float64))
         return to_dtype(np.asarray(value), plane.dtype)[()]
-    value = to_dtype(np.asarray(float(fill)), plane.dtype)[()]
+    with np.errstate(over="ignore"):
+        value = to_dtype(np.asarray(float(fill)), plane.dtype)[()]
     if value != float(fill) if plane.dtype.kind in "iu" else not np.isfinite(value):
         raise ItemError(
             "fill", f"fill={fill} is no value of {plane.dtype}; take another number, mean or median"

@@ -36,6 +36,7 @@ from svdflow.images.tiff import read_tiff
 from svdflow.store import ItemError, slug_of
 
 EXACT_INTEGERS = 2**53  # largest magnitude up to which float64 holds every integer (IEEE 754)
+_GDAL_NODATA = 42113
 
 
 @dataclass(frozen=True)
@@ -290,6 +291,7 @@ def write_image(
     *,
     dtype: np.typing.DTypeLike | None = None,
     alpha: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
     icc_profile: bytes = b"",
 ) -> Path:
     """Write a picture: PNG for uint8 and uint16, TIFF for everything else.
@@ -304,6 +306,9 @@ def write_image(
         Of the picture; default that of `array`. Values are rounded, halves upwards, and clipped to it.
     alpha : ndarray, shape (H, W), optional
         Restored as the last channel; values as they are, so of the picture's dtype.
+    mask : ndarray of bool, shape (H, W), optional
+        True where a pixel is valid. The others are written as NaN, which the tag GDAL_NODATA names, in pictures of
+        floats, and as 0 and transparent in pictures of integers.
     icc_profile : bytes
         Embedded where it describes as many channels as the picture has.
 
@@ -326,6 +331,15 @@ def write_image(
             f"{path.name}: alpha is {alpha.shape} {alpha.dtype}, the picture {array.shape[:2]} {dtype}"
         )
     pixels = to_dtype(array, dtype)
+    missing = []
+    if mask is not None:
+        if dtype.kind == "f":
+            missing = [(_GDAL_NODATA, 2, 0, "nan", True)]
+        else:
+            whole = alpha if alpha is not None else np.full(mask.shape, np.iinfo(dtype).max, dtype)
+            alpha = np.where(mask, whole, dtype.type(0))
+        over = mask if pixels.ndim == 2 else mask[..., None]
+        pixels = np.where(over, pixels, dtype.type(np.nan if dtype.kind == "f" else 0))
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
     profile = icc_profile if _describes(icc_profile, array) else b""
@@ -345,6 +359,7 @@ def write_image(
                 iccprofile=profile or None,
                 metadata=None,
                 software=False,
+                extratags=missing,
             )
         case _:
             raise ValueError(f"{path.name}: {dtype} pixels need the suffix {picture_suffix(dtype)}")

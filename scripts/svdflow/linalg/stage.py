@@ -171,7 +171,8 @@ def _masked(item: Item) -> ItemError:
     return ItemError(
         "masked",
         f"{item.attrs['masked']} pixels are missing, and a singular value decomposition needs all: "
-        "name a value for them in the sheet (fill=median, fill=mean or fill=0), or crop to the valid part (crop=)",
+        "name a value for them (fill=median, fill=mean or fill=0 in the sheet, --fill for one file), or crop to the "
+        "valid part (crop=)",
     )
 
 

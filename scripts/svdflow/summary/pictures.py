@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
+from svdflow.images.pictures import display_limits, eight_bits
 from svdflow.linalg.ranks import shrink
 from svdflow.store import Factors, Item, Observation, factors, items, open_published, read_array, read_rows
 from svdflow.summary.select import Shown
@@ -136,8 +137,9 @@ def rank_pictures(material: Material, captions: Mapping[int, str]) -> list[Pictu
         return []
     first = next(iter(planes.values()))
     block = max(-(-first.shape[1] // WIDTH), -(-first.shape[0] // (2 * WIDTH)))
-    show = _viewer(material.item, lambda alpha: _reduce(_reduce(alpha, block).T, block).T)
-    pictures = [show({name: _reduced_plane(plane, block) for name, plane in planes.items()}, "original")]
+    original = {name: _reduced_plane(plane, block) for name, plane in planes.items()}
+    show, words = _viewer(material.item, original, lambda layer: _reduce(_reduce(layer, block).T, block).T)
+    pictures = [show(original, f"original{words}")]
     stored = _of_level(material, 0, planes)
     for rank, caption in sorted(captions.items()):
         if stored and rank <= min(f.s.shape[0] for f in stored.values()):
@@ -159,11 +161,14 @@ def denoise_pictures(
         return []
     first = next(iter(planes.values()))
     rows, columns = (_middle(size) for size in first.shape[:2])
-    show = _viewer(material.item, lambda alpha: alpha[rows, columns])
     observed = {name: plane[rows, columns].astype(float) for name, plane in planes.items()}
-    pictures = [show(observed, "noisy" if sigma_added else "observed")]
+    clean = _dense(material.item.clean)
+    reference = {name: plane[rows, columns].astype(float) for name, plane in clean.items()}
+    reference = reference if reference.keys() == planes.keys() else {}
+    show, words = _viewer(material.item, reference or observed, lambda layer: layer[rows, columns])
+    pictures = [show(observed, f"{'noisy' if sigma_added else 'observed'}{words}")]
     stored = _of_level(material, observation.level, planes)
-    for words, kept in choices.items():
+    for caption, kept in choices.items():
         low = {
             name: estimate
             for name in planes.keys() & kept.keys()
@@ -171,13 +176,8 @@ def denoise_pictures(
             is not None
         }
         if low.keys() == planes.keys():
-            pictures.append(show(low, words))
-    clean = _dense(material.item.clean)
-    if clean.keys() == planes.keys():
-        pictures.append(
-            show({name: plane[rows, columns].astype(float) for name, plane in clean.items()}, "clean")
-        )
-    return pictures
+            pictures.append(show(low, caption))
+    return [*pictures, show(reference, "clean")] if reference else pictures
 
 
 def residual_pictures(material: Material, sigma_added: float, method: str, sigma: float) -> list[Picture]:
@@ -287,31 +287,33 @@ def data_uri(pixels: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _viewer(item: Item, fit_alpha: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict, str], Picture]:
-    """A function that turns planes (floats in units of the item) and a caption into a picture."""
-    low, high = display_range(item.attrs)
-    alpha = None
+def _viewer(
+    item: Item, original: dict[str, np.ndarray], fit: Callable[[np.ndarray], np.ndarray]
+) -> tuple[Callable[[dict, str], Picture], str]:
+    """A function that turns planes (floats in units of the item) and a caption into a picture, and how it shows them.
+
+    `original` holds the planes that decide what is black and white; `fit` cuts or reduces a layer of the item's size.
+    """
+    alpha = mask = None
     if item.alpha is not None:
         opaque = np.iinfo(item.alpha.dtype).max if item.alpha.dtype.kind in "ui" else 1.0
         layer = read_array(item.alpha).astype(float)
-        alpha = fit_alpha(layer[0] if layer.ndim == 3 else layer) / opaque
+        alpha = fit(layer[0] if layer.ndim == 3 else layer) / opaque
+    if (valid := item.mask_of(next(iter(original)))) is not None:
+        mask = fit(valid.astype(float)) >= 0.5
+    dtype = np.dtype(item.attrs["dtype"])
+    limits = display_limits(_recombine(original, item.attrs), mask, dtype)
 
     def show(planes: dict[str, np.ndarray], caption: str) -> Picture:
-        values = (_recombine(planes, item.attrs) - low) / ((high - low) or 1.0)
+        pixels = eight_bits(np.nan_to_num(_recombine(planes, item.attrs)), limits, mask)
         if alpha is not None:  # on white, as on paper
-            weight = alpha[..., None] if values.ndim == 3 else alpha
-            values = values * weight + (1 - weight)
-        pixels = np.rint(255 * np.clip(np.nan_to_num(values), 0, 1)).astype(np.uint8)
+            weight = np.tile(alpha, (1, pixels.shape[1] // alpha.shape[1]))
+            weight = weight[..., None] if pixels.ndim == 3 else weight
+            pixels = np.rint(pixels * weight + 255 * (1 - weight)).astype(np.uint8)
         return Picture(data_uri(pixels), pixels.shape[1], pixels.shape[0], caption)
 
-    return show
-
-
-def display_range(attrs: Mapping[str, Any]) -> tuple[float, float]:
-    """Black and white of a picture: 0 and 255 for 8-bit images, else the range of the values."""
-    if attrs.get("kind") == "image" and attrs.get("bits") == 8:
-        return 0.0, 255.0
-    return float(attrs.get("data_min", 0.0)), float(attrs.get("data_max", 1.0))
+    words = "" if dtype == np.uint8 else f", black {limits[0]:.4g} to white {limits[1]:.4g} by quantiles"
+    return show, words + ("" if mask is None else ", grey where pixels are missing")
 
 
 def _recombine(planes: dict[str, np.ndarray], attrs: Mapping[str, Any]) -> np.ndarray:
