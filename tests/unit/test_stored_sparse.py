@@ -1,5 +1,7 @@
 """Sparse matrices: read as their writers mean them, refused where their index arrays do not fit, each entry once."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ DENSE = np.where(RNG.random((17, 17)) < 0.3, RNG.integers(1, 100, (17, 17)), 0).
     float
 )  # square: no help
 SIDES = ("csr", "csc")
+FILES = Path(__file__).parent / "data" / "matrix_files"
+ANNDATA = np.load(FILES / "anndata.npz")
 
 
 def put(group, matrix, **attrs):
@@ -42,10 +46,11 @@ def test_the_encoding_of_a_group_says_which_way_it_is_compressed(tmp_path, kind,
         np.testing.assert_array_equal(source.csr().toarray(), DENSE)
 
 
-def test_a_file_that_anndata_wrote(tmp_path):
-    anndata = pytest.importorskip("anndata", reason="anndata writes the file")
-    anndata.AnnData(sp.csc_matrix(DENSE)).write_h5ad(tmp_path / "a.h5ad")
-    np.testing.assert_array_equal(open_matrix(tmp_path / "a.h5ad", "X").csr().toarray(), DENSE)
+@pytest.mark.parametrize("name", ANNDATA.files)
+def test_a_file_that_anndata_wrote(name):
+    source = open_matrix(FILES / "anndata.h5ad", name)
+    got = source.csr().toarray() if source.sparse else source.read(0, 9)
+    np.testing.assert_array_equal(got, ANNDATA[name])
 
 
 def test_counts_of_10x_are_features_by_barcodes(tmp_path):
@@ -208,21 +213,21 @@ def test_stored_entries_twice_and_small_integers(tmp_path, kind):
     np.testing.assert_array_equal(open_matrix(tmp_path / "a.mtx").csr().toarray(), meant)
 
 
-@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i2", "u2", "i4", "i8", "f4"])
-@pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [(t, "csr") for t in ("?", "i1", "u1", "i2", "u2", "i4", "i8", "f4")] + [("i1", "csc"), ("?", "coo")],
+)
 def test_every_numeric_type_goes_through_every_door(dtype, kind):
-    dense = np.where(RNG.random((60, 25)) < 0.3, RNG.integers(1, 100, (60, 25)), 0).astype(dtype)
+    rng = np.random.default_rng(3)
+    # As large as it takes for none of the doors to make it dense.
+    dense = np.where(rng.random((1500, 300)) < 0.01, rng.integers(1, 100, (1500, 300)), 0).astype(dtype)
     matrix = getattr(sp, f"{kind}_array")(dense)
-    s = np.linalg.svd(dense.astype(float), compute_uv=False)[:3]
-    np.testing.assert_allclose(svdflow.truncated_svd(matrix, 3, tol=1e-7).s, s, rtol=1e-5)
-    np.testing.assert_allclose(randomized_svd(matrix, 3, random_state=0)[1], s, rtol=1e-5)
-    model = TruncatedSVD(3, tol=1e-7).fit(matrix)
-    np.testing.assert_allclose(model.singular_values_, s, rtol=1e-5)
+    s = np.sqrt(np.linalg.eigvalsh(dense.T.astype(float) @ dense.astype(float))[::-1][:3])
+    np.testing.assert_allclose(svdflow.truncated_svd(matrix, 3, tol=1e-4).s, s, rtol=1e-3)
+    np.testing.assert_allclose(randomized_svd(matrix, 3, random_state=0)[1], s, rtol=0.02)
+    np.testing.assert_allclose(randomized_svd(matrix.T, 3, random_state=0)[1], s, rtol=0.02)
+    model = TruncatedSVD(3, tol=1e-4).fit(matrix)
+    np.testing.assert_allclose(model.singular_values_, s, rtol=1e-3)
     np.testing.assert_allclose(
-        np.abs(model.transform(matrix)),
-        np.abs(dense.astype(float) @ model.components_.T),
-        rtol=1e-3,
-        atol=1e-3,
+        model.transform(matrix), dense.astype(float) @ model.components_.T, rtol=1e-3, atol=1e-3
     )
-    wide = randomized_svd(matrix.T, 3, n_iter=1, random_state=0)[1]
-    np.testing.assert_allclose(wide, s, rtol=1e-2)
