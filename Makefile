@@ -17,7 +17,7 @@ COMPILE   = $(BIN)/uv pip compile pyproject.toml --group build --extra parquet -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run resume faults scale plan why clean test lint lock docs bench bench-svd bench-images gpu-check
+.PHONY: help setup run resume faults fuzz scale plan why clean test lint lock docs bench bench-svd bench-images gpu-check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test: $(VENV)/test.stamp ## Run the tests: pytest
 
 faults: $(VENV)/test.stamp ## Kill runs at random moments and compare what they resume to (ten minutes)
 	$(BIN)/pytest tests/faults $(ARGS)
+
+fuzz: $(VENV)/test.stamp ## Bend what every parser reads, for ten minutes (ARGS="--minutes 1 image-tiff")
+	$(BIN)/python tests/fuzz/run.py $(ARGS)
 
 scale: $(VENV)/test.stamp ## Check what the SVD promises of accuracy and errors over hundreds of seeds (some minutes)
 	$(BIN)/pytest tests/scale $(ARGS)
