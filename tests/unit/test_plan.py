@@ -129,6 +129,15 @@ def test_a_damaged_manifest_is_named(folder):
         study(folder, IMAGES)
 
 
+def test_a_manifest_that_names_a_file_twice_is_refused(folder):
+    one = study(folder, IMAGES)
+    path = one.manifest_path("mine")
+    manifest.write(one.manifest("mine"), path)
+    path.write_text(path.read_text().replace('"p1.png"', '"p2.png"'))
+    with pytest.raises(ConfigError, match=r"a damaged manifest \('p2\.png' stands twice\)"):
+        study(folder, IMAGES)
+
+
 def test_methods_of_the_config_run_where_they_apply(folder):
     rows = ["mine|images|data|gray|9|denoise|4|-", "own|images|data|gray|9|denoise|4|methods=wnnm"]
     rows.append("waves|synthetic|waves|-|-|denoise|-|-")

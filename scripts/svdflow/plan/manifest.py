@@ -8,6 +8,7 @@ import csv
 import glob
 import os
 import posixpath
+from collections import Counter
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -193,11 +194,15 @@ def _read(path: Path) -> list[Entry]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
         rows = csv.DictReader(lines, delimiter="\t")
         try:
-            return [
+            entries = [
                 Entry(r["name"], int(r["size"]), int(r["mtime_ns"]), r["digest"], r.get("extent") or "")
                 for r in rows
             ]
-        except (KeyError, TypeError, ValueError) as error:
+            counted = Counter(entry.name for entry in entries)
+            if twice := [name for name, count in counted.items() if count > 1]:
+                raise ValueError(f"{twice[0]!r} stands twice")
+            return entries
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ConfigError(f"{path}: a damaged manifest ({error}); delete it and plan again") from error
 
 
