@@ -39,10 +39,9 @@ plan: $(VENV)/run.stamp ## Items, shards, jobs, bytes and time that a run would 
 why: $(VENV)/run.stamp ## The reason of each job that a run would do: snakemake --dry-run
 	@$(SNAKEMAKE) --dry-run --quiet host
 
-# results may be a link to a larger disk: the slash empties what it points to and keeps the link.
 # Snakemake's records stay: those of studies with results elsewhere are among them.
-clean: ## Remove all results (inputs and .venv stay)
-	find results/ -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+clean: $(VENV)/run.stamp ## Remove the results that svdflow wrote, and nothing else: svdflow clean
+	@$(BIN)/python -m svdflow clean $(if $(CONFIG),--config '$(CONFIG)')
 
 test: $(VENV)/test.stamp ## Run the tests: pytest
 	$(BIN)/pytest $(ARGS)

@@ -6,10 +6,13 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from snakemake.exceptions import WorkflowError
 from svdflow.plan.config import ConfigError
-from svdflow.plan.study import GATHER, Study
+from svdflow.plan.outputs import GATHER, check_outputs
+from svdflow.plan.study import Study
 
 try:
     study = Study(config, Path(workflow.basedir), workflow.configfiles)
+    if workflow.is_main_process:  # not in the process of a job, while others write
+        check_outputs(study)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 

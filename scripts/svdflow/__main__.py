@@ -48,8 +48,10 @@ def plan(args: argparse.Namespace) -> int:
     """Print what a run will do; with --write, fix the order of the files in the manifests."""
     from svdflow.plan import manifest
     from svdflow.plan.estimate import check_disk, estimate, table
+    from svdflow.plan.outputs import check_outputs
 
     study = _study(args)
+    check_outputs(study)
     estimates = estimate(study)
     if not args.quiet:
         print(table(study, estimates))
@@ -99,6 +101,49 @@ def resume(args: argparse.Namespace) -> int:
         return 1
     subprocess.run([*snakemake, "--unlock"], check=True)
     return subprocess.run(snakemake, check=False).returncode
+
+
+def clean(args: argparse.Namespace) -> int:
+    """Remove the results of a study: what svdflow wrote and nobody changed, and nothing else."""
+    from svdflow.plan.config import complete_config, load_config
+    from svdflow.plan.outputs import clean as remove
+
+    root = _workflow()
+    files = [root / "config" / "config.yaml", *([Path(args.config)] if args.config else [])]
+    results = Path(complete_config(load_config(files), root, files)["pathvars"]["results"])
+    if alive := _running_here():
+        raise ConfigError(f"a run is going on here (process {alive}); wait for it or stop it first")
+    removed, kept = remove(results)
+    print(f"{removed} files removed from {results}/")
+    for path, why in kept[:_NAMED]:
+        print(f"kept {visible(path)}: {why}")
+    if len(kept) > _NAMED:
+        print(f"kept {len(kept) - _NAMED} more")
+    if kept:
+        print("what an earlier version of svdflow wrote without marks becomes its own by 'svdflow adopt'")
+    return 0
+
+
+def adopt(args: argparse.Namespace) -> int:
+    """Mark the results of an earlier version of svdflow, which kept no marks, as its own."""
+    from svdflow.plan.outputs import adopt as find
+
+    found = find(_study(args), write=args.yes)
+    for path in found[:_NAMED]:
+        print(visible(path))
+    if len(found) > _NAMED:
+        print(f"and {len(found) - _NAMED} more")
+    if args.yes or not found:
+        print(f"{len(found)} files are svdflow's from now on")
+    else:
+        print(
+            f"{len(found)} files without a mark stand where this study writes. If svdflow wrote them all, "
+            "'svdflow adopt --yes' marks them; runs replace them then, and 'svdflow clean' removes them"
+        )
+    return 0
+
+
+_NAMED = 20  # files that a message lists
 
 
 def compress(args: argparse.Namespace) -> int:
@@ -363,10 +408,14 @@ _PEAK = "peak of PSNR and SSIM, in place of the one that the file tells"
 def _study(args: argparse.Namespace) -> "Study":
     from svdflow.plan.study import Study
 
+    return Study.load(_workflow(), args.config)
+
+
+def _workflow() -> Path:
     root = Path.cwd()
     if not (root / "Snakefile").is_file() or not (root / "config" / "schemas").is_dir():
         raise ConfigError(f"{root} is not a svdflow workflow; change to the folder of its Snakefile")
-    return Study.load(root, args.config)
+    return root
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -388,6 +437,8 @@ def _parser() -> argparse.ArgumentParser:
     planning.add_argument("--quiet", action="store_true", help="print only what is wrong")
     command(check, study=True)
     command(resume, study=True)
+    command(clean, study=True)
+    command(adopt, study=True).add_argument("--yes", action="store_true", help="write the marks")
     for run in (compress, denoise):
         one = command(run)
         one.add_argument("file", help="an image")

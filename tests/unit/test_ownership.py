@@ -33,7 +33,7 @@ def everything(folder):
     return {
         p.relative_to(folder).as_posix(): os.readlink(p) if p.is_symlink() else p.read_bytes()
         for p in sorted(folder.rglob("*"))
-        if (p.is_symlink() or p.is_file()) and p.name != MARK
+        if (p.is_symlink() or p.is_file()) and not p.name.endswith(MARK)
     }
 
 
@@ -206,7 +206,9 @@ def test_a_mark_that_points_out_of_its_folder_removes_nothing_there(tmp_path):
     lines = (tmp_path / MARK).read_text().replace('"thesis.tex"', '"../thesis.tex"')
     (inside / MARK).write_text((inside / MARK).read_text() + lines.split("\n", 1)[1])
     (inside / "link").symlink_to(tmp_path)
-    assert remove_ours(inside) == [inside / "link"] and outside.exists()
+    removed, kept = remove_ours(inside)
+    assert removed == [inside / "a.txt"] and [path for path, _ in kept] == [inside / "link"]
+    assert outside.exists()
 
 
 def test_large_files_are_known_by_blocks(tmp_path):
@@ -294,16 +296,17 @@ def test_what_is_removed_is_ours_alone_and_folders_that_it_empties(home, tmp_pat
     fill(made, "a.csv", "000000_photo/rank1.png", "fresh/b.csv")
     publish_files(made, home)
     (home / "fresh" / "mine.txt").write_text("mine")
-    kept = remove_ours(home)
+    removed, kept = remove_ours(home)
+    assert {p.name for p in removed} == {"a.csv", "rank1.png", "b.csv"}
     assert everything(home) == before | {"fresh/mine.txt": b"mine"}
-    assert {p.name for p in kept} == {"thesis.tex", "data.csv", "mine.txt"}
-    assert not list(home.rglob(MARK)) and home.is_dir()
+    assert {path.name for path, _ in kept} == {"thesis.tex", "data.csv", "mine.txt"}
+    assert not list(home.rglob(f"*{MARK}")) and home.is_dir()
     make_folder(tmp_path / "new")
     publish_text(tmp_path / "new" / "a.txt", "a")
-    assert remove_ours(tmp_path / "new") == [] and not (tmp_path / "new").exists()
+    assert remove_ours(tmp_path / "new")[1] == [] and not (tmp_path / "new").exists()
     (tmp_path / "empty").mkdir()
     publish_text(tmp_path / "empty" / "a.txt", "a")
-    assert remove_ours(tmp_path / "empty") == [] and (tmp_path / "empty").is_dir()
+    assert remove_ours(tmp_path / "empty")[1] == [] and (tmp_path / "empty").is_dir()
 
 
 def test_what_killed_writers_left_is_swept_and_names_like_it_are_not(tmp_path):

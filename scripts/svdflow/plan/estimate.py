@@ -84,7 +84,7 @@ def human(size: float) -> str:
 
 def _of(study: Study, name: str) -> Estimate:
     row = study.datasets[name]
-    jobs = sum(1 for _, dataset, _ in study.parts() if dataset.split("/")[0] == name)
+    jobs = study.shard_count(name) * len(study.stages(name))
     ranks = [item_rank(study, name)] + [noisy_rank(study, name)] * len(row.noise_sigma)
     if row.kind == "synthetic":
         m, n = shape_of(row.source, row.parameters)
@@ -111,7 +111,7 @@ def _of(study: Study, name: str) -> Estimate:
         work += values * ENCODE
     count = study.count(name)
     seconds = count * (work + read) + jobs * JOB
-    return Estimate(name, count, len(study.shards(name)), jobs, count * (matrices + factors), seconds)
+    return Estimate(name, count, study.shard_count(name), jobs, count * (matrices + factors), seconds)
 
 
 def _pixels(study: Study, name: str) -> float:

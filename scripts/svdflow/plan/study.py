@@ -19,13 +19,15 @@ from svdflow.plan.datasets import Dataset, read_datasets
 from svdflow.plan.digest import code_digest
 from svdflow.plan.manifest import Manifest, extents, measured, scan
 from svdflow.plan.methods import applicable
+from svdflow.plan.outputs import check_place
 from svdflow.plan.ranges import dataset_ranges, given_range
 from svdflow.plan.sizes import parse_size
 from svdflow.plan.suffixes import left_out, left_out_words
 from svdflow.plan.targets import parse_target
 
 MAX_JOBS = 5000
-GATHER = 500
+MAX_ITEMS = 10_000_000  # of a dataset; a million is what svdflow is made for
+MAX_SHARD = 100_000  # items of a shard: their list is a parameter of the job, which Snakemake keeps as text
 
 
 class Study:
@@ -58,6 +60,7 @@ class Study:
         self._check_results()
         self._check_targets()
         self._check_sources()
+        check_place(self)
         self._check_audits()
         self._check_jobs()
 
@@ -98,10 +101,12 @@ class Study:
         row = self.datasets[dataset]
         return row.replicates if row.kind == "synthetic" else len(self.manifest(dataset).entries)
 
+    def shard_count(self, dataset: str) -> int:
+        return -(-self.count(dataset) // self.datasets[dataset].shard_size)
+
     def shards(self, dataset: str) -> list[str]:
         """The five-digit names of a dataset's shards."""
-        size = self.datasets[dataset].shard_size
-        return [f"{i:05d}" for i in range(-(-self.count(dataset) // size))]
+        return [f"{i:05d}" for i in range(self.shard_count(dataset))]
 
     def slice(self, dataset: str, shard: str) -> range:
         """Indices of the items of a shard."""
@@ -176,27 +181,29 @@ class Study:
 
     # -- files --------------------------------------------------------------------------------------------
 
+    def stages(self, dataset: str) -> list[tuple[str, str]]:
+        """The stage files that every shard of a dataset has, as (stage, folder below it)."""
+        tasks = self.datasets[dataset].tasks
+        stages = [("matrices", dataset), ("factors", dataset)]
+        if "compress" in tasks:
+            stages.append(("compress", dataset))
+        if "denoise" in tasks:
+            stages += [("denoise", f"{dataset}/{method}") for method in self.methods(dataset)]
+        return stages + [(task, dataset) for task in ("encode", "audit") if task in tasks]
+
     def parts(self) -> Iterator[tuple[str, str, str]]:
-        """Every stage file that the metrics gather, as (stage, dataset, shard)."""
-        for name, row in self.datasets.items():
+        """Every stage file that the metrics gather, as (stage, folder below it, shard)."""
+        for name in self.datasets:
+            stages = self.stages(name)
             for shard in self.shards(name):
-                yield "matrices", name, shard
-                yield "factors", name, shard
-                if "compress" in row.tasks:
-                    yield "compress", name, shard
-                if "denoise" in row.tasks:
-                    yield from (("denoise", f"{name}/{m}", shard) for m in self.methods(name))
-                if "encode" in row.tasks:
-                    yield "encode", name, shard
-                if "audit" in row.tasks:
-                    yield "audit", name, shard
+                yield from ((stage, folder, shard) for stage, folder in stages)
 
     @property
     def jobs(self) -> int:
         """Number of jobs of a run from nothing, the gathering ones left out."""
-        return sum(1 for _ in self.parts())
+        return sum(self.shard_count(name) * len(self.stages(name)) for name in self.datasets)
 
-    def _where(self, *path: str) -> str:
+    def where(self, *path: str) -> str:
         """The file in which a key was written, and the key, for messages."""
         file = origin(path, self.config, load_schema(self.root, "config"), self._files)
         return f"{file}: '{'.'.join(path)}'"
@@ -209,12 +216,12 @@ class Study:
         twin = [p for p in folder.parent.iterdir() if p.name.lower() == folder.name.lower() and p.is_dir()]
         if twin:
             raise ConfigError(
-                f"{self._where('pathvars', 'results')} is '{folder}', and '{twin[0]}' exists, which differs in case "
+                f"{self.where('pathvars', 'results')} is '{folder}', and '{twin[0]}' exists, which differs in case "
                 "only; name the folder as it is, or another one"
             )
 
     def _check_targets(self) -> None:
-        asked = [(self._where("encode", "target"), self.config["encode"]["target"])]
+        asked = [(self.where("encode", "target"), self.config["encode"]["target"])]
         asked += [
             (f"{self.config['datasets']}: dataset '{name}': parameter 'target'", row.overrides["target"])
             for name, row in self.datasets.items()
@@ -252,27 +259,34 @@ class Study:
             path = Path(keys[key])
             if keys[key] and not path.is_file():
                 raise ConfigError(
-                    f"{self._where('audit', key)} is {keys[key]!r}; there is no such file{neighbour(path)}"
+                    f"{self.where('audit', key)} is {keys[key]!r}; there is no such file{neighbour(path)}"
                 )
         if bool(keys["functions"]) != bool(keys["functions_file"]):
             raise ConfigError(
-                f"{self._where('audit', 'functions')} and 'audit.functions_file' go together: which, and where"
+                f"{self.where('audit', 'functions')} and 'audit.functions_file' go together: which, and where"
             )
         try:
             resolve(settings.thresholds(self))
         except ValueError as error:
-            raise ConfigError(f"{self._where('audit', 'thresholds')}: {error}") from error
+            raise ConfigError(f"{self.where('audit', 'thresholds')}: {error}") from error
 
     def _check_jobs(self) -> None:
+        """Refuse more than can be planned, by the numbers alone: nothing is listed that may be too long."""
+        for name, row in self.datasets.items():
+            count = self.count(name)
+            if count > MAX_ITEMS:
+                raise ConfigError(
+                    f"dataset '{name}' has {count:,} items, more than {MAX_ITEMS:,}; split it, or ask for fewer"
+                )
+            if min(count, row.shard_size) > MAX_SHARD:
+                raise ConfigError(
+                    f"dataset '{name}' has shard_size {row.shard_size:,}, more than {MAX_SHARD:,}; lower it"
+                )
         if self.jobs > MAX_JOBS:
-            worst = max(self.datasets, key=lambda n: len(self.shards(n)))
-            row = self.datasets[worst]
-            stages = sum(
-                1 for _, name, shard in self.parts() if name.split("/")[0] == worst and shard == "00000"
-            )
-            others = self.jobs - stages * len(self.shards(worst))
-            room = max(1, (MAX_JOBS - others) // stages)
+            jobs = {name: self.shard_count(name) * len(self.stages(name)) for name in self.datasets}
+            worst = max(jobs, key=lambda name: jobs[name])
+            room = max(1, (MAX_JOBS - self.jobs + jobs[worst]) // len(self.stages(worst)))
             raise ConfigError(
-                f"{self.jobs} jobs are more than {MAX_JOBS}; "
-                f"dataset '{worst}' has shard_size {row.shard_size}, {-(-self.count(worst) // room)} would do"
+                f"{self.jobs} jobs are more than {MAX_JOBS}; dataset '{worst}' has shard_size "
+                f"{self.datasets[worst].shard_size}, {-(-self.count(worst) // room)} would do"
             )

@@ -23,10 +23,10 @@ from svdflow.store.ownership import (
     MARK,
     claim,
     claim_all,
+    claimed_folder,
     listed,
     refuse_foreign,
     refuse_foreign_in,
-    seal,
     walk,
 )
 
@@ -141,19 +141,23 @@ def publish_directory(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     temporary = _temporary(path)
+    old = temporary.with_name(f"{temporary.name}0")
     temporary.mkdir()
     try:
         yield temporary
-        seal(temporary)
+        for mark in temporary.rglob(f"*{MARK}"):
+            mark.unlink()
         for file in temporary.rglob("*"):
             _sync(file)
         refuse_foreign_in(path)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        with claimed_folder(path, temporary):
+            if path.exists():
+                os.rename(path, old)
+            os.replace(temporary, path)
+            _sync(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 A mark lists what svdflow put into its folder, a line of JSON each: name, size, time of last change and digest. A file
 is ours where it is listed and still as listed; one that was edited since is the user's, and so is everything else.
-Lines are only added, and before the file takes its place, so that no kill leaves a file of ours without its line.
+Lines are only added, and before the file takes its place, so that no kill leaves a file of ours without its line. The
+mark of a folder that is published as a whole stands beside it, ``.NAME.svdflow``: Snakemake, which empties such folders
+file by file and may be killed meanwhile, leaves it alone; and a copy of the folder elsewhere is the user's.
 """
 
 import fcntl
@@ -13,7 +15,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +25,12 @@ from svdflow.store.errors import NotOursError
 
 MARK = ".svdflow"
 HEAD = "# Written by svdflow: what it put here. It replaces and removes these files while unchanged, and no others.\n"
-# What Snakemake and the desktops leave in any folder: nobody's work.
-LITTER = {".snakemake_timestamp", ".DS_Store", "Thumbs.db", "desktop.ini", ".directory"}
+# What Snakemake, the desktops and network disks leave in any folder: nobody's work.
+LITTER = re.compile(r"\.snakemake_timestamp|\.DS_Store|Thumbs\.db|desktop\.ini|\.directory|\.nfs[0-9a-f]{8,}")
 WHOLE = 2**26  # bytes up to which a digest covers the whole file; of larger ones it covers BLOCKS blocks
 BLOCKS, BLOCK = 64, 2**20
 TEMPORARY = re.compile(r"\..+\.tmp-[0-9]+|\.svdflow-.+\.scratch")  # what a killed writer leaves
+NO_MARK = "exists, and svdflow did not write it"
 MADE = '{"made": true}\n'  # the line of a folder that svdflow made
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 PATIENCE = 5.0  # seconds to wait for the lock of a mark; some file systems have no locks at all
@@ -120,21 +123,33 @@ def survey(folder: Path, listing: Listing | None = None) -> Iterator[tuple[Path,
     listing : dict, optional
         What marks of folders above list of this one, by the names below it.
     """
-    listing = _joined(listing or {}, listed(folder))
+    here, below = _split(_joined(listing or {}, listed(folder), read_mark(beside(folder))))
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = Path(entry.path)
-        if TEMPORARY.fullmatch(entry.name) or entry.name in (MARK, *LITTER):
+        if TEMPORARY.fullmatch(entry.name) or LITTER.fullmatch(entry.name) or is_mark(path):
             yield path, ""
         elif entry.is_dir(follow_symlinks=False):
-            below = entry.name + "/"
-            yield from survey(
-                path, {name.removeprefix(below): e for name, e in listing.items() if name.startswith(below)}
-            )
+            yield from survey(path, below.get(entry.name))
         else:
-            yield path, foreign_file(path, listing)
+            yield path, foreign_file(path, here)
 
 
-def remove_ours(folder: str | Path, *, made: bool = False) -> list[Path]:
+def beside(folder: Path) -> Path:
+    """The mark of a folder that is published as a whole."""
+    return folder.parent / f".{folder.name}{MARK}"
+
+
+def is_mark(path: Path) -> bool:
+    """Whether a file is a mark that svdflow wrote."""
+    if not path.name.endswith(MARK) or path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(HEAD)) == HEAD.encode()
+
+
+def remove_ours(
+    folder: str | Path, *, made: bool = False, also: Callable[[Path], bool] | None = None
+) -> tuple[list[Path], list[tuple[Path, str]]]:
     """Remove what svdflow wrote below a folder, and the folders in it that this empties.
 
     Parameters
@@ -142,32 +157,40 @@ def remove_ours(folder: str | Path, *, made: bool = False) -> list[Path]:
     made : bool
         svdflow made the folder and all folders in it: empty ones go, itself too. By default the mark says whether it
         made the folder itself.
+    also : callable, optional
+        What says of a file without a mark that it is ours nevertheless.
 
     Returns
     -------
-    kept : list of Path
-        What is not ours and stays.
+    removed : list of Path
+        What was ours, marks left out.
+    kept : list of (path, why)
+        What is not, and stays.
     """
     folder = Path(folder)
     if folder.is_symlink() or not folder.is_dir():
-        return [folder] if os.path.lexists(folder) else []
-    itself = made or MADE in _text(folder / MARK)
-    found = list(survey(folder))
+        return [], [(folder, "not a folder that svdflow made")] if os.path.lexists(folder) else []
+    itself = made or is_mark(beside(folder)) or MADE in _text(folder / MARK)
+    found = [(path, why) for path, why in survey(folder) if not LITTER.fullmatch(path.name)]
+    if also is not None:
+        found = [(path, "" if why and also(path) else why) for path, why in found]
     emptied = {path for path in folder.rglob("*") if path.is_dir()} | {folder} if made else set()
-    for path, why in found:
-        if not why and path.name not in LITTER:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            emptied.add(path.parent)
+    removed = [path for path, why in found if not why and not is_mark(path)]
+    for path in [path for path, why in found if not why] + (
+        [beside(folder)] if is_mark(beside(folder)) else []
+    ):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        emptied.add(path.parent)
     for below in sorted(_with_parents(emptied, folder), key=lambda p: len(p.parts), reverse=True):
         if below.is_dir() and not below.is_symlink() and (itself or below != folder):
             _remove_empty(below)
-    return [path for path, why in found if why]
+    return removed, [(path, why) for path, why in found if why]
 
 
 def _remove_empty(folder: Path) -> None:
     """Remove a folder that holds nothing, or litter alone."""
     left = list(folder.iterdir())
-    if all(path.name in LITTER and path.is_file() for path in left):
+    if all(LITTER.fullmatch(path.name) and path.is_file() for path in left):
         for path in left:
             path.unlink()
         folder.rmdir()
@@ -196,24 +219,45 @@ def claim(path: str | Path, written: str | Path) -> None:
     _append(path.parent / MARK, [_line(path.name, Path(written))])
 
 
-def claim_all(folder: str | Path, names: Iterable[str], written: str | Path) -> None:
-    """List files of the folder `written`, by their names below it, as what will stand in `folder`."""
-    _append(Path(folder, MARK), [_line(name, Path(written, name)) for name in names])
+def claim_all(
+    folder: str | Path, names: Iterable[str], written: str | Path, mark: Path | None = None
+) -> None:
+    """List files of the folder `written`, by their names below it, as what will stand in `folder`.
+
+    Parameters
+    ----------
+    mark : path, optional
+        By default the one in `folder`.
+    """
+    _append(mark or Path(folder, MARK), [_line(name, Path(written, name)) for name in names])
 
 
-def seal(folder: str | Path) -> None:
-    """Mark a folder that was just filled: all that it holds is ours."""
-    folder = Path(folder)
-    for mark in folder.rglob(MARK):
-        mark.unlink()
-    if names := [path.relative_to(folder).as_posix() for path in walk(folder)]:
-        _append(folder / MARK, [MADE, *(_line(name, folder / name) for name in names)])
+@contextmanager
+def claimed_folder(path: str | Path, written: str | Path) -> Iterator[None]:
+    """List all files of the folder `written` as what will stand in the folder `path`, in the mark beside it.
+
+    Inside the block the folder takes its place; what stood there before is listed until then.
+    """
+    mark, written = beside(Path(path)), Path(written)
+    lines = [_line(file.relative_to(written).as_posix(), file) for file in walk(written)]
+    if lines:
+        _append(mark, lines)
+    yield
+    if lines:
+        temporary = mark.with_name(f"{mark.name}.tmp-{os.getpid()}")
+        temporary.write_text("".join([HEAD, *lines]), encoding="utf-8")
+        os.replace(temporary, mark)
 
 
 def listed(folder: Path) -> Listing:
-    """What the mark of a folder lists: every state in which svdflow left a file, by its name."""
+    """What the mark in a folder lists: every state in which svdflow left a file, by its name below the folder."""
+    return read_mark(folder / MARK)
+
+
+def read_mark(mark: Path) -> Listing:
+    """The entries of a mark by name; none where there is no mark."""
     found: Listing = {}
-    for line in _text(folder / MARK).splitlines():
+    for line in _text(mark).splitlines():
         # A line that a crash of the machine cut short is no line.
         with suppress(ValueError, KeyError, TypeError):
             row = json.loads(line)
@@ -241,8 +285,22 @@ def _text(mark: Path) -> str:
     return ""
 
 
-def _joined(one: Listing, other: Listing) -> Listing:
-    return {name: one.get(name, []) + other.get(name, []) for name in one.keys() | other.keys()}
+def _joined(*listings: Listing) -> Listing:
+    found: Listing = {}
+    for listing in listings:
+        for name, entries in listing.items():
+            found.setdefault(name, []).extend(entries)
+    return found
+
+
+def _split(listing: Listing) -> tuple[Listing, dict[str, Listing]]:
+    """The entries of a folder itself, and those of each folder in it by their names below that."""
+    here: Listing = {}
+    below: dict[str, Listing] = {}
+    for name, entries in listing.items():
+        first, slash, rest = name.partition("/")
+        (below.setdefault(first, {}) if slash else here)[rest or first] = entries
+    return here, below
 
 
 def _with_parents(folders: Iterable[Path], root: Path) -> set[Path]:
@@ -252,15 +310,16 @@ def _with_parents(folders: Iterable[Path], root: Path) -> set[Path]:
 def _changed(path: Path, status: os.stat_result, entries: list[Entry]) -> str:
     """Why a regular file is not one of these entries; empty where it is."""
     if not entries:
-        return "exists, and svdflow did not write it"
+        return NO_MARK
     size = status.st_size
     same = [entry for entry in entries if entry.size == size]
     if any(entry.mtime_ns == status.st_mtime_ns for entry in same):
         return ""
+    # Nobody edits a result file without changing its length; damaged ones are ours, and made anew.
+    if size == 0 or (path.suffix == ".h5" and (same or _cut_short(path, size, entries))):
+        return ""
     if same and digest_of(path, size) in {entry.digest for entry in same}:
         return ""
-    if size == 0 or (path.suffix == ".h5" and (same or _cut_short(path, size, entries))):
-        return ""  # damaged, and made anew: nobody edits a result file without changing its length
     return "was changed since svdflow wrote it"
 
 
