@@ -225,7 +225,7 @@ def broken() -> Iterator[Odd]:
     ):
         yield Odd(f"{name}.png", SIGNATURE + head + chunk(b"IDAT", packed) + chunk(b"IEND"), code)
     yield Odd("signature.png", SIGNATURE, "truncated")
-    yield Odd("html.png", SIGNATURE + b"<html>" * 20, "truncated")
+    yield Odd("signature-of-html.png", SIGNATURE + b"<html>" * 20, "truncated")
     buffer = io.BytesIO()
     Image.new("1", (12_000, 9_000)).save(buffer, "PNG")
     yield Odd("bomb.png", buffer.getvalue(), "decompression_bomb")

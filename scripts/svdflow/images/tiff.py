@@ -55,12 +55,13 @@ def read_tiff(path: Path, pixel_limit: int, *, channels: bool = False) -> Decode
         chosen = image_pages(tif)
         _check_pages(chosen, size, pixel_limit, channels)
         first = chosen[0].page
+        turn = _tag(first, _ORIENTATION, 1)
         # A profile of inks does not describe the RGB that comes out.
         inks = _photometric(first) == "SEPARATED"
         attrs = {
             "format": "TIFF",
             "mode": _photometric(first),
-            "exif_orientation": int(_tag(first, _ORIENTATION, 1)),
+            "exif_orientation": int(turn) if turn in range(1, 9) else 1,
             "icc_profile": b"" if inks else bytes(_tag(first, _ICC_PROFILE, b"")),
             "significant_bits": _significant_bits(first),
         }
