@@ -148,6 +148,7 @@ def animated() -> Iterator[Odd]:
     yield Odd("laid16.png", animation(16, "grey", [first, second[:5]]), "unsupported")
     yield Odd("film-short.png", animation(8, "rgb", [RGB, RGB], announced=3), "truncated")
     yield Odd("film-hole.png", animation(8, "rgb", [RGB, RGB], step=3), "truncated")
+    yield Odd("film-frame-beyond.png", animation(8, "rgb", [RGB, RGB], left=1), "corrupt")
     whole = animation(8, "rgb", [RGB, RGB])
     place = whole.index(b"fdAT") + 20
     yield Odd("film-flip.png", whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :], "corrupt")

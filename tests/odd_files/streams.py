@@ -161,6 +161,8 @@ def gifs() -> Iterator[Odd]:
     yield Odd("no-frames.gif", gif(2, 2), "corrupt|zero_size")
     yield Odd("no-width.gif", gif(0, 2, image), "zero_size")
     yield Odd("bomb.gif", gif(65535, 65535, image), "decompression_bomb")
+    wide = b"," + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0) + b"\2" + blocks(bytes([0x84, 0x51]))
+    yield Odd("frame-bomb.gif", gif(2, 2, image, wide), "decompression_bomb")
     yield Odd("film-bomb.gif", gif(9000, 9000, image * 3), "decompression_bomb")
 
 

@@ -389,6 +389,19 @@ def packed() -> Iterator[Odd]:
         data = encode(NOISE)
         colour = {"t258": (SHORT, [8, 8, 8]), "t262": (SHORT, 2), "t277": (SHORT, 3), "t259": (SHORT, code)}
         yield Odd(f"{name}-cut.tif", plain(128, 96, data[: len(data) // 2], **colour), "truncated|corrupt")
+    for code, data in {
+        7: imagecodecs.jpeg8_encode(NOISE[..., 0].copy()),
+        34712: imagecodecs.jpeg2k_encode(NOISE[..., 0].copy()),
+        34933: imagecodecs.png_encode(NOISE[..., 0].copy()),
+        34887: imagecodecs.lerc_encode(NOISE[..., 0].copy()),
+    }.items():
+        yield Odd(
+            f"strip-{code}-larger-than-the-page.tif",
+            plain(17, 13, data, t259=(SHORT, code)),
+            "decompression_bomb",
+        )
+        sized = plain(128, 96, data, t259=(SHORT, code))
+        yield Odd(f"strip-{code}.tif", sized, pages=[NOISE[..., 0]], within=255 if code == 7 else 0)
     yield Odd("unknown-packing.tif", plain(17, 13, grey, t259=(SHORT, 4242)), "unsupported|corrupt")
 
 

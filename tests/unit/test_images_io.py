@@ -602,6 +602,61 @@ def test_channels_and_hidden_planes_are_refused(tmp_path):
     assert refusal(tmp_path / "hidden.tif") == "unsupported"
 
 
+# What a file unpacks to, against its own size
+
+
+def test_large_files_that_are_honest_about_their_size_are_read(tmp_path):
+    movie = RNG.integers(0, 65536, (20, 64, 64), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "movie.tif", movie, photometric="minisblack")
+    noise = RNG.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", noise)
+    saved(tmp_path, Image.fromarray(noise), "a.png")
+    saved(tmp_path, Image.fromarray(noise), "a.jpg", quality=60)
+    for name in ("movie.tif", "a.npy", "a.png", "a.jpg"):
+        read_image(tmp_path / name, pixel_limit=1000)
+    assert np.array_equal(
+        [p.array for p in read_image(tmp_path / "movie.tif", pixel_limit=1000).pages], movie
+    )
+
+
+def test_files_that_unpack_to_far_more_are_not(tmp_path):
+    zeros = np.zeros((2000, 2000), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", zeros, compression="zlib")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=zeros, chunks=(500, 500), compression="gzip")
+    saved(tmp_path, Image.fromarray(zeros), "a.png")
+    saved(tmp_path, Image.fromarray(zeros), "a.jpg", quality=20)
+    saved(tmp_path, Image.fromarray(zeros), "a.gif")
+    for suffix in ("tif", "h5", "png", "jpg", "gif"):
+        assert refusal(tmp_path / f"a.{suffix}", pixel_limit=1000) == "decompression_bomb"
+        assert read_image(tmp_path / f"a.{suffix}").pages[0].array.shape[:2] == (2000, 2000)
+
+
+def test_an_image_larger_than_memory_is_refused_by_name(tmp_path, monkeypatch):
+    import psutil
+
+    np.save(tmp_path / "a.npy", RGB16)
+    memory = psutil.virtual_memory()._replace(total=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    assert refusal(tmp_path / "a.npy", pixel_limit=100) == "too_large"
+
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", full)
+    assert refusal(tmp_path / "a.npy") == "too_large"
+
+
+def test_a_chunk_that_unpacks_to_more_than_declared_is_refused(tmp_path, monkeypatch):
+    from svdflow.images import arrays
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("a", (4, 4), "u1", chunks=(4, 4), compression="gzip")
+        dataset.id.write_direct_chunk((0, 0), zlib.compress(bytes(1_000_000)))
+    monkeypatch.setattr(arrays, "_CHUNK_BYTES", 100_000)  # 256 MB, where no test should go
+    assert refusal(tmp_path / "a.h5") == "decompression_bomb"
+
+
 # Ranges and writing
 
 

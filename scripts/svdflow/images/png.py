@@ -106,6 +106,9 @@ def _frames(chunks: Chunks) -> list[Chunks]:
                 )
             sequence += 1
         if announced and kind == b"fcTL":
+            place = struct.unpack_from(">IIII", body, 4)
+            if any(place[i] + place[i + 2] > struct.unpack_from(">II", head)[i] for i in (0, 1)):
+                raise ItemError("corrupt", f"frame {len(frames)} of the animation is larger than the picture")
             frames.append((body[4:12], []))
         elif announced and kind == b"fdAT":
             frames[-1][1].append((b"IDAT", body[4:]))

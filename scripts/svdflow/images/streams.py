@@ -13,6 +13,7 @@ from svdflow.images.colour import cmyk_to_rgb
 from svdflow.images.containers import Container, Decoded, Page, check_size, split_alpha
 from svdflow.images.jpeg import check_jpeg
 from svdflow.images.png import read_png
+from svdflow.store import ItemError
 
 _ORIENTATION = 0x0112
 _PILLOW = threading.Lock()
@@ -38,7 +39,10 @@ def read_stream(data: bytes, container: Container, pixel_limit: int) -> Decoded:
         return read_png(data, pixel_limit)
     if container.format == "JPEG":
         check_jpeg(data)
-    with _unguarded(), Image.open(io.BytesIO(data), formats=[container.format]) as image:
+    with (
+        _limited_to(max(pixel_limit, container.width * container.height)),
+        Image.open(io.BytesIO(data), formats=[container.format]) as image,
+    ):
         mode = image.mode
         frames = 1 if container.format == "JPEG" else getattr(image, "n_frames", 1)  # MPO adds previews
         check_size(*image.size, frames, pixel_limit, stored=len(data))
@@ -58,13 +62,18 @@ def read_stream(data: bytes, container: Container, pixel_limit: int) -> Decoded:
 
 
 @contextmanager
-def _unguarded() -> Iterator[None]:
-    """Pillow's own limit of pixels off, since `check_size` has judged them; it is global, so it is put back."""
+def _limited_to(pixels: int) -> Iterator[None]:
+    """Pillow's own guard, for frames larger than what the header declares; it is global, so it is put back."""
     with _PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata is not the user's worry
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
         try:
             yield
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ItemError(
+                "decompression_bomb", "a frame is larger than the picture that it is part of"
+            ) from error
         finally:
             Image.MAX_IMAGE_PIXELS = before
 

@@ -15,8 +15,8 @@ import tifffile
 
 from svdflow.images.colour import cmyk_to_rgb, from_planes, to_dtype
 from svdflow.images.containers import Decoded, Page, check_size
-from svdflow.images.jpeg import check_jpeg
 from svdflow.images.tiff_pages import Chosen, count_directories, image_pages
+from svdflow.images.tiff_segments import SELF_DESCRIBED, check_segment
 from svdflow.store import ItemError
 
 # TIFF 6.0, PhotometricInterpretation: samples that carry colour.
@@ -178,8 +178,12 @@ def _samples(page: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W, samples) as stored, and the mask of what the file leaves out: tiles, and pixels of LERC."""
     if page.is_contiguous:
         return _last(page.asarray(squeeze=False, maxworkers=1)), None
-    if page.compression == _JPEG:
-        _check_jpegs(page)
+    if page.compression in SELF_DESCRIBED:
+        rows, columns = min(page.rowsperstrip, page.imagelength), page.imagewidth
+        place = (page.tilelength, page.tilewidth) if page.is_tiled else (rows, columns)
+        for index, count in enumerate(page.databytecounts[: prod(page.chunked)]):
+            if count:
+                check_segment(page.compression, _segment(page, index), place, page.jpegtables)
     image = np.zeros(page.shaped, page.dtype)  # (planes, 1, H, W, samples)
     valid = np.ones(page.shaped[:4], bool)
     for index, (segment, place, shape) in enumerate(page.segments(maxworkers=1, _fullsize=False)):
@@ -210,15 +214,6 @@ def _segment(page: Any, index: int) -> bytes:
     handle = page.parent.filehandle
     handle.seek(page.dataoffsets[index])
     return handle.read(page.databytecounts[index])
-
-
-def _check_jpegs(page: Any) -> None:
-    """Every strip or tile is a JPEG stream of its own, but for the tables that they share (TIFF TechNote 2)."""
-    tables = page.jpegtables
-    for index, count in enumerate(page.databytecounts[: prod(page.chunked)]):
-        data = _segment(page, index) if count else b""
-        if data.startswith(b"\xff\xd8"):
-            check_jpeg(tables[:-2] + data[2:] if tables else data)
 
 
 def _lerc_mask(page: Any, index: int, shape: tuple[int, ...]) -> np.ndarray:

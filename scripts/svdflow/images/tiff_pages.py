@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tifffile
 
 from svdflow.store import ItemError
@@ -177,7 +178,8 @@ def _planes_behind(tif: tifffile.TiffFile) -> int:
     if tif.is_imagej:
         counts.append(int((tif.imagej_metadata or {}).get("images", 1)))
     if tif.is_stk:
-        counts.append(int((tif.stk_metadata or {}).get("NumberPlanes", 1)))
+        with np.errstate(all="ignore"):  # distances that were never measured are 0/0
+            counts.append(int((tif.stk_metadata or {}).get("NumberPlanes", 1)))
     for shaped in tif.shaped_metadata or ():
         if shaped.get("truncated"):
             counts.append(prod(shaped["shape"]) // max(1, prod(first.shape)))
