@@ -184,7 +184,7 @@ def denoise(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         # Methods of groups and pictures do not look at the factors of the whole.
         rank = 2**31 - 1 if args.method in DENOISERS else 1
-        matrices, factors = _one_file(args, Path(scratch), rank)
+        matrices, factors = _one_file(args, Path(scratch), rank, needed=args.method in DENOISERS)
         out, pictures = Path(scratch) / "denoise.h5", Path(scratch) / "pictures"
         denoise_shard(
             matrices, factors, out, pictures, dataset="file", shard=0, method=args.method, ranks=[1],
@@ -317,7 +317,7 @@ def _refuse_input(file: str, outputs: Sequence[Path]) -> None:
             raise ValueError(f"{path} is the file that is read; name another one for what is written")
 
 
-def _one_file(args: argparse.Namespace, scratch: Path, rank: int) -> tuple[Path, Path]:
+def _one_file(args: argparse.Namespace, scratch: Path, rank: int, needed: bool = True) -> tuple[Path, Path]:
     from svdflow.images.ingest import ingest_images
     from svdflow.linalg.stage import factorize_shard
 
@@ -335,7 +335,9 @@ def _one_file(args: argparse.Namespace, scratch: Path, rank: int) -> tuple[Path,
         seed=0,
         fill=args.fill or "",
     )
-    factorize_shard(matrices, factors, dataset="file", shard=0, item_rank=rank, noisy_rank=0, seed=0)
+    factorize_shard(
+        matrices, factors, dataset="file", shard=0, item_rank=rank, noisy_rank=0, seed=0, refuse_masked=needed
+    )
     return matrices, factors
 
 

@@ -5,6 +5,7 @@ import pytest
 import tifffile
 
 from svdflow.__main__ import main
+from svdflow.audit.conditioning import audit_conditioning_shard
 from svdflow.images import ingest as ingest_module
 from svdflow.images import pictures
 from svdflow.images.compress import compress_shard
@@ -290,3 +291,23 @@ def test_one_file_with_gaps_on_the_command_line(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*command, "--fill", "much"])
     assert "mean, median or a number" in capsys.readouterr().err
+
+
+def test_where_no_stage_needs_factors_nothing_is_refused(shard, tmp_path):
+    out = shard({"gap": record(Page(SMOOTH, mask=GAP)), "whole": record(Page(SMOOTH))})
+    options = {"dataset": "d", "shard": 0, "item_rank": 3, "noisy_rank": 0, "seed": 1, "refuse_masked": False}
+    factorize_shard(out, tmp_path / "f.h5", **options)
+    assert len(read_table(tmp_path / "f.h5", "errors")) == 0
+    assert list(read_table(tmp_path / "f.h5", "factorize")["name"]) == ["whole"]
+
+
+def test_no_audit_takes_the_zeros_of_a_gap_for_values(shard, tmp_path):
+    """A full decomposition of the plane with zeros in its gap would be one of a made-up matrix."""
+    out = shard({"gap": record(Page(SMOOTH, mask=GAP)), "filled": record(Page(SMOOTH))})
+    factorize_shard(out, tmp_path / "f.h5", dataset="d", shard=0, item_rank=3, noisy_rank=0, seed=1)
+    options = {"dataset": "d", "shard": 0, "items": [0, 1], "full_up_to": 100, "thresholds": {}}
+    audit_conditioning_shard(out, tmp_path / "f.h5", tmp_path / "a.h5", **options)
+    audits = read_table(tmp_path / "a.h5", "audit")
+    (only,) = audits[audits["item"] == 0].to_dict("records")
+    assert only["verdict"] == "SKIP" and "36 pixels are missing" in only["reason"]
+    assert len(audits[audits["item"] == 1]) > 5

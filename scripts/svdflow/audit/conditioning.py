@@ -98,7 +98,7 @@ def audit_conditioning_shard(
                 found: list[Record] = []
                 for name in _planes(item, by_plane):
                     plane = Plane(item, name, by_plane.get((item.index, name)), str(matrices), str(factors))
-                    full = item.index in sampled and plane.fits(full_up_to)
+                    full = item.index in sampled and plane.fits(full_up_to) and not item.gaps
                     where = {"dataset": dataset, "shard": int(shard), "item": item.index, "plane": name}
                     found += [record.at(**where) for record in _plane_panel(plane, full, limits)]
                 records += found
@@ -163,7 +163,8 @@ def _plane_panel(plane: Plane, full: bool, limits: Limits) -> Iterator[Record]:
         command = plane.command(matrix=True)
         yield from _reproduced(full_records(whole, limits, subject, plane.truth), command)
     if plane.factors is None:
-        reason = "no stored factors of this plane"
+        gaps = plane.item.gaps
+        reason = f"{gaps} pixels are missing" if gaps else "no stored factors of this plane"
         yield Record(FAMILY, "stored_factors", subject, verdict=Verdict.SKIP, reason=reason)
         return
     group = plane.factors.group

@@ -71,6 +71,7 @@ def factorize_shard(
     method: str = "auto",
     tol: float = 1e-2,
     center: bool = False,
+    refuse_masked: bool = True,
     backend: str = "auto",
     threads: int = 1,
     memory_limit: int | None = None,
@@ -85,6 +86,9 @@ def factorize_shard(
     item_rank, noisy_rank : int
         Rank for the items themselves and for observations with added noise, at most min(m, n) is taken;
         0 leaves them out.
+    refuse_masked : bool
+        An item with missing pixels that nothing fills becomes a row of ``errors``; False where no later stage needs its
+        factors, and it is left out.
     threads : int
         Planes, or panels of a large plane, side by side; never changes a result.
     memory_limit : int, optional
@@ -108,9 +112,9 @@ def factorize_shard(
         tasks, errors = [], []
         for item in items(source):
             wanted = list(_tasks(item, item_rank, noisy_rank))
-            if wanted and item.mask is not None and not item.attrs.get("filled"):
+            if wanted and item.gaps and refuse_masked:
                 errors.append(error_row(dataset, item.index, item.name, "factorize", _masked(item)))
-            else:
+            elif not item.gaps:
                 tasks += wanted
         solve = partial(
             _solve,
@@ -170,7 +174,7 @@ def _masked(item: Item) -> ItemError:
     """Why an item with missing pixels is not factorized: a singular value decomposition knows no gaps."""
     return ItemError(
         "masked",
-        f"{item.attrs['masked']} pixels are missing, and a singular value decomposition needs all: "
+        f"{item.gaps} pixels are missing, and a singular value decomposition needs all: "
         "name a value for them (fill=median, fill=mean or fill=0 in the sheet, --fill for one file), or crop to the "
         "valid part (crop=)",
     )

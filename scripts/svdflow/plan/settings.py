@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from svdflow.plan.study import Study
 
 Settings = dict[str, Any]
+SPECTRAL = ("shrink", "truncate")  # denoisers that change the stored singular values
 
 
 def ingest_images(study: "Study", dataset: str, shard: str, _: str) -> Settings:
@@ -56,6 +57,7 @@ def factorize(study: "Study", dataset: str, shard: str, _: str) -> Settings:
         "noisy_rank": noisy_rank(study, dataset),
         "seed": study.config["seed"],
         **{key: row.overrides.get(key, keys[key]) for key in ("method", "tol", "center")},
+        "refuse_masked": factors_needed(study, dataset),
     }
 
 
@@ -92,11 +94,7 @@ def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
         "poisson": row.overrides.get("poisson", False),
         "passes": keys["passes"] if method == "patch_svd" else 1,
         "data_range": study.value_ranges(dataset),
-        **(
-            spectral
-            if method in ("shrink", "truncate")
-            else {"ranks": [], "rank_rules": [], "loss": "frobenius"}
-        ),
+        **(spectral if method in SPECTRAL else {"ranks": [], "rank_rules": [], "loss": "frobenius"}),
     }
 
 
@@ -165,6 +163,13 @@ def verdict(study: "Study", *_: str) -> Settings:
         "audited": bool(study.audit_families),
         "left_out": study.left_out(),
     }
+
+
+def factors_needed(study: "Study", dataset: str) -> bool:
+    """Whether a stage has nothing to say of an item without factors; denoisers of values do without."""
+    tasks = study.datasets[dataset].tasks
+    spectral = "denoise" in tasks and any(method in SPECTRAL for method in study.methods(dataset))
+    return spectral or "compress" in tasks or "audit" in tasks
 
 
 def item_rank(study: "Study", dataset: str) -> int:

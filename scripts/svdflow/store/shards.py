@@ -93,6 +93,11 @@ class Item:
         return None if values.all() else values.astype(bool)
 
     @property
+    def gaps(self) -> int:
+        """Missing pixels that nothing fills; an item with any is not factorized."""
+        return 0 if self.mask is None or self.attrs.get("filled") else int(self.attrs["masked"])
+
+    @property
     def truth(self) -> h5py.Dataset | None:
         """Known singular values; the attribute ``label`` says how they are known."""
         return self.group.get("singular_values")
