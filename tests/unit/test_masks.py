@@ -1,5 +1,8 @@
 """Missing pixels: kept as a mask from the file to the tables, never taken for numbers, refused where they must be."""
 
+import html
+import io
+
 import numpy as np
 import pytest
 import tifffile
@@ -16,6 +19,9 @@ from svdflow.images.metrics import ssim
 from svdflow.linalg.stage import factorize_shard
 from svdflow.plan import census
 from svdflow.store import items, open_published, read_array, read_table
+from svdflow.summary.aggregate import aggregate
+from svdflow.summary.tables import write_tables
+from svdflow.summary.verdict import verdict
 
 RNG = np.random.default_rng(12)
 PICTURE = RNG.integers(1, 200, (20, 30), dtype=np.uint8)
@@ -190,6 +196,27 @@ def test_figures_are_those_of_the_valid_pixels(shard, tmp_path):
         assert row["max_error"] == pytest.approx(np.abs(error).max(), rel=1e-4)
         assert row["ssim"] == pytest.approx(ssim(filled, image, data_range=255, mask=GAP), abs=1e-4)
         assert row["nrmse"] == pytest.approx(np.sqrt(np.mean(error**2)) / 255, rel=1e-4)
+
+
+def test_tables_and_verdict_say_that_pixels_are_missing(shard, tmp_path):
+    out = shard({"a": record(Page(SMOOTH, mask=GAP)), "b": record(Page(SMOOTH, mask=~GAP))}, fill="median")
+    table = compressed(out, tmp_path)
+    assert dict(zip(table["name"], table["masked"], strict=True)) == {"a": 36, "b": GAP.size - 36}
+    aggregate([out, tmp_path / "f.h5", tmp_path / "c.h5"], tmp_path / "metrics.h5")
+    text = io.StringIO()
+    verdict(tmp_path / "metrics.h5", allow_errors=0, strict=False, audited=False, stream=text)
+    assert "2 planes with missing pixels (50 % of theirs): no figure counts these." in text.getvalue()
+
+
+def test_a_masked_item_is_counted_among_the_errors(shard, tmp_path):
+    out = shard({"a": record(Page(SMOOTH, mask=GAP)), "b": record(Page(SMOOTH))})
+    compressed(out, tmp_path)
+    aggregate([out, tmp_path / "f.h5", tmp_path / "c.h5"], tmp_path / "metrics.h5")
+    text = io.StringIO()
+    assert not verdict(tmp_path / "metrics.h5", allow_errors=0, strict=False, audited=False, stream=text)
+    assert "1 error" in text.getvalue() and "masked: 36 pixels are missing" in text.getvalue()
+    write_tables(tmp_path / "metrics.h5", tmp_path / "tables")
+    assert "fill=median" in html.unescape((tmp_path / "tables" / "errors.md").read_text())
 
 
 def test_an_item_with_gaps_leaves_no_row_and_no_picture_and_its_neighbour_all(shard, tmp_path):

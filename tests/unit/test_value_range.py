@@ -1,10 +1,13 @@
 """One range a dataset: what PSNR and SSIM refer to, where it comes from, and when it changes."""
 
+import html
+import re
 import shutil
 import struct
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
@@ -25,6 +28,10 @@ from svdflow.plan.config import ConfigError, load_config
 from svdflow.plan.ranges import EQUAL, FEWEST, SPAN, STATED, Extent, dataset_ranges
 from svdflow.plan.study import Study
 from svdflow.store import items, open_published, read_array, read_table
+from svdflow.summary.aggregate import aggregate
+from svdflow.summary.ranges import range_words
+from svdflow.summary.report import write_report
+from svdflow.summary.tables import write_tables
 
 RNG = np.random.default_rng(21)
 HEAD = "name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters\n"
@@ -224,6 +231,47 @@ def test_a_constant_picture_has_figures(tmp_path, dtype):
     assert (compress["data_range"] > 0).all() and (compress["psnr"] > 100).all()
     assert compress["ssim"].to_numpy() == pytest.approx(1.0, abs=1e-6)
     assert len(list(place.glob("pictures/*.png"))) == 1
+
+
+def test_tables_and_report_name_the_range_beside_psnr_and_ssim(tmp_path):
+    *_, place = staged(tmp_path, {"deep.png": smooth((40, 30), 900), "b.png": smooth((40, 30), 50)}, noise=[9.0],
+                       data_range=[["integers", 1023.0, FEWEST.format(10)]])  # fmt: skip
+    stages = ("matrices", "factors", "compress", "denoise", "encode")
+    aggregate([place / f"{stage}.h5" for stage in stages], tmp_path / "metrics.h5", {"seed": 1})
+    write_tables(tmp_path / "metrics.h5", tmp_path / "tables")
+    for name in ("compress", "denoise"):
+        table = pd.read_csv(tmp_path / "tables" / f"{name}.csv")
+        assert set(table["data_range_median"]) == {1023} and set(table["data_range_source"]) == {
+            FEWEST.format(10)
+        }
+        assert list(table).index("data_range_source") < list(table).index("psnr_median")
+        assert FEWEST.format(10) in (tmp_path / "tables" / f"{name}.md").read_text()
+    assert set(pd.read_csv(tmp_path / "tables" / "rates.csv")["data_range"]) == {1023}
+    moved = {}
+    for stage in ("matrices", "factors"):
+        moved[stage] = tmp_path / stage / "d" / "00000.h5"
+        moved[stage].parent.mkdir(parents=True)
+        shutil.copy(place / f"{stage}.h5", moved[stage])
+    study = {"title": "t", "datasets": [{"name": "d", "kind": "images"}]}
+    report = tmp_path / "report.html"
+    write_report(tmp_path / "metrics.h5", [moved["matrices"]], [moved["factors"]], report, study=study)
+    words = "Data range 1,023 (10 bits, the fewest that hold all values)"
+    page = html.unescape(report.read_text())
+    captions = re.findall(r"<(?:figcaption|caption)[^>]*>(.*?)</", page, flags=re.DOTALL)
+    for figure in ("Images: PSNR against rate", "Images: SSIM against rank", "Median PSNR of images"):
+        (caption,) = (c for c in captions if figure in c)
+        assert words in caption
+    named = [c for c in captions if "PSNR" in c and "What was run" not in c]
+    assert len(named) >= 4 and all(words in c for c in named)
+    assert page.count(words) >= 6 and "by quantiles" in page
+    assert words not in next(c for c in captions if "relative error against rank" in c)
+
+
+def test_ranges_in_words():
+    frame = pd.DataFrame({"dataset": list("aabc"), "data_range": [255.0, 255, 4095, np.nan],
+                          "data_range_source": ["8 bits", "8 bits", "12 bits, as files state", ""]})  # fmt: skip
+    assert range_words(frame) == " Data range: a 255 (8 bits); b 4,095 (12 bits, as files state)."
+    assert range_words(frame[:2]) == " Data range 255 (8 bits)." and range_words(frame[3:]) == ""
 
 
 # ---- planning

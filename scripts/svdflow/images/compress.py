@@ -21,7 +21,7 @@ from svdflow.images.batch import (
 from svdflow.images.metrics import Loss, bits_per_pixel, losses, ms_ssim, psnr_of_error, ratio
 from svdflow.images.metrics.errors import squared_norm, valid
 from svdflow.images.pictures import write_panel, write_ranks
-from svdflow.images.ranges import Ranges, with_range
+from svdflow.images.ranges import Ranges, judged_by, with_range
 from svdflow.linalg.ranks import RANK_RULES, Evidence, applicable, rank_for_energy
 from svdflow.store import (
     Factors,
@@ -147,13 +147,11 @@ def compress_item(
     """Rows of one item, and its pictures. Planes without factors were reported by the stage before."""
     observation = item.observations[0]
     data_range = float(item.attrs.get("data_range", nan))
-    source = str(item.attrs.get("data_range_source", ""))
     rows: Rows = []
     for plane, stored in factors.items():
-        place = {**key, "plane": plane, "sigma_added": observation.sigma_added, "data_range_source": source}
-        measured = plane_rows(
-            observation.planes.get(plane), stored, wanted, data_range, item.kind, item.mask_of(plane)
-        )
+        mask = item.mask_of(plane)
+        place = {**key, "plane": plane, "sigma_added": observation.sigma_added, **judged_by(item, mask)}
+        measured = plane_rows(observation.planes.get(plane), stored, wanted, data_range, item.kind, mask)
         rows += [{**place, **row} for row in measured]
     if item.kind == "image" and factors and wanted.images != "none":
         listed = sorted({row["rank"] for row in rows if row["rule"] == "rank"})
@@ -217,7 +215,6 @@ def plane_rows(
                 "max_error": quality.max_error,
                 "nrmse": (quality.squared_error / count) ** 0.5 / data_range if data_range > 0 else nan,
                 "psnr": psnr_of_error(quality.squared_error, count, data_range) if with_psnr else nan,
-                "data_range": data_range,
                 "ssim": quality.ssim,
                 "ms_ssim": multiscale.get(k, nan),
                 "explained_energy": min(1.0, energy[k] / total) if total else 1.0,

@@ -15,7 +15,7 @@ from svdflow.images.batch import Rows, each_item
 from svdflow.images.codec import ArchiveInfo, decode, encode, forms_for, rate_curve
 from svdflow.images.codec.quality import shortfall
 from svdflow.images.io import picture_name
-from svdflow.images.ranges import Ranges, with_range
+from svdflow.images.ranges import Ranges, judged_by, with_range
 from svdflow.images.rates import PEERS, RatePoint, curve, point
 from svdflow.store import (
     Item,
@@ -145,15 +145,10 @@ def encode_item(item: Item, wanted: Wanted, folder: Path, key: dict[str, Any]) -
             )
             continue
         place = {**key, "plane": plane, "sigma_added": observation.sigma_added}
-        place |= {
-            "m": node.shape[0],
-            "n": node.shape[1],
-            "data_range": float(item.attrs.get("data_range", nan)),
-            "data_range_source": str(item.attrs.get("data_range_source", "")),
-        }
+        mask = item.mask_of(plane)
+        place |= {"m": node.shape[0], "n": node.shape[1], **judged_by(item, mask)}
         path = folder / picture_name(item.index, item.name, f"_{plane}.h5")
         array = array_of(read_array(node), item)
-        mask = item.mask_of(plane)
         if mask is None:
             found = list(plane_rows(array, item.kind == "image", place["data_range"], path, wanted))
         else:

@@ -54,6 +54,15 @@ def with_range(items: Iterable[Item], ranges: Ranges) -> Iterator[Item]:
         yield replace(item, attrs={**item.attrs, **_range_of(item, known)})
 
 
+def judged_by(item: Item, mask: np.ndarray | None) -> dict[str, Any]:
+    """The columns of a table that say what the figures of a plane refer to: range, its source, missing pixels."""
+    return {
+        "data_range": float(item.attrs.get("data_range", nan)),
+        "data_range_source": str(item.attrs.get("data_range_source", "")),
+        "masked": 0 if mask is None else int(mask.size - np.count_nonzero(mask)),
+    }
+
+
 def _range_of(item: Item, known: Mapping[str, Any]) -> Mapping[str, Any]:
     if EVERY in known:
         return known[EVERY]

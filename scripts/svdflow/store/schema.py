@@ -31,7 +31,7 @@ _MS_SSIM = Column(
     "1",
     "multi-scale SSIM (Wang 2003, five scales); NaN below 176 pixels or where it is not asked for",
 )
-_RANGE = [
+_JUDGED = [
     Column("data_range", "float", "value", "peak of PSNR, NRMSE and SSIM: one a dataset and kind of samples"),
     Column(
         "data_range_source",
@@ -40,6 +40,7 @@ _RANGE = [
         "where it comes from: 8 bits, bits that files state, the fewest bits that hold all values, largest less "
         "smallest value, or given",
     ),
+    Column("masked", "int", "pixel", "missing pixels of the plane, which no figure counts"),
 ]
 
 TABLES: dict[str, list[Column]] = {
@@ -104,7 +105,7 @@ TABLES: dict[str, list[Column]] = {
             "largest absolute difference; NaN where the plane is judged by its spectrum",
         ),
         Column("psnr", "float", "dB", "peak signal-to-noise ratio with data_range"),
-        *_RANGE,
+        *_JUDGED,
         Column("nrmse", "float", "1", "root of the mean squared error over data_range"),
         Column(
             "ssim", "float", "1", "structural similarity (Wang 2004: Gaussian 1.5, population covariance)"
@@ -154,7 +155,7 @@ TABLES: dict[str, list[Column]] = {
         Column("psnr", "float", "dB", "against the clean reference, with data_range"),
         Column("ssim", "float", "1", "against the clean reference"),
         _MS_SSIM,
-        *_RANGE,
+        *_JUDGED,
         Column(
             "residual_ratio",
             "float",
@@ -189,7 +190,7 @@ TABLES: dict[str, list[Column]] = {
         Column("relative_error", "float", "1", "of what decodes, against the plane"),
         Column("max_error", "float", "value", "largest absolute error of what decodes"),
         Column("psnr", "float", "dB", "of what decodes, with data_range"),
-        *_RANGE,
+        *_JUDGED,
         Column("ssim", "float", "1", "of what decodes; NaN for matrices"),
         Column("target", "text", "", "what an archive was to reach; empty where none was named"),
         Column("kept", "bool", "", "whether the archive stands under archives/"),

@@ -18,6 +18,7 @@ from svdflow.summary.pictures import (
     residual_pictures,
     series_pictures,
 )
+from svdflow.summary.ranges import range_words
 from svdflow.summary.select import Shown
 
 CURVES = "PSNR against the clean reference; median over planes. Dashed: methods that choose by themselves."
@@ -35,7 +36,7 @@ def denoising_cards(one: Shown, material: Material | None, tables: Tables) -> li
         text = figures.denoising(
             visible, key=f"denoise-{one.key}", label=f"PSNR against rank when denoising {one.name}"
         )
-        drawing = Drawing(Markup(text), CURVES)
+        drawing = Drawing(Markup(text), CURVES + range_words(visible))
     pictures: Sequence[Picture] = ()
     if material:
         rows = known if len(known) else mine

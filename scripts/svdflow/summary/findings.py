@@ -7,6 +7,7 @@ from math import isfinite
 import pandas as pd
 
 from svdflow.summary.frames import Tables, groups, largest, listed
+from svdflow.summary.ranges import masked_words, range_words
 from svdflow.summary.select import middle_rank
 
 _CLOSER = ("error_clean", "ms_ssim", "residual_ratio", "whiteness")
@@ -110,10 +111,11 @@ def sentences(tables: Tables, kinds: Mapping[str, str]) -> list[str]:
 def notes(tables: Tables) -> list[str]:
     """What was done and is worth less than it looks, a sentence each; for the terminal and the report."""
     poor = tables["rates"][tables["rates"]["note"] != ""]
+    masked = masked_words(tables)
     if poor.empty:
-        return []
+        return masked
     names = ", ".join(sorted(set(poor["dataset"])))
-    return [
+    return masked + [
         f"{count(len(poor), 'archive')} of {names} {'keeps' if len(poor) == 1 else 'keep'} little of what was encoded "
         f"({poor['note'].iloc[0].split(';')[0]}): see the column note of the table rates."
     ]
@@ -151,7 +153,7 @@ def _compressed(compress: pd.DataFrame, kinds: Mapping[str, str]) -> list[str]:
             f"{number(at['relative_error'].median())} at rank {rank} (PSNR {number(at['psnr'].median())} dB, "
             f"{number(100 * at['value_ratio'].median(), 2)} % of the values, {count(len(at), noun)})"
         )
-    return [f"Compression leaves a median relative error of {'; '.join(said)}."]
+    return [f"Compression leaves a median relative error of {'; '.join(said)}.{range_words(rows)}"]
 
 
 def _known_spectra(factorize: pd.DataFrame) -> list[str]:
@@ -179,6 +181,7 @@ def _denoised(denoise: pd.DataFrame) -> list[str]:
                 f"Denoising by {method}, {count(int(row['n'].sum()), 'noisy plane')}: the automatic rank "
                 f"gives {number(abs(gap), 2)} dB {side} than the best listed one (median over datasets and "
                 f"noise levels). Best single result: {_best(denoise[denoise['method'] == method])}."
+                + range_words(denoise[(denoise["method"] == method) & denoise["psnr"].notna()])
             )
     return said + _compared(denoise)
 
@@ -198,8 +201,9 @@ def _compared(denoise: pd.DataFrame) -> list[str]:
         words = ", ".join(f"{method} {number(value)}{unit}" for method, value in medians.items())
         noise = f" at noise {number(sigma)}" if sigma else ""
         what = "PSNR" if figure == "psnr" else "relative error"
+        refers = range_words(finite) if figure == "psnr" else ""
         said.append(
-            f"Denoising {dataset}{noise}, {count(len(finite) // len(medians), 'plane')}, {what}: {words}."
+            f"Denoising {dataset}{noise}, {count(len(finite) // len(medians), 'plane')}, {what}: {words}.{refers}"
         )
     return said
 

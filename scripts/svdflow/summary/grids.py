@@ -10,6 +10,7 @@ import pandas as pd
 
 from svdflow.summary.findings import denoise_summary, number, rule_summary
 from svdflow.summary.frames import Tables, groups, records
+from svdflow.summary.ranges import range_of, range_words
 from svdflow.summary.rates import ERRORS, RATES, REFERENCE, codec_name, rate_summary
 from svdflow.summary.select import middle_rank
 
@@ -31,6 +32,11 @@ class Grid:
 def datasets(tables: Tables, described: Sequence[Mapping[str, Any]]) -> Grid:
     """One row a dataset, also of those of which nothing came out."""
     factorize, errors = tables["factorize"], tables["errors"]
+    columns = ["dataset", "data_range", "data_range_source"]
+    judged = pd.concat(
+        [tables[name][columns] for name in ("compress", "denoise", "rates") if len(tables[name])]
+        or [pd.DataFrame(columns=columns)]
+    )
     kinds = {d["name"]: str(d.get("kind", "")) for d in described}
     names = sorted({*kinds, *factorize["dataset"], *errors["dataset"]})
     rows = []
@@ -44,6 +50,7 @@ def datasets(tables: Tables, described: Sequence[Mapping[str, Any]]) -> Grid:
                 f"{mine['item'].nunique():,}",
                 f"{len(mine[['item', 'plane']].drop_duplicates()):,}",
                 _sizes(mine),
+                range_of(judged[judged["dataset"] == name]),
                 ", ".join(f"{s:g}" for s in added) or "–",
                 ", ".join(sorted(mine["method"].unique())) or "–",
                 f"{mine['rank'].max():,}" if len(mine) else "–",
@@ -57,6 +64,7 @@ def datasets(tables: Tables, described: Sequence[Mapping[str, Any]]) -> Grid:
         "items",
         "planes",
         "rows × columns",
+        "data range",
         "noise added",
         "method",
         "rank",
@@ -64,9 +72,10 @@ def datasets(tables: Tables, described: Sequence[Mapping[str, Any]]) -> Grid:
         "failed",
     ]
     caption = (
-        "What was run. Rank: the largest one stored. Error left: the median relative error at that rank."
+        "What was run. Data range: what PSNR and SSIM refer to. Rank: the largest one stored. Error left: the median "
+        "relative error at that rank."
     )
-    return Grid(caption, head, rows, frozenset({0, 1, 4, 5, 6}))
+    return Grid(caption, head, rows, frozenset({0, 1, 4, 5, 6, 7}))
 
 
 def errors_at_ranks(listed: pd.DataFrame, value: str, caption: str) -> Grid | None:
@@ -129,6 +138,7 @@ def denoised(denoise: pd.DataFrame) -> Grid | None:
         "without it. Ranks of methods by groups, windows and series are theirs on average." + words
     )
     head = ["dataset", "noise", "method", "planes", "best rank", "its PSNR", "rule", "rank", "PSNR", "error"]
+    caption += range_words(denoise)
     return Grid(caption, [*head, "SSIM", "MS-SSIM", *ends], rows, frozenset({0, 1, 2, 6}))
 
 
@@ -154,7 +164,7 @@ def rank_rules(denoise: pd.DataFrame) -> Grid | None:
         "the rule found a better one between them. A rule with _mad behind it was given the estimated noise level."
     )
     head = ["dataset", "noise", "rule", "planes", "rank", "PSNR", "lost"]
-    return Grid(caption, head, rows, frozenset({0, 1, 2}))
+    return Grid(caption + range_words(denoise), head, rows, frozenset({0, 1, 2}))
 
 
 def at_rates(rates: pd.DataFrame) -> Grid | None:
@@ -204,6 +214,8 @@ def _codecs(
         for row in records(summary[known if pictures else ~known])
     ]
     head = ["dataset", "codec", "planes", *head, "lossless, bits"]
+    if pictures:
+        caption += range_words(rates[rates["dataset"].isin(summary[known]["dataset"])])
     return Grid(caption, head, rows, frozenset({0, 1})) if rows else None
 
 
@@ -230,6 +242,7 @@ def archives(rates: pd.DataFrame) -> Grid | None:
     ]
     caption = (
         "Archives under archives/, of the smallest form that reaches the target; verified on what decodes."
+        + range_words(kept)
     )
     return Grid(caption, head, rows, frozenset({0, 1, 2}))
 

@@ -8,6 +8,7 @@ import pandas as pd
 from svdflow.images.metrics import bd_rate
 from svdflow.images.rates import PEERS, RatePoint, at_error, at_rate, verdict
 from svdflow.summary.frames import groups
+from svdflow.summary.ranges import sources
 
 RATES = (0.25, 0.5, 1.0, 2.0)  # bits per pixel at which pictures are compared
 ERRORS = (1e-1, 1e-2, 1e-3)  # relative errors at which matrices are
@@ -27,11 +28,11 @@ def rate_summary(rates: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     summary : DataFrame
-        dataset, codec, form, n (planes), psnr_at_{rate} in dB at the RATES, bits_at_{error} per value at the relative
-        ERRORS, both interpolated between measured points and NaN outside; bd_rate in percent of JPEG's bytes;
-        bits_lossless of codecs that lose nothing.
+        dataset, codec, form, n (planes), data_range (of PSNR; the median) with its source, psnr_at_{rate} in dB at the
+        RATES, bits_at_{error} per value at the relative ERRORS, both interpolated between measured points and NaN
+        outside; bd_rate in percent of JPEG's bytes; bits_lossless of codecs that lose nothing.
     """
-    columns = ["dataset", "codec", "form", "n"]
+    columns = ["dataset", "codec", "form", "n", "data_range", "data_range_source"]
     columns += [f"psnr_at_{rate:g}" for rate in RATES] + [f"bits_at_{error:g}" for error in ERRORS]
     columns += ["bd_rate", "bits_lossless"]
     curves = rates[~rates["kept"].astype(bool)]
@@ -45,9 +46,18 @@ def rate_summary(rates: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (dataset, codec, form), mine in groups(curves, ["dataset", "codec", "form"]):
         planes = groups(mine, _PLANE)
+        peak, source = mine["data_range"].median(), sources(mine["data_range_source"])
         figures = [_plane_figures(plane, reference.get((dataset, key))) for key, plane in planes]
         rows.append(
-            [dataset, codec, form, len(planes), *(_median(column) for column in zip(*figures, strict=True))]
+            [
+                dataset,
+                codec,
+                form,
+                len(planes),
+                peak,
+                source,
+                *(_median(column) for column in zip(*figures, strict=True)),
+            ]
         )
     return pd.DataFrame(rows, columns=columns)
 

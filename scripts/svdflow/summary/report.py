@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from svdflow.plan.ranges import EIGHT
 from svdflow.store import open_published, publish_text, read_array
 from svdflow.summary import audits, figures, grids
 from svdflow.summary.aggregate import read_tables
@@ -20,6 +21,7 @@ from svdflow.summary.findings import count, findings, judged, number, sentences
 from svdflow.summary.frames import Tables, groups, listed
 from svdflow.summary.page import page
 from svdflow.summary.pictures import Library, Material, in_order, rank_pictures
+from svdflow.summary.ranges import range_words
 from svdflow.summary.rates import verdicts as rate_verdicts
 from svdflow.summary.select import Shown, middle_rank, select
 
@@ -110,7 +112,7 @@ def _context(
             "Median relative Frobenius error at each listed rank that the stored factors reach.",
         ),
         "psnr_at_ranks": grids.errors_at_ranks(
-            images, "psnr", "Median PSNR of images, in dB, with the peak of the format."
+            images, "psnr", f"Median PSNR of images, in dB.{range_words(images)}"
         ),
         "energies": grids.ranks_for_energy(compress),
         "shown": shown,
@@ -169,7 +171,7 @@ def _curves(compress: pd.DataFrame, kinds: Mapping[str, str]) -> list[Drawing]:
     drawings = []
     for i, names in enumerate(figures.chunks(sorted(rows[images]["dataset"].unique()))):
         part = rows[rows["dataset"].isin(names)]
-        raw = 8.0 if (part["data_range"] == 255).all() else None
+        raw = 8.0 if (part["data_range_source"] == EIGHT).all() else None
         drawings += [
             _curve(part, "rank", "relative_error", f"image-error-{i}", "Images: relative error against rank"),
             _curve(part, "bits_per_pixel", "psnr", f"image-rate-{i}", "Images: PSNR against rate", raw),
@@ -202,7 +204,8 @@ def _curve(
         if raw_bits
         else ""
     )
-    return Drawing(Markup(text), f"{words}.{band}{rate}")
+    refers = range_words(rows) if y in ("psnr", "ssim") else ""
+    return Drawing(Markup(text), f"{words}.{band}{rate}{refers}")
 
 
 def _rate_curves(rates: pd.DataFrame) -> list[Drawing]:
@@ -218,6 +221,7 @@ def _rate_curves(rates: pd.DataFrame) -> list[Drawing]:
         )
         text = figures.codec_curves(rows, y, key=f"codecs-{i}", label=label)
         caption = f"{dataset}: all side information counted. Lines: medians over planes, setting by setting."
+        caption += range_words(rows) if pictures else ""
         drawings.append(Drawing(Markup(text), caption))
     return drawings
 
@@ -285,5 +289,8 @@ def _panel(one: Shown, material: Material, tables: Tables, kinds: Mapping[str, s
         f"{number(at['psnr'])}\u00a0dB · {number(100 * at['value_ratio'], 2)}\u00a0%\u00a0of\u00a0values"
         for rank, at in figures_at.iloc[places].iterrows()
     }
+    first = next(iter(captions), None)
+    if first is not None:
+        captions[first] += range_words(rows).replace(" Data", " · data").rstrip(".")
     pictures = rank_pictures(material, captions)
     return [Card(one, pictures=pictures)] if len(pictures) > 1 else []

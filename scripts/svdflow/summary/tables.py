@@ -14,6 +14,7 @@ from svdflow.summary.drift import drift
 from svdflow.summary.findings import VERDICTS, number
 from svdflow.summary.frames import Tables
 from svdflow.summary.junit import junit
+from svdflow.summary.ranges import sources
 from svdflow.summary.rates import rate_summary
 
 STATISTICS = ("median", "min", "max")
@@ -32,6 +33,7 @@ SUMMARIES: dict[str, tuple[list[str], list[str]]] = {
             "bits_per_pixel",
             "relative_error",
             "max_error",
+            "data_range",
             "psnr",
             "ssim",
             "explained_energy",
@@ -48,6 +50,7 @@ SUMMARIES: dict[str, tuple[list[str], list[str]]] = {
             "error_observed",
             "max_error",
             "snr",
+            "data_range",
             "psnr",
             "ssim",
             "ms_ssim",
@@ -113,6 +116,8 @@ def summaries(tables: Tables) -> dict[str, pd.DataFrame]:
     listed = denoise["rank"].where(denoise["rule"] == "rank", 0)
     prepared = {**tables, "denoise": denoise.assign(listed_rank=listed)}
     result = {name: summarize(prepared[name], *SUMMARIES[name]) for name in SUMMARIES}
+    for name in ("compress", "denoise"):
+        result[name] = _with_sources(result[name], prepared[name], SUMMARIES[name][0])
     result["compress"] = _with_count(
         result["compress"], tables["compress"], SUMMARIES["compress"][0], "reached"
     )
@@ -163,6 +168,16 @@ def markdown(frame: pd.DataFrame) -> str:
     )
     lines += ["| " + " | ".join(map(_text, row)) + " |" for row in frame.itertuples(index=False)]
     return "\n".join(lines) + "\n"
+
+
+def _with_sources(summary: pd.DataFrame, table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The summary with where the data range of each group comes from, beside the range."""
+    place = list(summary.columns).index("data_range_max") + 1
+    named: Sequence[str] = []
+    if len(table):
+        named = table.groupby(list(keys), sort=True, dropna=False)["data_range_source"].agg(sources).tolist()
+    summary.insert(place, "data_range_source", pd.Series(named, index=summary.index, dtype=object))
+    return summary
 
 
 def _with_count(summary: pd.DataFrame, table: pd.DataFrame, keys: Sequence[str], flag: str) -> pd.DataFrame:

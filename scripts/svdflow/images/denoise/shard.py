@@ -19,7 +19,7 @@ from svdflow.images.denoise.methods import METHODS
 from svdflow.images.denoise.spectral import DENOISERS
 from svdflow.images.io import picture_name
 from svdflow.images.pictures import write_pictures
-from svdflow.images.ranges import Ranges, with_range
+from svdflow.images.ranges import Ranges, judged_by, with_range
 from svdflow.linalg.ranks import RANK_RULES
 from svdflow.store import (
     Item,
@@ -210,7 +210,7 @@ def describe(
             found, observation.planes.get(plane), item.clean.get(plane), factors.get(plane), data_range
         )
         place = {**key, "plane": plane, "sigma_added": observation.sigma_added, "method": wanted.method}
-        place["data_range_source"] = str(item.attrs.get("data_range_source", ""))
+        place |= judged_by(item, item.mask_of(plane))
         levels = {"sigma_mad": found.levels.mad, "sigma_mp": found.levels.mp}
         best_place = best(found.candidates, judged)
         for i, (candidate, figures) in enumerate(zip(found.candidates, judged, strict=True)):
