@@ -16,6 +16,8 @@ def main(job):
         dataset=s["dataset"],
         shard=s["shard"],
         grid=s["grid"],
+        fill=s["fill"],
+        allow_links=s["allow_links"],
         provenance=job.provenance,
     )
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from svdflow.linalg.result import SVDResult
 from svdflow.linalg.svd import factorize
-from svdflow.matrix import MatrixSource, as_source, open_matrix
+from svdflow.matrix import MatrixSource, as_source
+from svdflow.matrix.linked import open_linked
 from svdflow.store import (
     Item,
     ItemError,
@@ -53,10 +54,9 @@ class Task:
 
     def source(self) -> MatrixSource:
         """The matrix; linked files are opened where they are."""
-        link = self.observation.link
-        return (
-            open_matrix(link[0], link[1] or None) if link else as_source(self.observation.planes[self.plane])
-        )
+        if self.observation.link:
+            return open_linked(self.observation)
+        return as_source(self.observation.planes[self.plane])
 
 
 def factorize_shard(

@@ -8,9 +8,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from svdflow.matrix.checked import guarded
 from svdflow.matrix.extent import ValueRange, bits_of
 from svdflow.matrix.files import open_matrix
+from svdflow.matrix.linked import described, link_attrs
 from svdflow.matrix.sources import MatrixSource
+from svdflow.plan.files import file_state
 from svdflow.store import ItemError, add_item, add_observation, discard_item, error_row, publish, write_table
 
 REMEDY = "A matrix file holds a 2-D array of numbers; images and stacks of them go into a row of kind images"
@@ -25,6 +28,8 @@ def ingest_matrix(
     dataset: str,
     shard: str,
     grid: Sequence[int] = (),
+    fill: float | None = None,
+    allow_links: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> None:
     """Link matrix files: check that each can be read and is a numeric matrix, and record where it lies.
@@ -41,18 +46,22 @@ def ingest_matrix(
     grid : sequence of int
         Spatial shape of a series whose voxels are the rows; an attribute of each item. A matrix with another
         number of rows becomes a row of ``/errors``.
+    fill, allow_links
+        As of `open_matrix`; kept with the link.
 
     Notes
     -----
     Files up to 256 MB are read once, for their range and for NaN or infinity. Larger ones are not,
-    because that would cost as much as a read of the factorization: their range is NaN.
+    because that would cost as much as a read of the factorization: their range is NaN. Size, time of change, shape and
+    type stand with the link, and `open_linked` compares them.
     """
     errors = []
     with publish(out, "matrices", provenance) as file:
         for entry in files:
             index, name = entry["index"], entry["name"]
             try:
-                _link_matrix(file, index, name, entry["path"], entry.get("dataset") or None, grid)
+                opening = {"fill": fill, "allow_links": allow_links}
+                _link_matrix(file, index, name, entry["path"], entry.get("dataset") or None, grid, opening)
             except MemoryError:
                 raise
             except Exception as exc:
@@ -62,37 +71,47 @@ def ingest_matrix(
 
 
 def _link_matrix(
-    file: h5py.File, index: int, name: str, path: str, dataset: str | None, grid: Sequence[int]
+    file: h5py.File,
+    index: int,
+    name: str,
+    path: str,
+    dataset: str | None,
+    grid: Sequence[int],
+    opening: Mapping[str, Any],
 ) -> None:
     link = Path(path)
     if link.is_file() and link.stat().st_size == 0:
         raise ItemError("empty", f"{link}: the file has no bytes")
-    source = _open(link, dataset)
+    before = file_state(link) if link.exists() else None
+    source = _open(link, dataset, opening)
     rows, columns = source.shape
     if grid and math.prod(grid) != rows:
         raise ItemError("grid", f"{link}: {rows} rows are not the {'x'.join(map(str, grid))} of its grid")
-    seen = _scan(source) if rows * columns * source.itemsize <= SCAN_BYTES else ValueRange()
-    described = {"m": int(rows), "n": int(columns), "dtype": source.dtype.name, "size": _size(link)}
-    attrs = {"source": str(path), "bits": bits_of(source.dtype), "colour": "-", **described, **seen.attrs()}
+    seen = _scan(guarded(source)) if rows * columns * source.itemsize <= SCAN_BYTES else ValueRange()
+    if before != file_state(link):
+        raise ItemError("changed", f"{link}: was written to while it was read; run again when it is finished")
+    inside = str(dataset or getattr(source, "dataset", ""))
+    known = {**described(source), "size": file_state(link)[0]}
+    attrs = {"source": str(path), "bits": bits_of(source.dtype), "colour": "-", **known, **seen.attrs()}
     if grid:
         attrs["grid"] = list(grid)
     item = add_item(file, index, name, "matrix", attrs)
     observation = add_observation(item, 0, 0.0)
-    inside = dataset or getattr(source, "dataset", "")
-    for key, value in {"link_path": str(link), "link_dataset": inside, **described}.items():
+    for key, value in link_attrs(source, link, inside, **opening).items():
         observation.attrs[key] = value
 
 
-def _open(path: Path, dataset: str | None) -> MatrixSource:
+def _open(path: Path, dataset: str | None, opening: Mapping[str, Any]) -> MatrixSource:
     try:
-        return open_matrix(path, dataset)
+        return open_matrix(path, dataset, **opening)
     except FileNotFoundError as error:
         raise ItemError("missing", str(error)) from error
     except MemoryError:
         raise
     except Exception as error:
         where = "" if str(path) in str(error) else f"{path}: "
-        raise ItemError("unreadable", f"{where}{error}. {REMEDY}") from error
+        code = getattr(error, "code", None)
+        raise ItemError(code or "unreadable", f"{where}{error}" + ("" if code else f". {REMEDY}")) from error
 
 
 def _scan(source: MatrixSource) -> ValueRange:
@@ -105,9 +124,3 @@ def _scan(source: MatrixSource) -> ValueRange:
             rows = rows.data
         seen.see(np.asarray(rows), start)
     return seen
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder (Zarr)."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())

@@ -27,7 +27,7 @@ SHARD_SIZE = {"images": 64, "synthetic": 1, "matrix": 1}
 ONLY = {
     "replicates": (("synthetic",), "only a generator has replicates"),
     "crop": (("images",), "only images are cropped"),
-    "fill": (("images",), "only images keep missing pixels apart"),
+    "fill": (("images", "matrix"), "only images and matrix files have missing values"),
     "poisson": (("images",), "only images hold counts"),
     "grid": (("matrix",), "only a matrix file needs a grid; a generator of stacks brings its own"),
 }
@@ -166,6 +166,10 @@ def _typed(row: Mapping[str, str], schema: Mapping[str, Any], where: str) -> Dat
             if cells["kind"] not in APPLIES[method]
         ]
     )
+    if cells["kind"] == "matrix" and overrides.get("fill") in ("mean", "median"):
+        raise ConfigError(
+            f"{where}: fill={overrides['fill']} is for images; name a number for a matrix file: fill=0"
+        )
     if cells["kind"] != "images" and cells["noise_sigma"]:
         raise ConfigError(
             f"{where}: noise_sigma is for images; a generator takes noise=... among its parameters"

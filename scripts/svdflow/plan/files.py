@@ -22,6 +22,15 @@ def locate(folder: str, name: str = "") -> Path:
     return Path(spec.submodule_search_locations[0], inside, name)
 
 
+def file_state(path: Path) -> tuple[int, int]:
+    """Bytes and time of the last change in ns; of a folder (a Zarr store) those of all its files, the latest one."""
+    if not path.is_dir():
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+    found = [file.stat() for file in path.rglob("*") if file.is_file()]
+    return sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=path.stat().st_mtime_ns)
+
+
 def shard_files(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The files of an ingest job: index in the manifest, path, name and, where it is known, sha256."""
     files = []

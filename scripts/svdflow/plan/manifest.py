@@ -18,7 +18,7 @@ from svdflow.plan import census
 from svdflow.plan.config import ConfigError
 from svdflow.plan.datasets import Dataset
 from svdflow.plan.digest import file_digest
-from svdflow.plan.files import PACKAGE, locate
+from svdflow.plan.files import PACKAGE, file_state, locate
 from svdflow.plan.ranges import Extent
 from svdflow.plan.suffixes import IMAGE_SUFFIXES, left_out, left_out_words
 
@@ -167,20 +167,19 @@ def _list(dataset: Dataset) -> tuple[str, list[str]]:
 def _current(dataset: Dataset, folder: str, old: Entry) -> Entry:
     path = locate(folder, old.name)
     try:
-        status = path.stat()
+        state = file_state(path)
     except OSError:
         # A dangling link, say: the item exists and cannot be read, which ingest will report.
         return Entry(old.name, -1, -1, "unreadable")
-    same = (status.st_size, status.st_mtime_ns) == (old.size, old.mtime_ns) and old.digest not in (GONE, "")
-    if same:
+    if state == (old.size, old.mtime_ns) and old.digest not in (GONE, ""):
         return old
-    return Entry(old.name, status.st_size, status.st_mtime_ns, _digest(dataset, path, status))
+    return Entry(old.name, *state, _digest(dataset, path, state))
 
 
-def _digest(dataset: Dataset, path: Path, status: os.stat_result) -> str:
+def _digest(dataset: Dataset, path: Path, state: tuple[int, int]) -> str:
     if dataset.kind == "matrix":
         # Hashing a terabyte at every change of date would cost more than the factorization.
-        return f"{status.st_size}-{status.st_mtime_ns}"
+        return f"{state[0]}-{state[1]}"
     try:
         return file_digest(path)
     except OSError:

@@ -34,7 +34,15 @@ def ingest_images(study: "Study", dataset: str, shard: str, _: str) -> Settings:
 def ingest_matrix(study: "Study", dataset: str, shard: str, _: str) -> Settings:
     inner = matrix_source(study.datasets[dataset].source)[1]
     grid = [int(side) for side in study.datasets[dataset].overrides.get("grid", "").split("x") if side]
-    return {**_place(dataset, shard), **_files(study, dataset, shard), "inner": inner, "grid": grid}
+    fill = study.datasets[dataset].overrides.get("fill", "")
+    return {
+        **_place(dataset, shard),
+        **_files(study, dataset, shard),
+        "inner": inner,
+        "grid": grid,
+        "fill": float(fill) if fill else None,
+        "allow_links": study.config["ingest"]["allow_links"],
+    }
 
 
 def ingest_synthetic(study: "Study", dataset: str, shard: str, _: str) -> Settings:
