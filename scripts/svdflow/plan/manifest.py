@@ -7,7 +7,6 @@ empty. A file's digest is that of its content, computed once and believed as lon
 import csv
 import glob
 import io
-import os
 import posixpath
 from collections import Counter
 from dataclasses import dataclass, replace
