@@ -85,7 +85,7 @@ def test_wrong_config_is_refused_by_name(folder, config, words):
         ("mine|images|data|gray|25|compress|4|-", ["noise_sigma is given", "'denoise' is not among"]),
         ("mine|images|data/*.gif|gray|-|compress|4|-", ["no image matches data/*.gif"]),
         ("mine|images|Dta|gray|-|compress|4|-", ["no image matches Dta", "nearest folder: data"]),
-        ("mine|images|manifest:sample|gray|-|compress|4|-", ["no manifest sample.tsv", "samples"]),
+        ("mine|images|manifest:sample|gray|-|compress|4|-", ["no manifest 'sample'", "samples"]),
         ("mine|synthetic|hilbrt|-|-|compress|-|-", ["unknown family 'hilbrt'", "did you mean 'hilbert'"]),
         ("mine|synthetic|hilbert|-|-|compress|-|sze=3", ["sze"]),
         ("mine|matrix|data/none.h5:/A|-|-|compress|-|-", ["no file matches data/none.h5"]),

@@ -214,6 +214,8 @@ def _check_range(attrs: Mapping[str, Any]) -> None:
 
 def _check_digest(entry: Mapping[str, Any]) -> None:
     file, _ = split_dataset(entry["path"])
+    if file.exists() and not file.is_file():  # opening a pipe would wait for ever
+        raise ItemError("unreadable", f"{file.name}: not a regular file")
     try:
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()

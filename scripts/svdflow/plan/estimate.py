@@ -8,6 +8,7 @@ from statistics import mean
 from svdflow.plan.config import ConfigError
 from svdflow.plan.families import bytes_of, shape_of
 from svdflow.plan.files import locate
+from svdflow.plan.manifest import UNREADABLE
 from svdflow.plan.methods import COST
 from svdflow.plan.settings import item_rank, noisy_rank
 from svdflow.plan.study import Study
@@ -95,7 +96,7 @@ def _of(study: Study, name: str) -> Estimate:
         planes = 1 if row.colour == "gray" else 3
         matrices, read = round(pixels * planes * (1 + 4 * len(row.noise_sigma))), 0.0
     else:
-        size = mean(e.size for e in study.manifest(name).entries)
+        size = mean(max(0, e.size) for e in study.manifest(name).entries)
         m = n = max(1, round(sqrt(size / 4)))
         matrices, planes, read = 0, 1, 5 * size / READ
     kept = [min(r, m, n) for r in ranks]
@@ -124,6 +125,8 @@ def _pixels(study: Study, name: str) -> float:
     step = ceil(len(manifest.entries) / SAMPLED)
     found = []
     for entry in manifest.entries[::step]:
+        if entry.gone or entry.digest == UNREADABLE:
+            continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

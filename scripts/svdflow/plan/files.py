@@ -19,7 +19,14 @@ def locate(folder: str, name: str = "") -> Path:
         raise FileNotFoundError(
             f"package '{package}', which holds these files, is not installed; run 'make setup'"
         )
+    if leaves(inside) or leaves(name):
+        raise ValueError(f"{folder}/{name}: is not within its package")
     return Path(spec.submodule_search_locations[0], inside, name)
+
+
+def leaves(path: str) -> bool:
+    """Whether a path below a folder leads out of it, by what it says: ``..``, or a path from the root."""
+    return path.startswith("/") or ".." in path.split("/") or "\0" in path
 
 
 def file_state(path: Path) -> tuple[int, int]:

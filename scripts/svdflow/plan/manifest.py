@@ -5,9 +5,9 @@ empty. A file's digest is that of its content, computed once and believed as lon
 """
 
 import csv
-import glob
 import io
 import posixpath
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -17,12 +17,16 @@ from svdflow.plan import census
 from svdflow.plan.config import ConfigError
 from svdflow.plan.datasets import Dataset
 from svdflow.plan.digest import file_digest
-from svdflow.plan.files import PACKAGE, file_state, locate
+from svdflow.plan.files import PACKAGE, file_state, leaves, locate
 from svdflow.plan.ranges import Extent
 from svdflow.plan.suffixes import IMAGE_SUFFIXES, left_out, left_out_words
+from svdflow.plan.walking import before_wildcards, matches
 
 COLUMNS = ["index", "name", "size", "mtime_ns", "digest", "extent"]
-GONE = "gone"
+GONE, UNREADABLE = "gone", "unreadable"
+LIST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of a tracked list in config/manifests
+PACKAGE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -126,18 +130,30 @@ def write(manifest: Manifest, path: Path) -> None:
 
 def _packaged(dataset: Dataset, root: Path) -> Manifest:
     """A tracked list of files of one installed package, with the checksums that they must have."""
-    path = root / "config" / "manifests" / f"{dataset.source.removeprefix('manifest:')}.tsv"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.tsv"))) or "none"
+    folder, name = root / "config" / "manifests", dataset.source.removeprefix("manifest:")
+    path = folder / f"{name}.tsv"
+    if not LIST_NAME.fullmatch(name) or not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.tsv"))) or "none"
+        raise ConfigError(f"dataset '{dataset.name}': no manifest '{name}' in {folder} (there: {known})")
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines, delimiter="\t"))
+        files = [(f"{row['package']}/{row['path']}", row["sha256"].lower()) for row in rows]
+        outside = [row for row in rows if not PACKAGE_NAME.fullmatch(row["package"]) or leaves(row["path"])]
+    except (KeyError, TypeError, AttributeError, ValueError, csv.Error) as error:
+        raise ConfigError(f"{path}: a damaged manifest ({error}); restore it") from error
+    if outside:
         raise ConfigError(
-            f"dataset '{dataset.name}': no manifest {path.name} in {path.parent} (there: {known})"
+            f"{path}: '{outside[0]['package']}/{outside[0]['path']}' is not a file within a package; "
+            "name packages and, below them, paths without '..'"
         )
-    with path.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
-    files = [(f"{row['package']}/{row['path']}", row["sha256"]) for row in rows]
-    folder = posixpath.commonpath([posixpath.dirname(name) for name, _ in files])
+    if unknown := [name for name, sha256 in files if not SHA256.fullmatch(sha256)]:
+        raise ConfigError(f"{path}: the sha256 of '{unknown[0]}' is not 64 hexadecimal digits")
+    if not files:
+        raise ConfigError(f"{path}: names no file")
+    inside = posixpath.commonpath([posixpath.dirname(name) for name, _ in files])
     return Manifest(
-        PACKAGE + folder, [Entry(name[len(folder) + 1 :], -1, -1, sha256) for name, sha256 in files]
+        PACKAGE + inside, [Entry(name[len(inside) + 1 :], -1, -1, sha256) for name, sha256 in files]
     )
 
 
@@ -145,7 +161,7 @@ def _list(dataset: Dataset) -> tuple[str, list[str]]:
     """The folder of a dataset's files and their names below it."""
     source = matrix_source(dataset.source)[0] if dataset.kind == "matrix" else dataset.source
     path = Path(source)
-    fixed = Path(*_before_wildcards(path.parts))
+    fixed = Path(*before_wildcards(path.parts))
     if path.is_dir() and dataset.kind == "images":
         folder = path
         found = [
@@ -153,10 +169,9 @@ def _list(dataset: Dataset) -> tuple[str, list[str]]:
         ]
     else:
         folder = fixed if fixed.is_dir() and fixed != path else fixed.parent
-        found = [
-            p for p in map(Path, glob.iglob(source, recursive=True)) if p.is_file() or p.suffix == ".zarr"
-        ]
-    names = sorted(p.relative_to(folder).as_posix() for p in found)
+        # What is no file but is no folder either, a pipe or a link to nothing, is an item that ingest will report.
+        found = [p for p in matches(source) if not p.is_dir() or p.suffix == ".zarr"]
+    names = sorted({p.relative_to(folder).as_posix() for p in found})
     if not names:
         word = "image" if dataset.kind == "images" else "file"
         raise ConfigError(f"dataset '{dataset.name}': no {word} matches {dataset.source}{_near(fixed)}")
@@ -166,10 +181,13 @@ def _list(dataset: Dataset) -> tuple[str, list[str]]:
 def _current(dataset: Dataset, folder: str, old: Entry) -> Entry:
     path = locate(folder, old.name)
     try:
+        # Nothing but a file, or a folder that is a matrix, is opened: a pipe would wait for ever.
+        if not path.is_file() and not (dataset.kind == "matrix" and path.is_dir()):
+            return Entry(old.name, -1, -1, UNREADABLE)
         state = file_state(path)
     except OSError:
         # A dangling link, say: the item exists and cannot be read, which ingest will report.
-        return Entry(old.name, -1, -1, "unreadable")
+        return Entry(old.name, -1, -1, UNREADABLE)
     if state == (old.size, old.mtime_ns) and old.digest not in (GONE, ""):
         return old
     return Entry(old.name, *state, _digest(dataset, path, state))
@@ -182,7 +200,7 @@ def _digest(dataset: Dataset, path: Path, state: tuple[int, int]) -> str:
     try:
         return file_digest(path)
     except OSError:
-        return "unreadable"
+        return UNREADABLE
 
 
 def matrix_source(source: str) -> tuple[str, str]:
@@ -209,15 +227,6 @@ def _read(path: Path) -> list[Entry]:
             raise ConfigError(
                 f"{path}: a damaged manifest ({error}); move it elsewhere and plan again"
             ) from error
-
-
-def _before_wildcards(parts: tuple[str, ...]) -> list[str]:
-    kept: list[str] = []
-    for part in parts:
-        if glob.has_magic(part):
-            break
-        kept.append(part)
-    return kept
 
 
 def _near(path: Path) -> str:

@@ -112,16 +112,12 @@ def check_outputs(study: "Study") -> None:
     if found:
         more = [f"  and {len(found) - NAMED} more"] if len(found) > NAMED else []
         raise ConfigError(
-            "\n".join(
-                [
-                    f"{study.where('pathvars', 'results')} is '{study.results}', where svdflow would write over "
-                    "what is not its own; nothing was started, and all of it stays as it is:",
-                    *found[:NAMED],
-                    *more,
-                    "Name another folder under pathvars.results, or move these elsewhere. What a version of svdflow "
-                    "that kept no marks wrote becomes its own again by 'svdflow adopt'.",
-                ]
-            )
+            f"{study.where('pathvars', 'results')} is '{study.results}', where svdflow would write over "
+            "what is not its own; nothing was started, and all of it stays as it is:",
+            *found[:NAMED],
+            *more,
+            "Name another folder under pathvars.results, or move these elsewhere. What a version of svdflow "
+            "that kept no marks wrote becomes its own again by 'svdflow adopt'.",
         )
 
 

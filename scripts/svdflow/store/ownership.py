@@ -26,7 +26,8 @@ from svdflow.store.errors import NotOursError
 MARK = ".svdflow"
 HEAD = "# Written by svdflow: what it put here. It replaces and removes these files while unchanged, and no others.\n"
 # What Snakemake, the desktops and network disks leave in any folder: nobody's work.
-LITTER = re.compile(r"\.snakemake_timestamp|\.DS_Store|Thumbs\.db|desktop\.ini|\.directory|\.nfs[0-9a-f]{8,}")
+STAMP = ".snakemake_timestamp"  # in a folder that a job wrote, an empty one too
+LITTER = re.compile(rf"{re.escape(STAMP)}|\.DS_Store|Thumbs\.db|desktop\.ini|\.directory|\.nfs[0-9a-f]{{8,}}")
 WHOLE = 2**26  # bytes up to which a digest covers the whole file; of larger ones it covers BLOCKS blocks
 BLOCKS, BLOCK = 64, 2**20
 TEMPORARY = re.compile(r"\..+\.tmp-[0-9]+|\.svdflow-.+\.scratch")  # what a killed writer leaves
@@ -171,10 +172,13 @@ def remove_ours(
     if folder.is_symlink() or not folder.is_dir():
         return [], [(folder, "not a folder that svdflow made")] if os.path.lexists(folder) else []
     itself = made or is_mark(beside(folder)) or MADE in _text(folder / MARK)
-    found = [(path, why) for path, why in survey(folder) if not LITTER.fullmatch(path.name)]
+    surveyed = list(survey(folder))
+    found = [(path, why) for path, why in surveyed if not LITTER.fullmatch(path.name)]
     if also is not None:
         found = [(path, "" if why and also(path) else why) for path, why in found]
-    emptied = {path for path in folder.rglob("*") if path.is_dir()} | {folder} if made else set()
+    emptied = {path.parent for path, _ in surveyed if path.name == STAMP}
+    if made:
+        emptied |= {path for path in folder.rglob("*") if path.is_dir()} | {folder}
     removed = [path for path, why in found if not why and not is_mark(path)]
     for path in [path for path, why in found if not why] + (
         [beside(folder)] if is_mark(beside(folder)) else []
