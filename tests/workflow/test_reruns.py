@@ -9,6 +9,7 @@ from PIL import Image
 
 from small_study import OWN, ROOT, SHEET, small_workflow
 from svdflow.plan.config import load_schema
+from svdflow.store import read_table
 
 END = {"aggregate", "tables", "report", "verdict"}
 STAGES = {"compress", "denoise", "audit_conditioning"}  # what reads factors
@@ -184,3 +185,45 @@ def test_more_than_500_files_are_gathered_in_two_levels(tmp_path):
     workflow.configure(audit={"functions_file": "", "functions": []})
     stages = dict.fromkeys(("ingest_synthetic", "factorize", "compress"), 170)
     assert workflow.due() == stages | {"gather": 2} | dict.fromkeys(END, 1)
+
+
+def test_an_image_reruns_the_judging_of_its_dataset_where_it_raises_the_range_of_values(tmp_path):
+    """Three 16-bit images in two shards: what is judged against a range carries it, and nothing else does."""
+    workflow = small_workflow(tmp_path / "study")
+    place = workflow.folder / "deep"
+    place.mkdir()
+    random = np.random.default_rng(3)
+
+    def picture(name, top):
+        values = random.integers(0, top, (24, 20), dtype=np.uint16)
+        values.flat[0] = top
+        Image.fromarray(values).save(place / name)
+
+    def sheet(parameters):
+        row = f"deep\timages\tdeep\tgray\t-\tcompress\t2\t{parameters}\n"
+        (workflow.folder / "sheet.tsv").write_text(SHEET.splitlines(keepends=True)[0] + row)
+
+    def ranges():
+        table = read_table(workflow.folder / "results" / "metrics.h5", "compress")
+        return set(zip(table["data_range"], table["data_range_source"], strict=True))
+
+    for name in ("a.png", "b.png", "c.png"):
+        picture(name, 200)
+    sheet("-")
+    workflow.configure(audit={"functions_file": "", "functions": []})
+    done = workflow.run("--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ranges() == {(255.0, "8 bits, the fewest that hold all values")}
+    assert workflow.due() == {}
+    last = {"ingest_images": 1, "factorize": 1} | dict.fromkeys(END, 1)
+    picture("d.png", 250)  # within the range
+    assert workflow.due() == last | {"compress": 1}
+    picture("d.png", 300)  # beyond it: both shards are judged again, one is read and factorized
+    assert workflow.due() == last | {"compress": 2}
+    done = workflow.run("--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ranges() == {(1023.0, "10 bits, the fewest that hold all values")}
+    sheet("data_range=1000")
+    assert workflow.due() == {"compress": 2} | dict.fromkeys(END, 1)
+    sheet("fill=median")
+    assert workflow.due() == {"ingest_images": 2, "factorize": 2, "compress": 2} | dict.fromkeys(END, 1)
