@@ -394,7 +394,7 @@ def test_the_sheet_gives_a_range_and_a_filling(folder):
                   "fill=nan", "fill="):  # fmt: skip
         with pytest.raises(ConfigError, match=wrong.partition("=")[0]):
             study(folder, DEEP[:-1] + wrong)
-    with pytest.raises(ConfigError, match="only images keep missing pixels"):
+    with pytest.raises(ConfigError, match="have missing values"):
         study(folder, lowrank.replace("data_range=2", "fill=0"))
 
 
