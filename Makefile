@@ -17,7 +17,7 @@ COMPILE   = $(BIN)/uv pip compile pyproject.toml --group build --extra parquet -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run resume faults fuzz scale plan why clean test lint lock docs bench bench-svd bench-images gpu-check
+.PHONY: help setup run resume faults fuzz scale plan why clean test lint lock audit-deps docs bench bench-svd bench-images gpu-check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ lint: $(VENV)/test.stamp ## ruff, mypy, snakefmt and snakemake --lint
 lock: | $(VENV)/test.stamp ## Compile requirements/*.txt from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(COMPILE) --output-file requirements/run.txt
 	$(COMPILE) --extra test --extra dev --constraint requirements/run.txt --output-file requirements/test.txt
+
+audit-deps: $(BIN)/python ## Look up known vulnerabilities of the pinned requirements, by pip-audit
+	$(BIN)/python requirements/audit.py
 
 docs: $(VENV)/run.stamp ## Write the pages that are generated from code: options, tables, audits
 	$(BIN)/python docs/generate.py
