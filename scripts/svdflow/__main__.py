@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from svdflow.escaping import visible
 from svdflow.plan.config import ConfigError
@@ -420,8 +420,15 @@ def _workflow() -> Path:
     return root
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats wrong words so that they are read only."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="svdflow", description=__doc__)
+    parser = _Parser(prog="svdflow", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(run, *, study: bool = False) -> argparse.ArgumentParser:

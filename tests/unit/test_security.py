@@ -66,8 +66,9 @@ def test_no_code_is_run_that_a_file_brings():
 @pytest.mark.parametrize(
     "planted",
     [
-        "eval(x)", "import os\nos.system(x)", "import subprocess\nsubprocess.run(x, shell=True)", "np.load(x, allow_pickle=True)",
-        "import pickle\npickle.loads(x)", "import yaml\nyaml.load(x)", "import socket", "from urllib.request import urlopen",
+        "eval(x)", "import os\nos.system(x)", "import subprocess\nsubprocess.run(x, shell=True)",
+        "np.load(x, allow_pickle=True)", "import pickle\npickle.loads(x)", "import yaml\nyaml.load(x)", "import socket",
+        "from urllib.request import urlopen",
     ],
 )  # fmt: skip
 def test_the_check_finds_what_is_planted(planted):

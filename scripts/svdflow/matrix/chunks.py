@@ -72,6 +72,8 @@ class Chunks:
 
         def visit(stored: h5py.h5d.StoreInfo) -> None:
             place = stored.chunk_offset[0] // h, stored.chunk_offset[1] // w
+            if not (place[0] < grid[0] and place[1] < grid[1]):
+                raise ValueError(f"{dataset.name}: damaged: a chunk lies beyond its matrix")
             offsets[place], sizes[place] = stored.byte_offset, stored.size
             masks[place] = stored.filter_mask
 

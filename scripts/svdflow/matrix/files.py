@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import scipy.sparse as sp
 
+from svdflow.matrix.damage import named
 from svdflow.matrix.hdf5 import HDF5_SUFFIXES, open_hdf5
 from svdflow.matrix.market import read_market
 from svdflow.matrix.npz import open_npz
@@ -87,7 +88,7 @@ def open_matrix(
         raise ValueError(f"{path}: is no regular file; only files and folders are read")
     suffixes = Path(path).suffixes
     raw = shape is not None or dtype is not None or offset != 0 or order != "C"
-    try:
+    with named(path):
         if raw:
             return open_raw(path, shape, dtype, offset, order)
         if os.path.isdir(path):
@@ -102,8 +103,6 @@ def open_matrix(
             return _in_memory(read_market(path), path)
         if suffixes[-1:] and suffixes[-1].lower() in RAW_SUFFIXES:
             return open_raw(path, shape, dtype, offset, order)
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be read ({error})") from error
     if known := _known(path):
         raise ValueError(f"{path}: is {known}")
     if suffixes[-1:] and suffixes[-1] in HDF5_SUFFIXES:

@@ -9,6 +9,7 @@ import numpy as np
 
 from svdflow.matrix.bounded import refuse_bloated
 from svdflow.matrix.chunks import ChunkReader, chunks_of, filters_of, open_for_reading, readable
+from svdflow.matrix.damage import naming
 from svdflow.matrix.links import LinkError, referred
 from svdflow.matrix.raw import FileSource, StoredFile
 from svdflow.matrix.sources import CHEAP_COLUMNS, MatrixSource, _check_matrix
@@ -85,6 +86,7 @@ class HDF5Source(MatrixSource):
         elif (offset := stored.id.get_offset()) is not None:
             self._plain = FileSource(self._stored_path, offset, stored.shape, stored.dtype)
 
+    @naming
     def read(self, start: int, stop: int) -> np.ndarray:
         if self._plain is None and self._file is None:
             stored = self._open()
@@ -93,6 +95,7 @@ class HDF5Source(MatrixSource):
         self.read_into(start, stop, out)
         return out
 
+    @naming
     def read_into(self, start: int, stop: int, out: np.ndarray) -> None:
         if not (out.flags.c_contiguous and out.dtype == self.dtype):
             super().read_into(start, stop, out)
@@ -103,6 +106,7 @@ class HDF5Source(MatrixSource):
         else:
             super().read_into(start, stop, out)
 
+    @naming
     def read_columns(self, start: int, stop: int) -> np.ndarray:
         if self._plain is not None:
             return self._plain.read_columns(start, stop)

@@ -8,6 +8,7 @@ import numpy as np
 
 from svdflow.matrix.bounded import refuse_unfit
 from svdflow.matrix.conventions import coding_of
+from svdflow.matrix.damage import naming
 from svdflow.matrix.decoded import DecodedSource
 from svdflow.matrix.links import refuse_links_of_store
 from svdflow.matrix.sources import CHEAP_COLUMNS, MatrixSource, SparseSource, _check_matrix, listed
@@ -33,10 +34,12 @@ class ZarrSource(MatrixSource):
         refuse_unwritten(array, name)
         self._guard = ChunkGuard(array, name)
 
+    @naming
     def read(self, start: int, stop: int) -> np.ndarray:
         self._guard.see((start, stop), (0, self.shape[1]))
         return np.asarray(self._array[start:stop])
 
+    @naming
     def read_columns(self, start: int, stop: int) -> np.ndarray:
         self._guard.see((0, self.shape[0]), (start, stop))
         return np.asarray(self._array[:, start:stop])
