@@ -7,14 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from svdflow.linalg import SVDResult, truncated_svd
+    from svdflow.linalg import ConvergenceWarning, SVDResult, truncated_svd
     from svdflow.matrix import open_matrix
     from svdflow.store import read_table
 
 __version__ = "0.1.0"
-__all__ = ["SVDResult", "__version__", "open_matrix", "read_table", "truncated_svd"]
+__all__ = [
+    "ConvergenceWarning",
+    "SVDResult",
+    "__version__",
+    "open_matrix",
+    "read_table",
+    "truncated_svd",
+]
 
 _ROOMS = {
+    "ConvergenceWarning": "svdflow.linalg",
     "SVDResult": "svdflow.linalg",
     "truncated_svd": "svdflow.linalg",
     "open_matrix": "svdflow.matrix",

@@ -87,6 +87,17 @@ def _judged(norm_squared: float, tail: float, floor: float) -> FrobeniusCertific
     return FrobeniusCertificate(norm_squared**0.5, error**0.5, "exact" if exact else "floor", floor**0.5)
 
 
+def values_resolution(s: np.ndarray, *, squared: bool = False, eps: float = EPS) -> float:
+    """How well all singular values are known (Weyl), computed from A or, `squared`, from ``A^H A``."""
+    return (FLOOR * eps) ** (0.5 if squared else 1) * float(s[0])
+
+
+def tail_spectral(s: np.ndarray, rank: int, *, output: Any = np.float64) -> float:
+    """Bound of ``||A - U s Vt||_2`` from all singular values: the next one, and what rounding may add to it."""
+    following = float(s[rank]) if rank < len(s) else 0.0
+    return following + values_resolution(s) + stored_rounding(output) * float(s[0])
+
+
 @dataclass(frozen=True)
 class SpectralCertificate:
     """A bound of ``||A - U s Vt||_2``, which fails with the given probability at most (0: ``exact``)."""
@@ -104,8 +115,7 @@ class SpectralCertificate:
 
 def spectral_certificate(
     probes: np.ndarray,
-    images: np.ndarray,
-    AhU: np.ndarray,
+    residual: np.ndarray,
     *,
     norm_squared: float,
     s: np.ndarray,
@@ -114,21 +124,19 @@ def spectral_certificate(
 ) -> SpectralCertificate:
     """Spectral error from random probes that took no part in the search.
 
-    With ``E = A - U U^H A`` the product ``E^H E w = A^H A w - (A^H U)(A^H U)^H w`` is had without another read, and
+    For the error E of a projection ``E^H E w`` is had without another read (`left_by_U`, `left_by_V`), and
     ``||E||_2^2 <= alpha max_j ||E^H E w_j||`` but for a probability that falls with the number of probes
     (Halko, Martinsson and Tropp 2011, lemma 4.1, applied to ``E^H E``, whose spectrum stands out more than that of E).
 
     Parameters
     ----------
-    probes, images : ndarray, shape (n, r)
-        Standard Gaussian w and ``A^H A w``.
-    AhU : ndarray, shape (n, k)
+    probes, residual : ndarray, shape (n, r)
+        Standard Gaussian w and ``E^H E w``.
     eps : float
         Of the products; their rounding is added to the bound.
     output : dtype
         Of the stored factors, whose rounding is added too.
     """
-    residual = images - AhU @ (AhU.conj().T @ probes)
     largest = float(np.linalg.norm(residual, axis=0).max())
     r = probes.shape[1]
     # P(|<u, w>| < t) is at most sqrt(2 / pi) t for a real and t^2 for a complex standard normal number.
@@ -139,6 +147,21 @@ def spectral_certificate(
     square = alpha * largest + SPECTRAL_NOISE * eps * norm_squared
     error = square**0.5 + stored_rounding(output) * float(s[0])
     return SpectralCertificate(error, "probabilistic", FAILURE, _excess(residual, s, norm_squared, eps))
+
+
+def left_by_U(probes: np.ndarray, images: np.ndarray, AhU: np.ndarray) -> np.ndarray:
+    """``E^H E w`` of ``E = A - U U^H A``, from ``A^H A w`` (`images`) and ``A^H U``: ``A^H A w - (A^H U)(A^H U)^H w``."""
+    return images - AhU @ (AhU.conj().T @ probes)
+
+
+def left_by_V(probes: np.ndarray, images: np.ndarray, V: np.ndarray, AhAV: np.ndarray) -> np.ndarray:
+    """``E^H E w`` of ``E = A - A V V^H``, from ``A^H A w`` and ``A^H A V``; V (n, k) has orthonormal columns.
+
+    Where ``U s = A V`` came from V by one product, that is what the factors leave, and not what U would:
+    ``||A^H u_i - s_i v_i||`` apart, which is much where V is no invariant subspace. Nothing is divided by small s_i.
+    """
+    residual = images - AhAV @ (V.conj().T @ probes)
+    return residual - V @ (V.conj().T @ residual)
 
 
 def _excess(residual: np.ndarray, s: np.ndarray, norm_squared: float, eps: float) -> float:

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from svdflow.engine import Engine
-from svdflow.linalg.certificates import SpectralCertificate, pair_residuals, spectral_certificate
+from svdflow.linalg.certificates import (
+    SpectralCertificate,
+    left_by_U,
+    left_by_V,
+    pair_residuals,
+    spectral_certificate,
+)
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.panelwork import Facts, LastRead, triangle
 from svdflow.linalg.plan import PROBE_COLUMNS, Plan
@@ -26,7 +32,7 @@ from svdflow.linalg.subspace import Reader, Subspace
 POLISH_FLOOR = (
     1e-5  # s_i / s_1; polishing works with squares, whose error relative to s_i^2 is eps (s_1 / s_i)^2
 )
-REFINE = 1e4  # s_1 / s_k above which U = Y M is orthonormalized once more
+REFINE = 1e2  # s_1 / s_k above which U = Y M, orthonormal to eps s_1 / s_k, is orthonormalized once more
 BLUNT = 1e-2  # share of the energy left, above which single precision tells it well enough
 # Least over largest singular value for which factors in single precision may come from squares in double: what they
 # make of U is orthogonal to eps (s_1 / s_l)^2.
@@ -88,13 +94,14 @@ def last_read(
         sums = reader.last(task)
         _correct_norm(plan, found, sums.facts)
         image = adjoint(sums.product)
-        M, s, V, residuals, rank, polished, before, AhU = _settle(
+        M, s, V, residuals, rank, polished, before, projected = _settle(
             plan, found, image[:, :width], sums.triangle()
         )
+        images = image[:, width:]
+        left = left_by_U(probes, images, projected) if polished else left_by_V(probes, images, V[:, :rank], projected)
         spectral = spectral_certificate(
             probes,
-            image[:, width:],
-            AhU,
+            left,
             norm_squared=found.norm_squared,
             s=s,
             eps=_eps(dtype),
@@ -140,7 +147,10 @@ def _correct_norm(plan: Plan, found: Subspace, facts: Facts) -> None:
 
 
 def _settle(plan: Plan, found: Subspace, W: np.ndarray, R: np.ndarray) -> tuple:
-    """Singular values and vectors from ``R`` and ``W``; see the module's docstring."""
+    """Singular values and vectors from ``R`` and ``W``; see the module's docstring.
+
+    The last of what it gives tells of the projection that the factors are: ``A^H U`` where polished, else ``A^H A V``.
+    """
     _, s, Th = np.linalg.svd(R)
     before = s
     T = adjoint(Th)
@@ -150,13 +160,12 @@ def _settle(plan: Plan, found: Subspace, W: np.ndarray, R: np.ndarray) -> tuple:
     rank = min(k, int(np.count_nonzero(alive)))
     M = T[:, :rank] / s[:rank]
     V = found.V @ T
-    AhU = W @ M
     residuals = np.zeros(k)
-    residuals[:rank] = pair_residuals(AhU, s[:rank], V[:, :rank])
+    residuals[:rank] = pair_residuals(W @ M, s[:rank], V[:, :rank])
     firm = int(np.count_nonzero(s > POLISH_FLOOR * s[0]))
     if found.exact or firm < k or rank < k:
         values = np.where(np.arange(k) < rank, s[:k], 0.0)
-        return M, values, V[:, :k], residuals, rank, False, before, AhU[:, :k]
+        return M, values, V[:, :k], residuals, rank, False, before, W @ T[:, :rank]
     # A^H times an orthonormal basis of A V; its singular value decomposition is half a step better.
     M = T[:, :firm] / s[:firm]
     X, s, Zh = _thin_svd(W @ M, single=plan.output != plan.wide)

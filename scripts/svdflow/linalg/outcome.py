@@ -10,15 +10,17 @@ from svdflow.linalg.certificates import (
     FrobeniusCertificate,
     frobenius_certificate,
     pair_residuals,
-    stored_rounding,
     tail_certificate,
+    tail_spectral,
+    values_resolution,
 )
 from svdflow.linalg.finish import last_read
 from svdflow.linalg.full import full_svd, load_dense
 from svdflow.linalg.moments import column_moments, deviations, square_norm
 from svdflow.linalg.orthonormal import adjoint
 from svdflow.linalg.plan import Plan, Target
-from svdflow.linalg.result import SVDInfo, SVDResult
+from svdflow.linalg.reasons import judged
+from svdflow.linalg.result import SVDInfo, SVDResult, in_units
 from svdflow.linalg.signs import phases
 from svdflow.linalg.subspace import Reader, Search, Subspace, unit_scale
 from svdflow.matrix.sources import MatrixSource
@@ -62,6 +64,7 @@ def finished(
         factors = read(found)
     k, m = len(factors.s), plan.tall.shape[0]
     try:
+        s = in_units(factors.s, found.panels.unit, source.name)
         if streamed:
             assert sink is not None
             writer = sink((m, k), plan.output)
@@ -73,7 +76,6 @@ def finished(
     finally:
         factors.close()
     info = _info(source, plan, found, factors, seed)
-    s = factors.s / found.panels.unit
     if not plan.transposed:
         return SVDResult(long, s, adjoint(factors.V).astype(plan.output), info)
     assert long is not None
@@ -98,9 +100,11 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
             uncentred=found.uncentred,
             eps=float(np.finfo(factors.dtype).eps),
         )
-    reason = found.reason
-    if factors.numerical_rank < len(factors.s):
-        reason = "rank_deficient"
+    reason, estimate = judged(
+        found.reason, found.estimate, found, factors, tol=plan.tol, work=plan.work, output=plan.output
+    )
+    if reason == "rank_deficient":
+        pass
     elif plan.target.choose(factors.s, found.norm_squared) is None and len(factors.s) < min(source.shape):
         reason = "max_reads"
     else:
@@ -129,9 +133,10 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         seed=seed,
         sampled_rows=found.sampled_rows,
         polished=factors.polished,
-        estimate=found.estimate,
+        estimate=estimate,
         residuals=factors.residuals / scale,
         spectrum=None if found.spectrum is None else found.spectrum / scale,
+        spectrum_resolution=_spectrum_resolution(plan, found) / scale,
         mean=_mean(plan, found),
         scale=_deviation(found),
     )
@@ -170,19 +175,28 @@ def by_lapack(source: MatrixSource, plan: Plan, center: bool, standardized: bool
         frobenius_kind=certificate.kind,
         frobenius_resolution=certificate.resolution / unit,
         relative_error=certificate.relative,
-        spectral_error=(float(s[k]) if k < len(s) else 0.0) / unit
-        + stored_rounding(plan.output) * s[0] / unit,
+        spectral_error=tail_spectral(s, k, output=plan.output) / unit,
         spectral_kind="exact",
         shape=source.shape,
         dtype=str(source.dtype),
         panel_height=source.shape[0],
         seed=seed,
         spectrum=s / unit,
+        spectrum_resolution=values_resolution(s) / unit,
         mean=None if mean is None else mean / scale,
         scale=None if deviation is None else deviation / scale,
         residuals=pair_residuals(adjoint(A) @ left, s[:k], adjoint(right)) / unit,
     )
-    return SVDResult(left.astype(plan.output), s[:k] / unit, right.astype(plan.output), info)
+    values = in_units(s[:k], unit, source.name)
+    return SVDResult(left.astype(plan.output), values, right.astype(plan.output), info)
+
+
+def _spectrum_resolution(plan: Plan, found: Subspace) -> float:
+    if found.spectrum is None:
+        return 0.0
+    if found.method == "tsqr":
+        return values_resolution(found.spectrum)
+    return values_resolution(found.spectrum, squared=True, eps=float(np.finfo(plan.work).eps))
 
 
 def _unit_scale(A: np.ndarray) -> float:

@@ -54,6 +54,9 @@ class SVDInfo:
         Estimated ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` at the end of the iteration; 0 for exact methods.
     spectrum : ndarray or None, shape (min(m, n),)
         All singular values, where the method computed them (`full`, `gram`, `tsqr`).
+    spectrum_resolution : float
+        Each of `spectrum` is within this of the truth: rounding of s_1, and of its square for ``gram``, whose values
+        below it mean nothing.
     mean : ndarray or None, shape (n,)
         Column means, where ``center=True``.
     scale : ndarray or None, shape (n,)
@@ -91,6 +94,7 @@ class SVDInfo:
     estimate: float = 0.0
     residuals: np.ndarray | None = field(default=None, repr=False)
     spectrum: np.ndarray | None = field(default=None, repr=False)
+    spectrum_resolution: float = 0.0
     mean: np.ndarray | None = field(default=None, repr=False)
     scale: np.ndarray | None = field(default=None, repr=False)
 
@@ -126,3 +130,21 @@ class SVDResult:
 
     def __getitem__(self, index: int) -> Any:
         return (self.U, self.s, self.Vt)[index]
+
+
+def in_units(s: np.ndarray, unit: float, name: str) -> np.ndarray:
+    """Singular values of the matrix itself, from those of `unit` times it.
+
+    Raises
+    ------
+    OverflowError
+        The largest is no float64.
+    """
+    with np.errstate(over="ignore"):
+        values = s / unit
+    if not np.isfinite(values).all():
+        raise OverflowError(
+            f"{name}: the largest singular value lies above the largest float64, 1.8e308; divide the matrix by a power "
+            "of two first, such as 2**20"
+        )
+    return values

@@ -15,7 +15,7 @@ from svdflow.linalg.moments import square_norm
 from svdflow.linalg.orthonormal import adjoint, extend_basis
 from svdflow.linalg.panelwork import triangle
 from svdflow.linalg.random import COMPLETION, gaussian
-from svdflow.linalg.result import SVDInfo, SVDResult
+from svdflow.linalg.result import SVDInfo, SVDResult, in_units
 from svdflow.linalg.signs import phases
 
 Choose = Callable[[np.ndarray, float], int | None]
@@ -23,7 +23,7 @@ Choose = Callable[[np.ndarray, float], int | None]
 FLOOR = (
     float(np.finfo(float).eps) ** 0.5
 )  # of Y's largest singular value: below, a direction adds more rounding
-REFINE = 1e4  # condition number of Y above which U = Y M is orthonormalized once more
+REFINE = 1e2  # condition number of Y above which U = Y M, orthonormal to eps times it, is orthonormalized once more
 TINY = float(np.finfo(float).tiny)
 
 
@@ -148,14 +148,16 @@ class Sketch:
         V = V[:, :k]
         unit = phases(V)
         M = T @ adjoint(turn)[:, :found] / unit[:found]
-        U = self._left_factor(M, k - found, S[0] > REFINE * S[rank - 1], sink)
         values = np.concatenate([s[:found], np.zeros(k - found)])
+        scaled_back = in_units(values, self.scale, "stream")
+        U = self._left_factor(M, k - found, S[0] > REFINE * S[rank - 1], sink)
         missed = noise = 0.0
         if l < side:
             missed = (leave_one_out(S, Ph) + float(np.sum(s[k:] ** 2))) ** 0.5
             noise = jackknife(S, Ph, s, turn, k)
-        info = self._info(values, found, missed, noise)
-        return SVDResult(U, values / self.scale, adjoint(V / unit).astype(self.output), info)
+        shown = rank < len(S) and S[rank] <= max(self.rows, n) * FLOOR**2 * S[0]
+        info = self._info(values, found, missed, noise, deficient=shown)
+        return SVDResult(U, scaled_back, adjoint(V / unit).astype(self.output), info)
 
     @property
     def output(self) -> np.dtype:
@@ -182,18 +184,20 @@ class Sketch:
         n = self.Z.shape[0]
         return gaussian(self.seed, n, count, first_column=2**20, dtype=self.Z.dtype)
 
-    def _info(self, values: np.ndarray, found: int, missed: float, noise: float) -> SinglePassInfo:
+    def _info(self, values: np.ndarray, found: int, missed: float, noise: float, *, deficient: bool) -> SinglePassInfo:
         n, l = self.Z.shape
         certificate = frobenius_certificate(
             self.norm_squared, values, output=self.output, uncentred=self.uncentred
         )
         reason = "saturated" if l >= min(self.rows, n) else "max_reads"
+        if found < len(values):  # values between rounding of A and that of one read are there, and not seen
+            reason = "rank_deficient" if deficient else "unresolved"
         return SinglePassInfo(
             method="single_pass",
             rank=len(values),
             numerical_rank=found,
             reads=1,
-            reason="rank_deficient" if found < len(values) else reason,
+            reason=reason,
             frobenius_norm=certificate.norm / self.scale,
             frobenius_error=certificate.error / self.scale,
             frobenius_kind=certificate.kind,

@@ -151,9 +151,10 @@ class Reader:
     def _first(self, X: np.ndarray | None) -> np.ndarray:
         """The image of the centred matrix, and all facts."""
         sums = self._read(X, first=True)
-        low, high = SAFE_NORM[np.finfo(self.plan.work).dtype.itemsize]
+        # Of the factors' precision, too, where it is less than that of sums: rows of A V are kept in it.
+        low, high = SAFE_NORM[np.finfo(self.plan.output).dtype.itemsize]
         if sums.facts.peak > 0 and not low < sums.facts.norm_squared < high:
-            self.panels = self.panels.rescaled(unit_scale(sums.facts.peak, self.plan.work))
+            self.panels = self.panels.rescaled(unit_scale(sums.facts.peak, self.plan.output))
             sums = self._read(X, first=True)
         facts = sums.facts
         self.norm_squared, self.uncentred, self.row_means = (

@@ -18,6 +18,7 @@ from svdflow.linalg.lanczos import lanczos_subspace
 from svdflow.linalg.outcome import Sink, by_lapack, delivered, finished
 from svdflow.linalg.panelwork import Panels
 from svdflow.linalg.plan import Plan, fit_threads, make_plan
+from svdflow.linalg.reasons import warn_if_short
 from svdflow.linalg.result import SVDResult
 from svdflow.linalg.rsvd import power_subspace
 from svdflow.linalg.shift import shift_subspace
@@ -116,6 +117,12 @@ def truncated_svd(
     BackendError
         ``backend="cupy"`` without a usable device.
 
+    Warns
+    -----
+    ConvergenceWarning
+        The factors are less accurate than `tol`, `error` or `energy` ask for, or nothing shows that they are not:
+        ``info.reason`` is ``max_reads`` or ``unresolved``.
+
     Notes
     -----
     A wide matrix is worked on as its conjugate transpose where columns can be read at their own cost (arrays, sparse
@@ -129,7 +136,7 @@ def truncated_svd(
     >>> s.round(6).tolist()
     [3.0, 2.0]
     """
-    return factorize(
+    result = factorize(
         A,
         rank,
         error=error,
@@ -146,6 +153,8 @@ def truncated_svd(
         memory_limit=memory_limit,
         checkpoint=checkpoint,
     )
+    warn_if_short(result.info, USUAL_TOL if tol is None else tol, error=error, energy=energy)
+    return result
 
 
 def factorize(
