@@ -87,15 +87,20 @@ def _judged(norm_squared: float, tail: float, floor: float) -> FrobeniusCertific
     return FrobeniusCertificate(norm_squared**0.5, error**0.5, "exact" if exact else "floor", floor**0.5)
 
 
-def values_resolution(s: np.ndarray, *, squared: bool = False, eps: float = EPS) -> float:
-    """How well all singular values are known (Weyl), computed from A or, `squared`, from ``A^H A``."""
-    return (FLOOR * eps) ** (0.5 if squared else 1) * float(s[0])
+def values_resolution(
+    s: np.ndarray, *, uncentred: float = 0.0, squared: bool = False, eps: float = EPS
+) -> float:
+    """How well all singular values are known (Weyl), computed from A or, `squared`, from ``A^H A``.
+
+    `uncentred` is ``||A||_F^2`` before the mean was taken off.
+    """
+    return (FLOOR * eps) ** (0.5 if squared else 1) * max(float(s[0]), uncentred**0.5)
 
 
-def tail_spectral(s: np.ndarray, rank: int, *, output: Any = np.float64) -> float:
+def tail_spectral(s: np.ndarray, rank: int, *, output: Any = np.float64, uncentred: float = 0.0) -> float:
     """Bound of ``||A - U s Vt||_2`` from all singular values: the next one, and what rounding may add to it."""
     following = float(s[rank]) if rank < len(s) else 0.0
-    return following + values_resolution(s) + stored_rounding(output) * float(s[0])
+    return following + values_resolution(s, uncentred=uncentred) + stored_rounding(output) * float(s[0])
 
 
 @dataclass(frozen=True)

@@ -175,14 +175,14 @@ def by_lapack(source: MatrixSource, plan: Plan, center: bool, standardized: bool
         frobenius_kind=certificate.kind,
         frobenius_resolution=certificate.resolution / unit,
         relative_error=certificate.relative,
-        spectral_error=tail_spectral(s, k, output=plan.output) / unit,
+        spectral_error=tail_spectral(s, k, output=plan.output, uncentred=uncentred) / unit,
         spectral_kind="exact",
         shape=source.shape,
         dtype=str(source.dtype),
         panel_height=source.shape[0],
         seed=seed,
         spectrum=s / unit,
-        spectrum_resolution=values_resolution(s) / unit,
+        spectrum_resolution=values_resolution(s, uncentred=uncentred) / unit,
         mean=None if mean is None else mean / scale,
         scale=None if deviation is None else deviation / scale,
         residuals=pair_residuals(adjoint(A) @ left, s[:k], adjoint(right)) / unit,
@@ -195,8 +195,9 @@ def _spectrum_resolution(plan: Plan, found: Subspace) -> float:
     if found.spectrum is None:
         return 0.0
     if found.method == "tsqr":
-        return values_resolution(found.spectrum)
-    return values_resolution(found.spectrum, squared=True, eps=float(np.finfo(plan.work).eps))
+        return values_resolution(found.spectrum, uncentred=found.uncentred)
+    eps = float(np.finfo(plan.work).eps)
+    return values_resolution(found.spectrum, uncentred=found.uncentred, squared=True, eps=eps)
 
 
 def _unit_scale(A: np.ndarray) -> float:

@@ -33,7 +33,8 @@ class Panels:
     `shift` (n,) is subtracted from every row: a pilot mean, so that the rank-one correction for the rest of the mean
     does not cancel digits. Where columns of A are divided by their standard deviations, `standardize` says where they
     lie: ``rows`` of the tall matrix are divided panel by panel, of ``columns`` a read only adds up the moments, and the
-    block that is multiplied is divided instead; `pilot` (n,) are standard deviations of the first panel.
+    block that is multiplied is divided instead; `pilot` (n,) are standard deviations of the first panel, over a power of
+    two.
     """
 
     source: MatrixSource
@@ -53,17 +54,26 @@ class Panels:
         panels = cls(plan.tall, plan.work, plan.wide, device, plan.center, noun=noun)
         if standardized:
             panels = replace(panels, standardize=other)
+        spread = None
         if panels.standardize == "columns":
-            panels = replace(panels, pilot=_pilot_deviation(panels, plan.tall.read(*plan.bounds[0])))
+            spread = _pilot_deviation(panels, plan.tall.read(*plan.bounds[0]))
+            # Near 1, so that what is divided by them stays in range.
+            panels = replace(panels, pilot=spread * 2.0 ** -np.floor(np.log2(spread.max())))
         if plan.center == "columns" and not plan.tall.sparse:
             start, stop = plan.bounds[0]
             first = np.asarray(device.get(plan.tall.read(start, stop)), plan.wide)
             finite = np.nan_to_num(first, posinf=0.0, neginf=0.0)  # the read itself will name the others
             pilot = (finite / len(finite)).sum(axis=0)  # divided first: the sum of large entries overflows
-            if panels.pilot is not None:
-                small = bool((np.abs(pilot) <= panels.pilot).all())  # columns of all sizes count alike
+            if spread is not None:
+                small = bool((np.abs(pilot) <= spread).all())  # columns of all sizes count alike
             else:
-                small = len(finite) * float(np.vdot(pilot, pilot).real) <= SMALL_MEAN * square_norm(finite)
+                top = float(np.abs(finite).max(initial=0.0))
+                low, high = SAFE_NORM[8]
+                if top and not low < top**2 < high:
+                    finite, mean = finite / top, pilot / top
+                else:
+                    mean = pilot
+                small = len(finite) * float(np.vdot(mean, mean).real) <= SMALL_MEAN * square_norm(finite)
             if small:  # nothing cancels: the correction alone will do, and saves a copy of every panel
                 return panels
             # Rounded to what panels are computed in, so that every read takes off the very same numbers.
@@ -105,7 +115,7 @@ class Panels:
         deviation = None
         if self.standardize == "rows":
             deviation = self._deviations(original.T)
-            block = block / device.put(deviation.astype(dtype))[:, None]
+            block = _divided(block, deviation, dtype, self.wide, device)
             mean = None if mean is None else mean / deviation
         if self.shift is not None:
             block = block - device.put(self.shift.astype(dtype))
@@ -211,6 +221,14 @@ class Products:
             self.total += part
         else:
             self.total = self.total + converted(part, self.wide)
+
+
+def _divided(block: Any, deviation: np.ndarray, dtype: np.dtype, wide: np.dtype, device: Device) -> Any:
+    """Rows over their deviations, in double where these are near the ends of a narrower range."""
+    low, high = SAFE_NORM[np.finfo(dtype).dtype.itemsize]
+    if dtype == wide or (low < deviation.min() ** 2 and deviation.max() ** 2 < high):
+        return block / device.put(deviation.astype(dtype))[:, None]
+    return converted(converted(block, wide) / device.put(deviation.astype(wide))[:, None], dtype)
 
 
 def _pilot_deviation(panels: Panels, block: Any) -> np.ndarray:

@@ -25,9 +25,12 @@ class SVDInfo:
     reads : int
         Complete passes over the matrix.
     reason : str
-        Why it ended: ``converged``, ``max_reads`` (the tolerance or the error target was not met),
-        ``unresolved`` (the error asked for lies below what rounding lets the certificate show: factors may meet it,
-        but `frobenius_error` does not say so; or random probes found more left than leading triplets can leave),
+        Why it ended: ``converged`` (within the tolerance, or as near as rounding ``eps s_1`` of the stored factors
+        allows, but that only where it is less than a hundredth of ``s_i^2``), ``max_reads`` (the tolerance or the error
+        target was not met), ``unresolved`` (the error asked for lies below what rounding lets the certificate show:
+        factors may meet it, but `frobenius_error` does not say so; or random probes found more left than leading
+        triplets can leave; or the last read moved values that lie below what rounding leaves of squares, about
+        ``sqrt(eps) s_1``: they are not to be believed),
         ``rank_deficient`` (the matrix has lower rank than asked) or ``saturated`` (the subspace is the whole
         space, so the result is exact).
     frobenius_norm, frobenius_error : float
@@ -47,11 +50,12 @@ class SVDInfo:
     notes : tuple of str
         What happened on a device that a user should know.
     residuals : ndarray or None, shape (k,)
-        ``||A^H u_i - s_i v_i||``, exact. Where `polished`, of the triplets before the last half step, which
+        ``||A^H u_i - s_i v_i||``, to rounding, which is ``eps s_1^2 / s_i``. Where `polished`, of the triplets before the last half step, which
         made it zero to rounding.
     polished : bool
     estimate : float
-        Estimated ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` at the end of the iteration; 0 for exact methods.
+        Estimated ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` at the end of the iteration, beyond rounding; 0 for exact
+        methods.
     spectrum : ndarray or None, shape (min(m, n),)
         All singular values, where the method computed them (`full`, `gram`, `tsqr`).
     spectrum_resolution : float
