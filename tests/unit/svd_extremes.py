@@ -48,7 +48,9 @@ MATRICES = {
     "hilbert": _hilbert,
     "vandermonde": lambda: np.vander(np.linspace(0, 1, M), N, increasing=True),
     "graded": lambda: _of_spectrum(np.logspace(0, -15, N)),
-    "clusters": lambda: _of_spectrum(np.repeat(10.0 ** -np.arange(0, 12, 2), 20) * (1 - 1e-10 * np.arange(N))),
+    "clusters": lambda: _of_spectrum(
+        np.repeat(10.0 ** -np.arange(0, 12, 2), 20) * (1 - 1e-10 * np.arange(N))
+    ),
     "zero": lambda: np.zeros((M, N)),
     "rank 1": lambda: np.outer(np.arange(1.0, M + 1), np.cos(np.arange(N))),
     "huge row": _huge_row,
@@ -149,20 +151,32 @@ def complaints(truth, result, tol=1e-2):
             f"frobenius exact {told:.3e} is {frobenius:.3e} resolution {resolution:.1e}",
         )
     else:
-        claim(info.frobenius_kind == "floor" and frobenius <= told, f"frobenius {info.frobenius_kind} {told:.3e} is {frobenius:.3e}")
+        claim(
+            info.frobenius_kind == "floor" and frobenius <= told,
+            f"frobenius {info.frobenius_kind} {told:.3e} is {frobenius:.3e}",
+        )
     size = norm(A)
-    claim(abs(truth.times(info.frobenius_norm) - size) <= max(m, n) * work * size, f"norm {truth.times(info.frobenius_norm):.6e} is {size:.6e}")
+    claim(
+        abs(truth.times(info.frobenius_norm) - size) <= max(m, n) * work * size,
+        f"norm {truth.times(info.frobenius_norm):.6e} is {size:.6e}",
+    )
     claim(abs(info.relative_error - (told / size if size else 0)) <= 1e-5 or told > size, "relative error")
     if info.spectral_kind != "none":
         bound = truth.times(info.spectral_error)
         claim(bound >= spectral, f"spectral {info.spectral_kind} {bound:.3e} below {spectral:.3e}")
-        claim(info.spectral_kind == "probabilistic" or bound <= spectral + stored, f"spectral exact {bound:.3e} is {spectral:.3e}")
+        claim(
+            info.spectral_kind == "probabilistic" or bound <= spectral + stored,
+            f"spectral exact {bound:.3e} is {spectral:.3e}",
+        )
     if info.reason == "rank_deficient":
         claim(info.numerical_rank < k, "rank_deficient with full numerical rank")
     if info.numerical_rank < k:
         last = true[info.numerical_rank]
         floor = 2e-8 if info.method == "single_pass" else ROUNDING * max(m, n) * EPS
-        claim(last <= floor * top, f"numerical rank {info.numerical_rank}, but the next value is {last / (top or 1):.1e} s_1")
+        claim(
+            last <= floor * top,
+            f"numerical rank {info.numerical_rank}, but the next value is {last / (top or 1):.1e} s_1",
+        )
     if info.spectrum is not None:
         off = np.abs(truth.times(info.spectrum) - true).max()
         claim(off <= truth.times(info.spectrum_resolution), f"spectrum off by {off / (top or 1):.1e} s_1")
@@ -187,7 +201,7 @@ def complaints(truth, result, tol=1e-2):
                 lost = np.minimum(lost, 0.05 * true[:r] ** 2)
             if name == "U":
                 lost += (64 * eps * top) ** 2
-            allowed = tol * following**2 + lost + (64 * EPS * top)**2
+            allowed = tol * following**2 + lost + (64 * EPS * top) ** 2
             excess = np.max(np.abs(true[:r] ** 2 - values) / np.where(allowed > 0, allowed, 1), initial=0.0)
             claim(excess <= 1, f"{info.reason}: {name} misses what is allowed {excess:.1e} times")
     if info.reason == "converged" and info.estimate == info.estimate:

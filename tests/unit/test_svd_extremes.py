@@ -28,7 +28,9 @@ def said_falsely(A, ranks=(20,), methods=METHODS, **options):
 CASES = [(name, dtype) for dtype in ("float32", "float64") for name in MATRICES]
 
 
-@pytest.mark.parametrize(("name", "dtype"), [case for case in CASES if case not in (("1e200", "float32"), ("largest", "float64"))])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [case for case in CASES if case not in (("1e200", "float32"), ("largest", "float64"))]
+)
 def test_every_word_of_a_result_is_true(name, dtype):
     """Certificates, reason, rank, residuals, spectrum and orthogonality, by every method; rank 20 of 150 x 120."""
     assert not said_falsely(extreme(name, dtype))
@@ -109,8 +111,12 @@ FAULTS = {
     "a value off by a hundredth": lambda r: replace(r, s=r.s * np.r_[np.ones(11), 0.99]),
     "a column that leans": lambda r: replace(r, U=r.U + 1e-6 * r.U[:, ::-1]),
     "not a number": lambda r: replace(r, Vt=np.where(r.Vt > 0, r.Vt, np.nan)),
-    "a bound too small": lambda r: replace(r, info=replace(r.info, spectral_error=r.info.spectral_error / 1e4)),
-    "an error too small": lambda r: replace(r, info=replace(r.info, frobenius_error=0.0, frobenius_kind="exact")),
+    "a bound too small": lambda r: replace(
+        r, info=replace(r.info, spectral_error=r.info.spectral_error / 1e4)
+    ),
+    "an error too small": lambda r: replace(
+        r, info=replace(r.info, frobenius_error=0.0, frobenius_kind="exact")
+    ),
     "a rank too low": lambda r: replace(r, info=replace(r.info, numerical_rank=3)),
     "a spectrum of squares": lambda r: replace(r, info=replace(r.info, spectrum=np.full(120, 1e-6))),
     "the wrong triplet": lambda r: replace(

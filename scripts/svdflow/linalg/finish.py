@@ -98,7 +98,11 @@ def last_read(
             plan, found, image[:, :width], sums.triangle()
         )
         images = image[:, width:]
-        left = left_by_U(probes, images, projected) if polished else left_by_V(probes, images, V[:, :rank], projected)
+        left = (
+            left_by_U(probes, images, projected)
+            if polished
+            else left_by_V(probes, images, V[:, :rank], projected)
+        )
         spectral = spectral_certificate(
             probes,
             left,

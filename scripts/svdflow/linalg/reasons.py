@@ -17,7 +17,9 @@ class ConvergenceWarning(UserWarning):
     """Factors are less accurate than was asked for, or nothing shows that they are not; the message says which."""
 
 
-def measured(s: np.ndarray, before: np.ndarray, residuals: np.ndarray, *, polished: bool, eps: float) -> float:
+def measured(
+    s: np.ndarray, before: np.ndarray, residuals: np.ndarray, *, polished: bool, eps: float
+) -> float:
     """Error that the last read leaves possible, ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` beyond rounding.
 
     A search works with ``A^H A``, whose rounding hides values below about ``sqrt(eps) s_1``: residuals and gains of
@@ -53,7 +55,9 @@ def measured(s: np.ndarray, before: np.ndarray, residuals: np.ndarray, *, polish
     return beyond / following if following > 0 else np.inf
 
 
-def judged(reason: str, estimate: float, found: Any, factors: Any, *, tol: float, work: Any, output: Any) -> tuple[str, float]:
+def judged(
+    reason: str, estimate: float, found: Any, factors: Any, *, tol: float, work: Any, output: Any
+) -> tuple[str, float]:
     """Reason and estimate of a search, where the last read bears them out, else what it shows.
 
     A search whose tolerance lies above the rounding of its squares is believed, and so is one that ended by what
@@ -87,14 +91,18 @@ def judged(reason: str, estimate: float, found: Any, factors: Any, *, tol: float
     return reason, error if reason == "converged" else estimate
 
 
-def warn_if_short(info: SVDInfo, tol: float, *, error: float | None = None, energy: float | None = None) -> None:
+def warn_if_short(
+    info: SVDInfo, tol: float, *, error: float | None = None, energy: float | None = None
+) -> None:
     """Warn where factors are less accurate than was asked for, or nothing shows that they are not.
 
     A method of a fixed number of reads (``rsvd``, ``single_pass``) has no tolerance to miss, but a target it has.
     """
     left = info.relative_error
     short = (error is not None and left > error) or (energy is not None and 1 - left**2 < energy)
-    goal = f"relative error {error:g}" if error is not None else f"share of energy {energy:g}" if energy else ""
+    goal = (
+        f"relative error {error:g}" if error is not None else f"share of energy {energy:g}" if energy else ""
+    )
     m, n = info.shape
     what = f"rank {info.rank} of a {m} x {n} matrix by method {info.method!r}"
     if info.reason == "max_reads" and short and info.rank < min(m, n):
@@ -103,7 +111,9 @@ def warn_if_short(info: SVDInfo, tol: float, *, error: float | None = None, ener
         words = f"stopped after {info.reads} reads at an estimated accuracy of {info.estimate:.1e}, tol is {tol:.1e}; "
         words += "raise max_reads or tol"
     elif info.reason == "unresolved" and short:
-        words = f"{goal} lies below what rounding of factors and certificate shows (relative error {left:.1g}); "
+        words = (
+            f"{goal} lies below what rounding of factors and certificate shows (relative error {left:.1g}); "
+        )
         words += "method 'full' on float64 shows most"
     elif info.reason == "unresolved":
         words = f"nothing shows that the triplets are within tol = {tol:.1e} of the leading ones, as the smallest lie "

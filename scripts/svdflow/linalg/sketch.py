@@ -184,7 +184,9 @@ class Sketch:
         n = self.Z.shape[0]
         return gaussian(self.seed, n, count, first_column=2**20, dtype=self.Z.dtype)
 
-    def _info(self, values: np.ndarray, found: int, missed: float, noise: float, *, deficient: bool) -> SinglePassInfo:
+    def _info(
+        self, values: np.ndarray, found: int, missed: float, noise: float, *, deficient: bool
+    ) -> SinglePassInfo:
         n, l = self.Z.shape
         certificate = frobenius_certificate(
             self.norm_squared, values, output=self.output, uncentred=self.uncentred
