@@ -1,4 +1,4 @@
-"""The whole grid of tests/unit/test_svd_extremes.py: every method, matrix and type, ranks, centred, sparse, wide; minutes."""
+"""All of tests/unit/test_svd_extremes.py: methods, matrices, types, ranks, centred, sparse, wide; minutes."""
 
 import numpy as np
 import pytest

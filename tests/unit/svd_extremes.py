@@ -67,7 +67,7 @@ def extreme(name, dtype):
     """The matrix in a dtype; a complex one has the imaginary part of its reverse."""
     dtype = np.dtype(dtype)
     if name == "largest":
-        A = _noise()
+        A = 1 + 0.1 * _noise()  # of one sign, so that A v is larger than any entry
         A *= float(np.finfo(dtype).max) / 2 / np.abs(A).max()
     elif name == "least":
         A = _of_spectrum(1 / np.arange(1.0, N + 1))

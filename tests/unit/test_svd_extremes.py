@@ -1,4 +1,4 @@
-"""All that a result says of itself, at the ends: ill-conditioned, graded, of low rank, huge, tiny. More in tests/scale."""
+"""All that a result says of itself, at the ends: ill-conditioned, graded, low rank, huge, tiny. More in tests/scale."""
 
 import warnings
 from dataclasses import replace
@@ -8,10 +8,17 @@ import pytest
 import scipy.sparse as sp
 
 from svdflow import ConvergenceWarning, truncated_svd
+from svdflow.engine import one_blas_thread
 from unit.svd_extremes import MATRICES, Truth, complaints, extreme
 
 METHODS = ["full", "gram", "krylov", "shift", "lanczos", "rsvd", "single_pass"]
 pytestmark = pytest.mark.filterwarnings("ignore::svdflow.linalg.ConvergenceWarning")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with one_blas_thread():
+        yield
 
 
 def said_falsely(A, ranks=(20,), methods=METHODS, **options):

@@ -226,7 +226,7 @@ def test_the_ends_of_the_range(scale, dtype, shape, method, center):
 def test_a_singular_value_that_is_no_number_is_refused(method):
     """Entries are finite, s_1 is above 1.8e308: an error that says so, and no infinity among the results."""
     A = np.full((300, 120), 1e307)
-    with pytest.raises(OverflowError, match="above the largest float64.*power of two"):
+    with pytest.raises(OverflowError, match=r"above the largest float64.*power of two"):
         truncated_svd(A, 5, method=method)
 
 

@@ -155,7 +155,7 @@ def spectral_certificate(
 
 
 def left_by_U(probes: np.ndarray, images: np.ndarray, AhU: np.ndarray) -> np.ndarray:
-    """``E^H E w`` of ``E = A - U U^H A``, from ``A^H A w`` (`images`) and ``A^H U``: ``A^H A w - (A^H U)(A^H U)^H w``."""
+    """``E^H E w`` of ``E = A - U U^H A``, from ``A^H A w`` (`images`) and ``A^H U``."""
     return images - AhU @ (AhU.conj().T @ probes)
 
 

@@ -33,8 +33,8 @@ class Panels:
     `shift` (n,) is subtracted from every row: a pilot mean, so that the rank-one correction for the rest of the mean
     does not cancel digits. Where columns of A are divided by their standard deviations, `standardize` says where they
     lie: ``rows`` of the tall matrix are divided panel by panel, of ``columns`` a read only adds up the moments, and the
-    block that is multiplied is divided instead; `pilot` (n,) are standard deviations of the first panel, over a power of
-    two.
+    block that is multiplied is divided instead; `pilot` (n,) are standard deviations of the first panel, over a power
+    of two.
     """
 
     source: MatrixSource

@@ -1,7 +1,6 @@
 """Why a factorization ended, judged once more by what the last read measured; and the warning where it fell short."""
 
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,7 +116,9 @@ def warn_if_short(
         words += "method 'full' on float64 shows most"
     elif info.reason == "unresolved":
         words = f"nothing shows that the triplets are within tol = {tol:.1e} of the leading ones, as the smallest lie "
-        words += "below what rounding leaves of squares or probes found more left; method 'full' or 'gram' resolves more"
+        words += (
+            "below what rounding leaves of squares, or probes found more left; 'full' and 'gram' resolve more"
+        )
     else:
         return
     warnings.warn(f"{what}: {words}", ConvergenceWarning, stacklevel=3)

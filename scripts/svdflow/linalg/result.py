@@ -50,12 +50,12 @@ class SVDInfo:
     notes : tuple of str
         What happened on a device that a user should know.
     residuals : ndarray or None, shape (k,)
-        ``||A^H u_i - s_i v_i||``, to rounding, which is ``eps s_1^2 / s_i``. Where `polished`, of the triplets before the last half step, which
-        made it zero to rounding.
+        ``||A^H u_i - s_i v_i||``, to rounding, which is ``eps s_1^2 / s_i``. Where `polished`, of the triplets before
+        the last half step, which made it zero to rounding.
     polished : bool
     estimate : float
-        Estimated ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` at the end of the iteration, beyond rounding; 0 for exact
-        methods.
+        Estimated ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` at the end of the iteration, beyond rounding; 0 for
+        exact methods.
     spectrum : ndarray or None, shape (min(m, n),)
         All singular values, where the method computed them (`full`, `gram`, `tsqr`).
     spectrum_resolution : float
