@@ -91,6 +91,7 @@ def test_wrong_config_is_refused_by_name(folder, config, words):
         ("mine|matrix|data/none.h5:/A|-|-|compress|-|-", ["no file matches data/none.h5"]),
         ("mine|images|data|gray|-|compress|4|replicates=2", ["only a generator has replicates"]),
         ("mine|matrix|data/m.npy|-|-|compress|-|crop=8", ["only images are cropped"]),
+        ("mine|matrix|data/m.npy|-|-|compress|-|fill=mean", ["name a number for a matrix file"]),
         ("mine|images|data|gray|-|compress|4|grid=2x3", ["only a matrix file needs a grid"]),
         ("mine|images|data|gray|-|encode|4|target=psnr", ["'parameters.target' is 'psnr'"]),
         ("mine|images|data|gray|-|encode|4|target=bytes=0", ["'parameters.target' is 'bytes=0'"]),

@@ -1,5 +1,7 @@
 """What every door asks of a matrix in memory: no masks, no integers that would be rounded, panels as promised."""
 
+import os
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -9,12 +11,14 @@ import svdflow
 from svdflow.audit.conditioning import audit_matrix
 from svdflow.audit.enclosures import certify_svd
 from svdflow.compat import TruncatedSVD, randomized_svd, svd_compressed
+from svdflow.linalg import SinglePassSVD
 from svdflow.linalg.leastsquares import lstsq_qr, lstsq_svd, pinv, tikhonov
 from svdflow.linalg.ranks.cross_validation import bi_cross_validation
 from svdflow.matrix import as_source
 from svdflow.matrix.checked import SourceError
 from svdflow.matrix.integers import LossyIntegerError
 from svdflow.matrix.masks import MaskedError
+from svdflow.matrix.raw import StoredFile
 
 A = np.random.default_rng(0).standard_normal((40, 12))
 HIDDEN = 1e6  # what lies under the mask: a door that reads it answers with it
@@ -103,8 +107,22 @@ def _saved(folder, array, suffix):
         np.save(path, array)
     else:
         with h5py.File(path, "w") as file:
-            file.create_dataset("A", data=array, chunks=(10, 12), compression="gzip")
+            file.create_dataset(
+                "A", data=array, chunks=(1000, 12) if len(array) > 1000 else (10, 12), compression="gzip"
+            )
     return path
+
+
+def test_rows_of_a_stream_are_held_to_the_same():
+    stream = SinglePassSVD(2)
+    with pytest.raises(MaskedError, match="3 of 480"):
+        stream.partial_fit(masked())
+    with pytest.raises(LossyIntegerError):
+        stream.partial_fit(np.full((40, 12), 2**53 + 1))
+    twice = sp.csr_array((np.ones(2), [3, 3], [0, 2] + [2] * 39), shape=(40, 12))
+    assert stream.partial_fit(twice).partial_fit(A).result().info.frobenius_norm == pytest.approx(
+        np.hypot(2, np.linalg.norm(A))
+    )
 
 
 def test_large_integers_that_float64_holds_are_used():
@@ -177,3 +195,22 @@ def test_dask_blocks_that_do_not_match_their_meta_are_named(fault):
         svdflow.truncated_svd(array, 2)
     with pytest.raises(SourceError, match=message):
         svd_compressed(array, 2, seed=0, compute=True)
+
+
+@pytest.mark.parametrize("door", ["truncated_svd", "randomized_svd"])
+@pytest.mark.parametrize("suffix", ["npy", "h5"])
+def test_a_file_that_is_written_to_while_it_is_read_is_named(tmp_path, monkeypatch, suffix, door):
+    path = _saved(tmp_path, TALL, suffix)
+    read_into, reads = StoredFile.read_into, []
+
+    def disturbed(self, *arguments):
+        reads.append(1)
+        if len(reads) == 2:
+            os.utime(path, ns=(0, 0))
+        return read_into(self, *arguments)
+
+    monkeypatch.setattr(StoredFile, "read_into", disturbed)
+    with pytest.raises(SourceError, match="was written to while it was read"):
+        DOORS[door](path)
+    assert len(reads) > 2
+    DOORS[door](path)

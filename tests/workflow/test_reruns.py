@@ -35,7 +35,7 @@ TABLE = {
     "datasets": ("other.tsv", set()),  # another sheet that says the same
     "pathvars.results": ("elsewhere", EVERYTHING),
     "ingest.pixel_limit": (10**6, {"ingest_images", "encode"} | FACTORIZED),
-    "ingest.allow_links": (True, {"ingest_matrix"} | FACTORIZED),
+    "ingest.allow_links": (True, {"ingest_matrix", "factorize", "compress", "audit_conditioning"} | END),
     "factorize.method": ("full", FACTORIZED),
     "factorize.tol": (1e-3, FACTORIZED),
     "factorize.max_rank": (15, FACTORIZED),

@@ -25,8 +25,11 @@ from svdflow.linalg.random import gaussian
 from svdflow.linalg.result import SVDResult
 from svdflow.linalg.sketch import Choose, Sketch, SketchPanel, SketchSums
 from svdflow.linalg.subspace import unit_scale
+from svdflow.matrix.integers import may_be_lossy, refuse_lossy
+from svdflow.matrix.masks import unmasked
 from svdflow.matrix.panels import NonFiniteError, non_finite_rows, panel_height
 from svdflow.matrix.sources import MatrixSource
+from svdflow.matrix.sparse import canonical_rows
 
 LEAST_ROWS = 16  # of a panel, however wide the matrix
 LEAST_PEAK, LARGEST_PEAK = 1e-100, 1e100  # of entries, outside of which they are scaled by a power of two
@@ -106,7 +109,8 @@ class SinglePassSVD:
         Raises
         ------
         ValueError
-            Rows of another length, or complex ones after real ones. The stream is as it was before.
+            Rows of another length, masked, integers that float64 does not hold, or complex ones after real ones. The
+            stream is as it was before.
         NonFiniteError
             NaN or infinity; the message counts rows from the start of the stream. The stream is as it was before.
         """
@@ -181,7 +185,8 @@ class SinglePassSVD:
         return max(LEAST_ROWS, panel_height((2**62, self.n_features), 8))
 
     def _checked(self, rows: Any) -> Any:
-        rows = sp.csr_array(rows) if sp.issparse(rows) else np.asarray(rows)
+        where = f"stream, rows from {self.rows_seen}"
+        rows = canonical_rows(rows, where) if sp.issparse(rows) else np.asarray(unmasked(rows, where))
         n = self.n_features if self.n_features is not None else rows.shape[-1]
         if rows.ndim != 2 or rows.shape[1] != n:
             raise ValueError(f"rows must have shape (h, {n}), not {rows.shape}")
@@ -190,6 +195,8 @@ class SinglePassSVD:
         if self._dtype is not None and rows.dtype.kind == "c" and self._dtype.kind != "c":
             raise ValueError("complex rows after real ones; convert the first rows to complex too")
         values = rows.data if sp.issparse(rows) else rows
+        if may_be_lossy(rows.dtype):
+            refuse_lossy(values, where)
         with np.errstate(all="ignore"):
             doubtful = values.dtype.kind in "fc" and not np.isfinite(values.sum())
         if doubtful and not np.isfinite(values).all():

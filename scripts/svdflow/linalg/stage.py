@@ -16,6 +16,7 @@ import numpy as np
 from svdflow.linalg.result import SVDResult
 from svdflow.linalg.svd import factorize
 from svdflow.matrix import MatrixSource, as_source
+from svdflow.matrix.checked import unchanged
 from svdflow.matrix.linked import open_linked
 from svdflow.store import (
     Item,
@@ -238,16 +239,17 @@ def _solve(
         writers.append(create_array(file.require_group(task.path), "U", shape, dtype))
         return writers[-1]
 
-    result = factorize(
-        source,
-        min(task.rank, *source.shape),
-        engine=threads,
-        memory_limit=limit,
-        sink=sink,
-        scratch=folder,
-        checkpoint=folder / task.path if math.prod(source.shape) > SIDE_BY_SIDE else None,
-        **options,
-    )
+    with unchanged(source):
+        result = factorize(
+            source,
+            min(task.rank, *source.shape),
+            engine=threads,
+            memory_limit=limit,
+            sink=sink,
+            scratch=folder,
+            checkpoint=folder / task.path if math.prod(source.shape) > SIDE_BY_SIDE else None,
+            **options,
+        )
     for writer in writers:
         writer.close()
     return result

@@ -24,6 +24,7 @@ from svdflow.linalg.rsvd import power_subspace
 from svdflow.linalg.shift import shift_subspace
 from svdflow.linalg.single_pass import single_pass_svd
 from svdflow.linalg.subspace import OneProposal, Search, reader_for
+from svdflow.matrix.checked import unchanged
 from svdflow.matrix.sources import as_source
 from svdflow.plan.sizes import parse_size
 
@@ -112,6 +113,9 @@ def truncated_svd(
         Arguments that contradict each other, or k above min(m, n).
     NonFiniteError
         A holds NaN or infinity; the message names the rows.
+    MaskedError, LossyIntegerError, SourceError
+        (ValueErrors) Values are missing; integers are above 2^53 and float64 does not hold them; panels are not as
+        promised, differ between reads, or their file was written to meanwhile.
     MemoryLimitError
         `memory_limit` is too small; the message says what would do.
     BackendError
@@ -136,23 +140,25 @@ def truncated_svd(
     >>> s.round(6).tolist()
     [3.0, 2.0]
     """
-    result = factorize(
-        A,
-        rank,
-        error=error,
-        energy=energy,
-        tol=tol,
-        method=method,
-        block_size=block_size,
-        max_reads=max_reads,
-        center=center,
-        scale=scale,
-        seed=seed,
-        backend=backend,
-        engine=engine,
-        memory_limit=memory_limit,
-        checkpoint=checkpoint,
-    )
+    source = as_source(A)
+    with unchanged(source):
+        result = factorize(
+            source,
+            rank,
+            error=error,
+            energy=energy,
+            tol=tol,
+            method=method,
+            block_size=block_size,
+            max_reads=max_reads,
+            center=center,
+            scale=scale,
+            seed=seed,
+            backend=backend,
+            engine=engine,
+            memory_limit=memory_limit,
+            checkpoint=checkpoint,
+        )
     warn_if_short(result.info, USUAL_TOL if tol is None else tol, error=error, energy=energy)
     return result
 

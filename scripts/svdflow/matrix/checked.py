@@ -1,6 +1,9 @@
 """What a source promises is checked where its panels come from outside: shape, type, mask, and that reads agree."""
 
+import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -90,6 +93,25 @@ class CheckedSource(MatrixSource):
                 "fix the source's random numbers, or write the matrix to a file first"
             )
         return block
+
+
+@contextmanager
+def unchanged(source: MatrixSource) -> Iterator[None]:
+    """Raise SourceError at the end where the file of a source was written to in between: its reads do not fit then."""
+    path: Any = getattr(source, "path", None)
+    known = path is not None and os.path.isfile(path)
+    before = _state(path) if known else ()
+    yield
+    if known and (not os.path.isfile(path) or _state(path) != before):
+        raise SourceError(
+            f"{source.name}: was written to while it was read, so its reads are of different matrices; run again when "
+            "the file is finished"
+        )
+
+
+def _state(path: Any) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
 
 
 def refuse_unlike(block: Any, shape: tuple[int, ...], dtype: np.dtype, sparse: bool, where: str) -> None:

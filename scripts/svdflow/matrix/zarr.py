@@ -61,8 +61,13 @@ def open_zarr(
     except (KeyError, FileNotFoundError):
         inside = f" {dataset!r}" if dataset else ""
         raise ValueError(f"{path}: no Zarr array{inside} in this folder") from None
-    except (ValueError, TypeError, AttributeError) as error:  # of zarr's parsers, which repeat what they read
-        raise ValueError(f"{path}: its Zarr metadata are damaged or of a kind that is not read") from error
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ):  # of zarr's parsers, which repeat what they read
+        raise ValueError(f"{path}: its Zarr metadata are damaged or of a kind that is not read") from None
     name = f"{path}:{dataset}" if dataset else path
     if hasattr(node, "chunks"):
         return source_of_zarr(node, name, fill)
