@@ -250,9 +250,21 @@ def _filled(array: Any, args: argparse.Namespace) -> Any:
             f"{args.archive}: {np.ma.count_masked(array)} values are missing, and {array.dtype} in {args.out} has no "
             "sign for that; name a number for them: --fill"
         )
-    if args.fill is not None and array.dtype.kind != "f" and not float(args.fill).is_integer():
-        raise ValueError(f"--fill {args.fill:g} is no value of {array.dtype}; take a whole number")
+    if args.fill is not None and not _holds(array.dtype, args.fill):
+        wanted = "number" if array.dtype.kind == "f" else "whole number"
+        raise ValueError(f"--fill {args.fill:g} is no value of {array.dtype}; take a {wanted} that it holds")
     return array.filled(np.nan if args.fill is None else args.fill)
+
+
+def _holds(dtype: Any, value: float) -> bool:
+    """Whether a number is one of an integer type, or within the range of a float type."""
+    import numpy as np
+
+    if dtype.kind == "f":
+        return abs(value) <= float(np.finfo(dtype).max)
+    if dtype.kind == "b":
+        return value in (0, 1)
+    return value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
 
 
 _TARGETS = ("rel_error", "psnr", "max_abs", "bytes")

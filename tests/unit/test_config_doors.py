@@ -3,11 +3,13 @@
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from svdflow.__main__ import main
 from svdflow.audit.thresholds import DEFAULTS, resolve
+from svdflow.images.codec import encode
 from svdflow.plan.config import ConfigError, load_config
 from svdflow.plan.families import FamilyError, parse_parameters
 from svdflow.plan.numerals import real, whole
@@ -194,6 +196,10 @@ ROWS = {
     "grid of a picture": ("grid=4x4", "grid", "matrix file", "generator"),
     "one byte": ("target=bytes=1", "'target'", "bytes=1", "allow more"),
     "no error": ("target=rel_error=0.0", "'target'", "rel_error=0.0", "ask for"),
+    "fill that is no number": ("fill=nan", "'parameters.fill'", "'nan'", "mean"),
+    "fill beyond doubles": ("fill=1e999", "fill=1e999", "doubles", "smaller number"),
+    "no range": ("data_range=0", "'parameters.data_range'", "0", "above 0"),
+    "range that is infinite": ("data_range=inf", "'parameters.data_range'", "'inf'", "finite number"),
     "a list with one twice": ("ranks=5,5", "'parameters.ranks'", "[5, 5]", "keep one"),
 }
 
@@ -261,6 +267,15 @@ COMMANDS = {
     "one byte": (["encode", "a.npy", "a.h5", "--bytes", "1"], "--bytes", "bytes=1", "allow more"),
     "half a byte": (["encode", "a.npy", "a.h5", "--bytes", "5e3"], "--bytes", "'5e3'", "whole number"),
     "negative psnr": (["encode", "a.npy", "a.h5", "--psnr=-3"], "--psnr", "psnr=-3", "above 0"),
+    "no data range": (["encode", "a.npy", "a.h5", "--data-range", "0"], "--data-range", "'0'", "above 0"),
+    "data range nan": (
+        ["compress", "a.png", "out", "--data-range", "nan"],
+        "--data-range",
+        "'nan'",
+        "above 0",
+    ),
+    "fill": (["denoise", "a.png", "out", "--fill", "inf"], "--fill", "'inf'", "number"),
+    "fill to decode": (["decode", "a.h5", "a.npy", "--fill", "1_0"], "--fill", "'1_0'", "finite number"),
     "rank to decode": (["decode", "a.h5", "a.npy", "--rank", "1.5"], "--rank", "'1.5'", "whole number"),
     "seed": (["audit", "rank", "--seed=-1"], "--seed", "'-1'", "from 0"),
 }
@@ -487,3 +502,14 @@ def test_the_command_line_ends_in_one_line_whatever_it_is_given(tmp_path, monkey
                 and "Traceback" not in told
                 and told.replace("\n", "").isprintable()
             )
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [("u1", "-9999"), ("u1", "300"), ("i2", "0.5"), ("f4", "1e300")])
+def test_a_fill_that_its_type_does_not_hold_is_refused(tmp_path, monkeypatch, capsys, dtype, fill):
+    monkeypatch.chdir(tmp_path)
+    values = np.arange(64).reshape(8, 8).astype(dtype)
+    encode(np.ma.MaskedArray(values, values == 9), "a.h5", max_abs=2.0)
+    assert main(["decode", "a.h5", "a.npy", f"--fill={fill}"]) == 1
+    assert f"--fill {float(fill):g} is no value of" in capsys.readouterr().err
+    assert main(["decode", "a.h5", "a.npy", "--fill=7"]) == 0
+    assert np.load("a.npy")[1, 1] == 7

@@ -339,7 +339,7 @@ def write_image(
             whole = alpha if alpha is not None else np.full(mask.shape, np.iinfo(dtype).max, dtype)
             alpha = np.where(mask, whole, dtype.type(0))
         over = mask if pixels.ndim == 2 else mask[..., None]
-        pixels = np.where(over, pixels, dtype.type(np.nan if dtype.kind == "f" else 0))
+        pixels = np.where(over, pixels, np.array(np.nan if dtype.kind == "f" else 0, dtype))
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
     profile = icc_profile if _describes(icc_profile, array) else b""

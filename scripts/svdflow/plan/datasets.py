@@ -166,6 +166,13 @@ def _typed(row: Mapping[str, str], schema: Mapping[str, Any], where: str) -> Dat
             if cells["kind"] not in APPLIES[method]
         ]
     )
+    if (
+        overrides.get("fill", "mean") not in ("mean", "median")
+        and type(_convert(overrides["fill"], real)) is str
+    ):
+        raise ConfigError(
+            f"{where}: fill={overrides['fill']} is beyond what doubles hold; name a smaller number"
+        )
     if cells["kind"] == "matrix" and overrides.get("fill") in ("mean", "median"):
         raise ConfigError(
             f"{where}: fill={overrides['fill']} is for images; name a number for a matrix file: fill=0"
