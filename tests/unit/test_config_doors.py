@@ -355,6 +355,8 @@ def test_what_snakemake_merged_in_silence_is_seen_in_the_text(folder):
         ConfigError, match=r"study\.yaml: line 2: key 'compress' stands twice, first in line 1"
     ):
         parsed(text, merged)
+    with pytest.raises(ConfigError, match="stands twice"):  # before anything else is looked at
+        parsed(text, {**merged, "datasets": "nowhere.tsv"})
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1E-3", "1.e-3", ".1e-2", "'1e-3'", "0.001"])

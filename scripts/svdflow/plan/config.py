@@ -79,6 +79,8 @@ def complete_config(
         One line a fault: file, key, what is wrong, the nearest valid key or value.
     """
     schema = load_schema(root, "config")
+    for file in files:  # whoever merged them may have dropped what stands twice
+        _read_yaml(Path(file))
     config = as_spelled(config, schema)
 
     def place(path: Sequence[Any]) -> str:
