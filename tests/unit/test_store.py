@@ -80,9 +80,9 @@ def test_a_damaged_table_is_found(tmp_path):
     damaged = bytearray(path.read_bytes())
     damaged[damaged.index(b"needle-in-a-table")] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(StoreError, match="table 'errors' is damaged"):
+    with pytest.raises(StoreError, match=r"t\.h5: /errors: its bytes are damaged"):
         read_table(path, "errors")
-    with pytest.raises(StoreError, match=r"table /errors is damaged"):
+    with pytest.raises(StoreError, match=r"t\.h5: /errors: its bytes are damaged"):
         verify(path)
 
 

@@ -5,15 +5,13 @@ from functools import partial
 from math import inf, isnan
 from pathlib import Path
 
-import h5py
-
 from svdflow.audit import decomposition, gradients, identities, matrices, mutants, stability
 from svdflow.audit.own import audit_functions
 from svdflow.audit.records import Record, attempt
 from svdflow.audit.stage import Audit, run_family
 from svdflow.audit.thresholds import DEFAULTS, nearest, resolve
 from svdflow.audit.verdicts import Threshold
-from svdflow.store import open_published, read_array
+from svdflow.store import StoredArray, open_published, read_array
 
 FAMILIES: dict[str, Mapping[str, Audit]] = {
     "conditioning": matrices.AUDITS,
@@ -87,7 +85,7 @@ def audit_stored(spec: str, limits: Mapping[str, Threshold]) -> list[Record]:
                 raise ValueError(f"{path}: no /{node}; h5ls -r lists what there is")
             place = file[node]
             subject = f"{Path(path).name}:{place.name}"
-            if isinstance(place, h5py.Dataset):
+            if isinstance(place, StoredArray):
                 full = decomposition.Full.of(read_array(place))
                 found += decomposition.full_records(full, limits, subject)
             elif full is None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
-import h5py
 import numpy as np
 
 from svdflow.audit.decomposition import (
@@ -25,7 +24,7 @@ from svdflow.audit.decomposition import (
 from svdflow.audit.records import Record, attempt, publish_records
 from svdflow.audit.thresholds import resolve
 from svdflow.audit.verdicts import Verdict
-from svdflow.store import Factors, Item, error_row, open_published, read_array
+from svdflow.store import Factors, Item, StoredArray, StoredGroup, error_row, open_published, read_array
 from svdflow.store import factors as stored_factors
 from svdflow.store import items as stored_items
 
@@ -118,17 +117,17 @@ class Plane:
     factors_path: str
 
     @property
-    def stored(self) -> h5py.Dataset | h5py.Group | None:
+    def stored(self) -> StoredArray | StoredGroup | None:
         return self.item.observations[0].planes.get(self.name)
 
     def fits(self, side: int) -> bool:
         """Whether the values are dense, here, and small enough to decompose in full."""
-        return isinstance(self.stored, h5py.Dataset) and max(self.stored.shape) <= side
+        return isinstance(self.stored, StoredArray) and max(self.stored.shape) <= side
 
     @property
     def cheap(self) -> bool:
         """Whether the values are dense, here, and one product with the factors is soon done."""
-        if self.factors is None or not isinstance(self.stored, h5py.Dataset):
+        if self.factors is None or not isinstance(self.stored, StoredArray):
             return False
         return self.stored.size <= CHEAP_VALUES and self.stored.size * len(self.factors.s) <= CHEAP_WORK
 

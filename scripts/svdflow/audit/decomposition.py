@@ -6,7 +6,6 @@ from functools import cached_property
 from math import frexp, inf, isfinite, nan, sqrt
 from typing import Any
 
-import h5py
 import numpy as np
 import scipy.linalg
 import scipy.sparse
@@ -16,7 +15,7 @@ from svdflow.audit.enclosures import Certificate, Interval, certify_error, certi
 from svdflow.audit.records import Record, judged
 from svdflow.audit.verdicts import Threshold, Verdict
 from svdflow.matrix.masks import unmasked
-from svdflow.store import read_array, read_rows
+from svdflow.store import StoredArray, StoredGroup, read_array, read_rows
 
 EPS = float(np.finfo(np.float64).eps)
 FAMILY = "conditioning"
@@ -212,7 +211,7 @@ def _against_truth(full: Full, truth: np.ndarray, limits: Limits, subject: str) 
 
 
 def stored_records(
-    group: h5py.Group, limits: Limits, subject: str, truth: np.ndarray | None = None, *, alone: bool = True
+    group: StoredGroup, limits: Limits, subject: str, truth: np.ndarray | None = None, *, alone: bool = True
 ) -> Iterator[Record]:
     """What stored factors prove by themselves; `alone` where there is no full decomposition beside them."""
     s = read_array(group["s"]).astype(np.float64)
@@ -244,7 +243,7 @@ def _condition_from_factors(
     return Record(FAMILY, "condition_number", subject, value, nan, bound, inf, Verdict.INCONCLUSIVE, reason)
 
 
-def _orthogonality(audit: str, vectors: h5py.Dataset, limits: Limits, subject: str) -> Record:
+def _orthogonality(audit: str, vectors: StoredArray, limits: Limits, subject: str) -> Record:
     """|I - X^H X| / (length eps), 1-norm, eps of the type of the factors (LAPACK DORT01)."""
     length, count = vectors.shape if vectors.name.endswith("U") else vectors.shape[::-1]
     if length * count**2 > GRAM_WORK or length * count > GRAM_VALUES:
@@ -255,7 +254,7 @@ def _orthogonality(audit: str, vectors: h5py.Dataset, limits: Limits, subject: s
     return judged(FAMILY, audit, subject, departure / (length * unit), limits[audit], EPS / unit)
 
 
-def _stored_gram(vectors: h5py.Dataset) -> np.ndarray:
+def _stored_gram(vectors: StoredArray) -> np.ndarray:
     """X^H X of stored singular vectors in float64: columns of U, rows of Vt."""
     if not vectors.name.endswith("U"):
         return _gram(_wide(read_array(vectors)).conj().T)
@@ -266,7 +265,7 @@ def _stored_gram(vectors: h5py.Dataset) -> np.ndarray:
     return total
 
 
-def compared_records(full: Full, group: h5py.Group, limits: Limits, subject: str) -> Iterator[Record]:
+def compared_records(full: Full, group: StoredGroup, limits: Limits, subject: str) -> Iterator[Record]:
     """Stored factors against the full decomposition: values, optimality and the recorded error."""
     U, s, Vt = (_wide(read_array(group[name])) for name in ("U", "s", "Vt"))
     if not len(s) or not full.s[0]:
@@ -292,7 +291,7 @@ def compared_records(full: Full, group: h5py.Group, limits: Limits, subject: str
 
 
 def recorded_records(
-    A: np.ndarray, group: h5py.Group, limits: Limits, subject: str, proved: Interval | None = None
+    A: np.ndarray, group: StoredGroup, limits: Limits, subject: str, proved: Interval | None = None
 ) -> Iterator[Record]:
     """The error that stored factors record against its enclosure, which takes one product of A's size.
 

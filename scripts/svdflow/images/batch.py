@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import h5py
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from svdflow.store import Factors, Item, error_row, factors, read_array
+from svdflow.store import Factors, Item, StoredFile, error_row, factors, read_array
 
 Rows = list[dict[str, Any]]
 PlaneFactors = dict[str, Factors]
@@ -38,7 +37,7 @@ def each_item(
     return [row for rows, _ in results for row in rows], [row for _, errors in results for row in errors]
 
 
-def factors_by_observation(file: h5py.File) -> dict[tuple[int, int], PlaneFactors]:
+def factors_by_observation(file: StoredFile) -> dict[tuple[int, int], PlaneFactors]:
     """The stored factors as (item, level) -> plane -> factors."""
     found: dict[tuple[int, int], PlaneFactors] = {}
     for entry in factors(file):

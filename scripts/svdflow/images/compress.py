@@ -7,7 +7,6 @@ from math import nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from svdflow.images.batch import (
@@ -26,6 +25,8 @@ from svdflow.linalg.ranks import RANK_RULES, Evidence, applicable, rank_for_ener
 from svdflow.store import (
     Factors,
     Item,
+    StoredArray,
+    StoredGroup,
     items,
     open_published,
     publish,
@@ -163,7 +164,7 @@ def compress_item(
 
 
 def plane_rows(
-    observed: h5py.Dataset | h5py.Group | None,
+    observed: StoredArray | StoredGroup | None,
     stored: Factors,
     wanted: Wanted,
     data_range: float,
@@ -172,7 +173,7 @@ def plane_rows(
 ) -> Rows:
     """Rows of the table ``compress`` for one plane, without the columns of the key; `mask` is True for valid pixels."""
     attrs = stored.attrs
-    s, m, n = stored.s[...].astype(np.float64), int(attrs["m"]), int(attrs["n"])
+    s, m, n = read_array(stored.s).astype(np.float64), int(attrs["m"]), int(attrs["n"])
     total = attrs["frobenius_norm"] ** 2
     asked = asked_ranks(s, total, min(m, n), wanted) + ruled_ranks(
         known_spectrum(stored), s, (m, n), total, wanted
@@ -180,7 +181,7 @@ def plane_rows(
     distinct = sorted({a.rank for a in asked})
     multiscale: dict[int, float] = {}
     count, power = m * n, total
-    dense = isinstance(observed, h5py.Dataset) and (kind == "image" or m * n <= DENSE_LIMIT)
+    dense = isinstance(observed, StoredArray) and (kind == "image" or m * n <= DENSE_LIMIT)
     if dense:
         plane, U, Vt = read_array(observed), read_array(stored.U), read_array(stored.Vt)
         with_ssim, mean = "ssim" in wanted.metrics, column_means(stored)

@@ -8,7 +8,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from svdflow.images.batch import Rows, each_item
@@ -20,6 +19,7 @@ from svdflow.images.rates import PEERS, RatePoint, curve, point
 from svdflow.store import (
     Item,
     ItemError,
+    StoredArray,
     error_row,
     items,
     open_published,
@@ -136,7 +136,7 @@ def encode_item(item: Item, wanted: Wanted, folder: Path, key: dict[str, Any]) -
     rows: Rows = []
     missed: list[str] = []
     for plane, node in observation.planes.items():
-        if not isinstance(node, h5py.Dataset) or node.size > LIMIT or node.dtype.kind == "c":
+        if not isinstance(node, StoredArray) or node.size > LIMIT or node.dtype.kind == "c":
             log.info(
                 "item %d, plane %s: not encoded (sparse, complex or above %d values)",
                 item.index,

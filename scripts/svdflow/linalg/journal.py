@@ -13,13 +13,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from svdflow.linalg.panelwork import Facts, Sums
 from svdflow.linalg.plan import Plan
 from svdflow.matrix.sources import MatrixSource
-from svdflow.store import StoreError, open_published, publish, publish_text, read_array, write_array
+from svdflow.store import (
+    StoredFile,
+    StoreError,
+    open_published,
+    publish,
+    publish_text,
+    read_array,
+    write_array,
+)
 from svdflow.store.ownership import make_folder, refuse_foreign_in, remove_ours
 
 log = logging.getLogger(__name__)
@@ -126,7 +133,7 @@ def _file_state(source: MatrixSource) -> tuple[int, ...]:
     return state.st_size, state.st_mtime_ns
 
 
-def _facts(file: h5py.File) -> Facts:
+def _facts(file: StoredFile) -> Facts:
     known: dict[str, Any] = {}
     for entry in fields(Facts):
         if entry.name in file:

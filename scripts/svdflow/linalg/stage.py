@@ -19,9 +19,12 @@ from svdflow.matrix import MatrixSource, as_source
 from svdflow.matrix.checked import unchanged
 from svdflow.matrix.linked import open_linked
 from svdflow.store import (
+    DamagedError,
     Item,
     ItemError,
     Observation,
+    StoredArray,
+    StoreError,
     create_array,
     error_row,
     items,
@@ -138,6 +141,8 @@ def factorize_shard(
                 log.exception("%s", task.path)
                 if task.path in file:
                     del file[task.path]
+                if isinstance(error, StoreError):
+                    error = _damaged(error, task)
                 errors.append(error_row(dataset, task.item.index, task.item.name, "factorize", error))
         write_table(file, "factorize", rows)
         write_table(file, "errors", errors)
@@ -171,6 +176,11 @@ def _tasks(item: Item, item_rank: int, noisy_rank: int) -> Iterator[Task]:
                 yield Task(item, observation, plane, rank)
 
 
+def _damaged(error: StoreError, task: Task) -> Exception:
+    """A linked file is the user's, and bad like any; a matrix that the study stored must be stored again."""
+    return ItemError("damaged", str(error)) if task.observation.link else DamagedError(str(error))
+
+
 def _masked(item: Item) -> ItemError:
     """Why an item with missing pixels is not factorized: a singular value decomposition knows no gaps."""
     return ItemError(
@@ -202,7 +212,7 @@ def _in_order(
 
 def _small(task: Task) -> bool:
     node = None if task.observation.link else task.observation.planes[task.plane]
-    return isinstance(node, h5py.Dataset) and node.size <= SIDE_BY_SIDE
+    return isinstance(node, StoredArray) and node.size <= SIDE_BY_SIDE
 
 
 def _working_folder(kept: Path, matrices: Path) -> Path:

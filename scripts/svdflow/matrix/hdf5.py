@@ -9,10 +9,12 @@ from svdflow.matrix.chunks import open_for_reading
 from svdflow.matrix.conventions import Coding, ConventionError, coding_of
 from svdflow.matrix.decoded import DecodedSource, FlippedSource
 from svdflow.matrix.hdf5_source import HDF5Source, complex_of
-from svdflow.matrix.hdf5_sparse import is_sparse, read_sparse
+from svdflow.matrix.hdf5_sparse import PARTS, is_sparse, read_sparse
 from svdflow.matrix.links import located
 from svdflow.matrix.sources import NUMERIC, MatrixSource, SparseSource, listed
-from svdflow.store import open_published
+from svdflow.matrix.sparse import compressed
+from svdflow.store import StoredArray, StoredGroup, open_published, read_array
+from svdflow.store.reading import unwrapped
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".h5ad", ".nc", ".mat")
 MATLAB_NUMBERS = (
@@ -26,6 +28,12 @@ NETCDF_MARKS = ("_Netcdf4Dimid", "_Netcdf4Coordinates", "DIMENSION_LIST")
 
 def source_of_h5(node: Any) -> MatrixSource:
     """A source of an open h5py dataset, or of a group that holds a compressed sparse matrix."""
+    if isinstance(node, StoredGroup) and all(part in node for part in PARTS):
+        name = f"{node.path}:{node.name}"
+        parts = (read_array(node, part) for part in PARTS)
+        return SparseSource(compressed("csr", *parts, tuple(map(int, node.attrs["shape"])), name), name)
+    if isinstance(node, StoredArray):
+        node = unwrapped(node)  # the source verifies its bands itself, and reads past the HDF5 library
     if isinstance(node, h5py.Dataset):
         return _dense(HDF5Source.of(node), node)
     if isinstance(node, h5py.Group) and is_sparse(node):
@@ -40,7 +48,7 @@ def open_hdf5(
     path: str, dataset: str | None, *, fill: float | None = None, allow_links: bool = False
 ) -> MatrixSource:
     """A matrix of an HDF5 file; arguments as of `open_matrix`."""
-    with _opened(path) as file:
+    with _opened(path, dataset) as file:
         names = [] if dataset else _matrices(file)
         if dataset is None and len(names) != 1:
             raise ValueError(f"{path}: {len(names)} matrices inside; name one of {listed(names)}")
@@ -149,11 +157,14 @@ def _kind(group: h5py.Group) -> str:
     return f"a group of kind {said!r}, which is not read" if said else "a group"
 
 
-def _opened(path: str) -> h5py.File:
-    """svdflow's own files must be complete; anyone else's must open."""
+def _opened(path: str, dataset: str | None) -> h5py.File:
+    """svdflow's own files must be complete and as they were sealed; anyone else's must open."""
     with open_for_reading(path) as file:
         ours = "schema_version" in file.attrs and "kind" in file.attrs
-    return open_published(path) if ours else open_for_reading(path)
+    if ours:
+        with open_published(path) as stored:
+            stored.get(dataset or "/")
+    return open_for_reading(path)
 
 
 def _matrices(file: h5py.File) -> list[str]:

@@ -16,6 +16,7 @@ from svdflow.matrix.bounded import refuse_unfit
 from svdflow.matrix.masks import MaskedError, refusal, unmasked
 from svdflow.matrix.panels import Bands, panel_bounds, panel_height
 from svdflow.matrix.sparse import canonical_rows
+from svdflow.store.reading import StoredArray, StoredGroup
 
 NUMERIC = "biufc"
 COUNTED_VALUES = (
@@ -290,7 +291,7 @@ def _source_of(A: Any, name: str | None) -> MatrixSource:
     kind = type(A).__module__.split(".")[0]
     if kind == "dask" and hasattr(A, "chunks"):
         return DaskSource(A, name or "dask array")
-    if kind == "h5py":
+    if kind == "h5py" or isinstance(A, StoredArray | StoredGroup):
         return hdf5.source_of_h5(A)
     if kind == "zarr":
         return zarr.source_of_zarr(A, name or "Zarr array")

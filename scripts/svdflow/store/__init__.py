@@ -1,7 +1,15 @@
 """HDF5 files that can be trusted: atomic publication, checksummed arrays, tables with a schema."""
 
-from svdflow.store.arrays import create_array, read_array, read_rows, write_array
-from svdflow.store.errors import ItemError, NotOursError, StoreError, error_row
+from svdflow.store.arrays import create_array, write_array
+from svdflow.store.errors import (
+    DamagedError,
+    ItemError,
+    NotOursError,
+    StoreError,
+    WriteError,
+    error_row,
+    writing,
+)
 from svdflow.store.files import (
     open_published,
     publish,
@@ -12,6 +20,7 @@ from svdflow.store.files import (
     verify,
 )
 from svdflow.store.ownership import refuse_foreign
+from svdflow.store.reading import StoredArray, StoredFile, StoredGroup, read_array, read_rows
 from svdflow.store.shards import (
     Factors,
     Item,
@@ -26,12 +35,17 @@ from svdflow.store.shards import (
 from svdflow.store.tables import read_table, write_table
 
 __all__ = [
+    "DamagedError",
     "Factors",
     "Item",
     "ItemError",
     "NotOursError",
     "Observation",
     "StoreError",
+    "StoredArray",
+    "StoredFile",
+    "StoredGroup",
+    "WriteError",
     "add_item",
     "add_observation",
     "create_array",
@@ -53,4 +67,5 @@ __all__ = [
     "verify",
     "write_array",
     "write_table",
+    "writing",
 ]

@@ -2,6 +2,7 @@
 
 An array ``name`` is stored chunked along its first axis; the checksums of its bands stand in the
 attribute-sized dataset ``name.crc32`` beside it. Nothing is compressed: working matrices are read many times.
+`svdflow.store.reading` reads them.
 """
 
 import zlib
@@ -15,6 +16,7 @@ from svdflow.store.errors import StoreError
 
 BAND_BYTES = 8 * 2**20
 SUFFIX = ".crc32"
+CRC = "crc32"  # attribute of a table or an archive: of all its bytes
 
 
 class ArrayWriter:
@@ -58,6 +60,7 @@ class ArrayWriter:
             self._flush()
         if self.dataset.shape and self._row != self.dataset.shape[0]:
             raise ValueError(f"{self._name}: {self._row} of {self.dataset.shape[0]} rows written")
+        self.dataset.flush()  # a last, part-full band gets its place now, not when Python lets go of the dataset
         self._group.create_dataset(
             self._name + SUFFIX, data=np.array(self._checksums, np.uint32), track_times=False
         )
@@ -98,48 +101,32 @@ def write_array(group: h5py.Group, name: str, array: np.ndarray) -> h5py.Dataset
     return writer.dataset
 
 
-def read_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
-    """Rows ``start:stop``, verified against the crc32 of every band that they touch.
+def checked_rows(dataset: h5py.Dataset, checksums: np.ndarray | None, start: int, stop: int) -> np.ndarray:
+    """Rows ``start:stop`` of a dataset, each band that they touch compared with its crc32.
 
     Raises
     ------
     StoreError
-        A band does not match its checksum; the message names the array and its rows.
+        A band does not match its checksum, or there are none.
     """
-    checksums = _checksums(dataset)
-    if checksums is None or dataset.chunks is None:
+    if checksums is None:
+        raise StoreError("has no checksums, so it cannot be believed")
+    if dataset.chunks is None:  # nothing was written
         return dataset[start:stop]
     band = dataset.chunks[0]
     first, last = start // band, -(-stop // band)
     low, high = first * band, min(last * band, dataset.shape[0])
+    if len(checksums) != -(-dataset.shape[0] // band):
+        raise StoreError(f"{len(checksums)} checksums for {-(-dataset.shape[0] // band)} bands")
     rows = dataset[low:high]
     for index in range(first, last):
         piece = rows[index * band - low : min((index + 1) * band, high) - low]
         if zlib.crc32(np.ascontiguousarray(piece).data) != checksums[index]:
-            raise StoreError(
-                f"{dataset.name}: rows {index * band} to {index * band + len(piece) - 1} are damaged"
-            )
+            raise StoreError(f"rows {index * band} to {index * band + len(piece) - 1} are damaged")
     return rows[start - low : stop - low]
 
 
-def read_array(group: h5py.Group | h5py.Dataset, name: str | None = None) -> np.ndarray:
-    """A whole array, verified."""
-    dataset = group if name is None else group[name]
-    return read_rows(dataset, 0, dataset.shape[0])
-
-
-def verify_checksums(file: h5py.File) -> None:
-    """Read every checksummed array and table once, band by band; StoreError at the first damaged one."""
-    found: list[h5py.Dataset] = []
-    file.visititems(lambda _, node: found.append(node) if isinstance(node, h5py.Dataset) else None)
-    for dataset in found:
-        if "crc32" in dataset.attrs and zlib.crc32(dataset[...].tobytes()) != dataset.attrs["crc32"]:
-            raise StoreError(f"table {dataset.name} is damaged")
-        if dataset.name + SUFFIX in file and dataset.chunks:
-            for start in range(0, dataset.shape[0], dataset.chunks[0]):
-                read_rows(dataset, start, min(start + dataset.chunks[0], dataset.shape[0]))
-
-
-def _checksums(dataset: h5py.Dataset) -> np.ndarray | None:
+def band_checksums(dataset: h5py.Dataset) -> np.ndarray | None:
+    """crc32 of each band, where svdflow wrote the dataset."""
     name = dataset.name + SUFFIX
     return dataset.file[name][...] if name in dataset.file else None

@@ -17,8 +17,7 @@ from typing import Any
 
 import h5py
 
-from svdflow.store.arrays import verify_checksums
-from svdflow.store.errors import NotOursError, StoreError
+from svdflow.store.errors import DamagedError, NotOursError, StoreError, writing
 from svdflow.store.ownership import (
     MARK,
     claim,
@@ -29,10 +28,13 @@ from svdflow.store.ownership import (
     refuse_foreign_in,
     walk,
 )
+from svdflow.store.reading import COMPLETE, REMEDY, STRUCTURE, StoredFile, damage, read_rows, seal_nodes
+from svdflow.store.sink import Sink
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: every node carries a digest of its structure
 # Newer formats lock out MATLAB, R and HDF5 1.14; older ones reopen as silent zeros after a kill.
 LIBVER = ("v110", "v110")
+LEFT = re.compile(r"\..+\.tmp-([0-9]+)")
 
 
 @contextmanager
@@ -62,11 +64,13 @@ def publish(
     ------
     NotOursError
         A file that svdflow did not write, or that was changed since, stands at `path`.
+    WriteError
+        The disk is full, read-only or failing; nothing is left behind.
     """
     path = Path(path)
     temporary = _begin(path, force)
     try:
-        with h5py.File(temporary, "w", libver=LIBVER, track_order=False) as file:
+        with _created(temporary, small=isinstance(kind, bytes)) as file:
             file.attrs["kind"] = kind
             file.attrs["schema_version"] = SCHEMA_VERSION
             for key, value in sorted((provenance or {}).items()):
@@ -74,7 +78,10 @@ def publish(
                     value if isinstance(value, str | int | float) else json.dumps(value, sort_keys=True)
                 )
             yield file
-            file.attrs["complete"] = True
+            if isinstance(kind, bytes):  # an archive: its array and its streams carry their own checksums
+                file.attrs[COMPLETE] = True
+            else:
+                seal_nodes(file)
         verify(temporary, kind)
         _place(temporary, path, force)
     finally:
@@ -82,13 +89,36 @@ def publish(
 
 
 @contextmanager
-def open_published(path: str | Path, kind: str | None = None) -> Iterator[h5py.File]:
+def _created(path: Path, *, small: bool) -> Iterator[h5py.File]:
+    """A new HDF5 file, written through a `Sink`; a `small` one is laid out in memory first.
+
+    HDF5 packs what it lays out in memory as it packs a file that it opens itself, and what it writes through a sink
+    more tightly. Archives keep the one layout, in which their bytes were always counted.
+    """
+    options: dict[str, Any] = {"libver": LIBVER, "track_order": False}
+    with Sink(path) as sink:
+        if not small:
+            with h5py.File(sink, "w", **options) as file:
+                yield file
+            return
+        with h5py.File(path, "w", driver="core", backing_store=False, **options) as file:
+            yield file
+            file.flush()
+            sink.write(memoryview(file.id.get_file_image()))
+
+
+@contextmanager
+def open_published(path: str | Path, kind: str | None = None) -> Iterator[StoredFile]:
     """Open a published file for reading.
 
     Raises
     ------
     StoreError
-        The file is missing, unfinished or of another kind; the message names it and says what to do.
+        The file is missing, unfinished, damaged or of another kind; the message names it and says what to do.
+
+    Notes
+    -----
+    Files of schema version 1 are read too; they have checksums of their numbers and none of their names and attributes.
     """
     path = Path(path)
     if not path.is_file():
@@ -96,19 +126,28 @@ def open_published(path: str | Path, kind: str | None = None) -> Iterator[h5py.F
     try:
         # Published files are never written again, so no lock is needed, and some file systems have none.
         file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise StoreError(f"{path}: not a readable HDF5 file ({error}); delete it and run again") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DamagedError(f"{path}: not a readable HDF5 file ({error}); {REMEDY}") from error
     with file:
-        if not file.attrs.get("complete", False):
-            raise StoreError(f"{path}: the file is unfinished; delete it and run again")
-        found = _text(file.attrs["kind"])
+        with damage(path):
+            if not file.attrs.get(COMPLETE, False):
+                raise DamagedError(f"{path}: the file is unfinished; {REMEDY}")
+            version = int(file.attrs["schema_version"])
+            found = _text(file.attrs["kind"])
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{path}: schema version {version} is later than {SCHEMA_VERSION}; use a newer svdflow"
+            )
+        stored = StoredFile(file, path, sealed=STRUCTURE in file.attrs)
+        if version > 1 and STRUCTURE not in file.attrs and found != "archive":
+            raise DamagedError(f"{path}: has lost the digest of its structure; {REMEDY}")
         if kind is not None and found != _text(kind):
             raise StoreError(f"{path}: a file of kind {found!r}, expected {_text(kind)!r}")
-        yield file
+        yield stored
 
 
 def verify(path: str | Path, kind: str | None = None) -> None:
-    """Check that a published file is complete and that every chunk matches its crc32.
+    """Check that a published file is complete, that every node is as it was sealed and every chunk as its crc32 says.
 
     Raises
     ------
@@ -116,10 +155,10 @@ def verify(path: str | Path, kind: str | None = None) -> None:
         Naming the file and the array that is damaged.
     """
     with open_published(path, kind) as file:
-        try:
-            verify_checksums(file)
-        except (StoreError, OSError) as error:
-            raise StoreError(f"{path}: {error}; delete the file and run again") from error
+        for stored in file.arrays():
+            step = stored.chunks[0] if stored.chunks else max(1, len(stored))
+            for start in range(0, len(stored), step):
+                read_rows(stored, start, start + step)
 
 
 @contextmanager
@@ -137,24 +176,26 @@ def publish_directory(path: str | Path) -> Iterator[Path]:
         The folder at `path` holds something that svdflow did not put there.
     """
     path = Path(path)
-    refuse_foreign_in(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
     temporary = _temporary(path)
     old = temporary.with_name(f"{temporary.name}0")
-    temporary.mkdir()
+    with writing(path):
+        refuse_foreign_in(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        temporary.mkdir()
     try:
         yield temporary
-        for mark in temporary.rglob(f"*{MARK}"):
-            mark.unlink()
-        for file in temporary.rglob("*"):
-            _sync(file)
-        refuse_foreign_in(path)
-        with claimed_folder(path, temporary):
-            if path.exists():
-                os.rename(path, old)
-            os.replace(temporary, path)
-            _sync(path.parent)
+        with writing(path):
+            for mark in temporary.rglob(f"*{MARK}"):
+                mark.unlink()
+            for file in temporary.rglob("*"):
+                _sync(file)
+            refuse_foreign_in(path)
+            with claimed_folder(path, temporary):
+                if path.exists():
+                    os.rename(path, old)
+                os.replace(temporary, path)
+                _sync(path.parent)
     finally:
         for folder in (temporary, old):
             shutil.rmtree(folder, ignore_errors=True)
@@ -171,9 +212,10 @@ def publish_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     folder = _begin(path, force)
-    folder.mkdir()
     try:
-        yield folder / path.name
+        with writing(path):
+            folder.mkdir()
+            yield folder / path.name
         _place(folder / path.name, path, force)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -206,16 +248,17 @@ def publish_files(made: str | Path, folder: str | Path, *, force: bool = False) 
     _refuse_among(folder, names, force)
     waiting = {name: _temporary(folder / name) for name in names}
     try:
-        for name, temporary in waiting.items():
-            temporary.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(folder / name)
-            shutil.copy2(made / name, temporary)
-            _sync(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        claim_all(folder, names, made)
-        for name, temporary in waiting.items():
-            os.replace(temporary, folder / name)
-            _sync(temporary.parent)
+        with writing(folder):
+            for name, temporary in waiting.items():
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                _sweep(folder / name)
+                shutil.copy2(made / name, temporary)
+                _sync(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
+            claim_all(folder, names, made)
+            for name, temporary in waiting.items():
+                os.replace(temporary, folder / name)
+                _sync(temporary.parent)
     finally:
         for temporary in waiting.values():
             temporary.unlink(missing_ok=True)
@@ -227,7 +270,8 @@ def publish_text(path: str | Path, text: str, *, force: bool = False) -> None:
     path = Path(path)
     temporary = _begin(path, force)
     try:
-        temporary.write_text(text, encoding="utf-8")
+        with writing(path):
+            temporary.write_text(text, encoding="utf-8")
         _place(temporary, path, force)
     finally:
         temporary.unlink(missing_ok=True)
@@ -236,18 +280,20 @@ def publish_text(path: str | Path, text: str, *, force: bool = False) -> None:
 def _begin(path: Path, force: bool) -> Path:
     """The temporary file of a writer of `path`, in a folder that is there and swept."""
     refuse_foreign(path, force=force)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
     return _temporary(path)
 
 
 def _place(temporary: Path, path: Path, force: bool) -> None:
     """Put a finished file at its place, its line in the mark first."""
-    _sync(temporary)
-    refuse_foreign(path, force=force)
-    claim(path, temporary)
-    os.replace(temporary, path)
-    _sync(path.parent)
+    with writing(path):
+        _sync(temporary)
+        refuse_foreign(path, force=force)
+        claim(path, temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
 
 
 def _refuse_among(folder: Path, names: list[str], force: bool) -> None:
@@ -282,6 +328,24 @@ def _sweep(path: Path) -> None:
     for left in path.parent.iterdir():
         if left_by_us.fullmatch(left.name) and not left.is_symlink():
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def sweep_dead(folder: Path) -> None:
+    """Remove what killed writers left in a folder: temporary files and folders of processes that are no more."""
+    for left in folder.iterdir():
+        written = LEFT.fullmatch(left.name)
+        if written and not left.is_symlink() and not _exists(int(written[1])):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _sync(path: Path) -> None:

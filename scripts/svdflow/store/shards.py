@@ -17,22 +17,22 @@ from typing import Any
 import h5py
 import numpy as np
 
-from svdflow.store.arrays import read_array, read_rows
+from svdflow.store.reading import StoredArray, StoredFile, StoredGroup, read_array, read_rows
 
 SLUG_LENGTH = 40
 
 
 @dataclass(frozen=True)
 class Observation:
-    """An item at one noise level. `planes` maps a plane name to its dataset (or CSR group)."""
+    """An item at one noise level. `planes` maps a plane name to its array (or CSR group)."""
 
     level: int
     sigma_added: float
-    group: h5py.Group
+    group: StoredGroup
 
     @property
-    def planes(self) -> dict[str, h5py.Dataset | h5py.Group]:
-        return _arrays(self.group)
+    def planes(self) -> dict[str, Any]:
+        return dict(self.group)
 
     @property
     def link(self) -> tuple[str, str] | None:
@@ -50,7 +50,7 @@ class Item:
     slug: str
     kind: str
     attrs: dict[str, Any]
-    group: h5py.Group
+    group: StoredGroup
 
     @property
     def observations(self) -> list[Observation]:
@@ -61,19 +61,19 @@ class Item:
         ]
 
     @property
-    def clean(self) -> dict[str, h5py.Dataset]:
+    def clean(self) -> dict[str, Any]:
         """Noise-free reference per plane: stored, or observation 0 where noise was added to the item."""
         if "clean" in self.group:
-            return _arrays(self.group["clean"])
+            return dict(self.group["clean"])
         observations = self.observations
         return observations[0].planes if len(observations) > 1 else {}
 
     @property
-    def alpha(self) -> h5py.Dataset | None:
+    def alpha(self) -> StoredArray | None:
         return self.group.get("alpha")
 
     @property
-    def mask(self) -> h5py.Dataset | None:
+    def mask(self) -> StoredArray | None:
         """Where pixels are valid, as it is stored; `mask_of` gives that of a plane. None where all are."""
         return self.group.get("mask")
 
@@ -98,30 +98,30 @@ class Item:
         return 0 if self.mask is None or self.attrs.get("filled") else int(self.attrs["masked"])
 
     @property
-    def truth(self) -> h5py.Dataset | None:
+    def truth(self) -> StoredArray | None:
         """Known singular values; the attribute ``label`` says how they are known."""
         return self.group.get("singular_values")
 
 
 @dataclass(frozen=True)
 class Factors:
-    """Stored factors of one plane of one observation; `U`, `s`, `Vt` are HDF5 datasets."""
+    """Stored factors of one plane of one observation; `U`, `s`, `Vt` are arrays of the file."""
 
     index: int
     level: int
     plane: str
-    group: h5py.Group
+    group: StoredGroup
 
     @property
-    def U(self) -> h5py.Dataset:
+    def U(self) -> StoredArray:
         return self.group["U"]
 
     @property
-    def s(self) -> h5py.Dataset:
+    def s(self) -> StoredArray:
         return self.group["s"]
 
     @property
-    def Vt(self) -> h5py.Dataset:
+    def Vt(self) -> StoredArray:
         return self.group["Vt"]
 
     @property
@@ -161,14 +161,14 @@ def add_observation(item: h5py.Group, level: int, sigma_added: float) -> h5py.Gr
     return group
 
 
-def items(file: h5py.File) -> Iterator[Item]:
+def items(file: StoredFile) -> Iterator[Item]:
     """The items of a matrices file in the order of the manifest."""
     for key, group in sorted(file.get("items", {}).items(), key=_number):
         attrs = _attributes(group)
         yield Item(int(key), attrs["name"], attrs["slug"], attrs["kind"], attrs, group)
 
 
-def factors(file: h5py.File) -> Iterator[Factors]:
+def factors(file: StoredFile) -> Iterator[Factors]:
     """The stored factors of a factors file, ordered by item, level and plane."""
     for key, item in sorted(file.get("items", {}).items(), key=_number):
         for level in sorted(item, key=int):
@@ -176,13 +176,9 @@ def factors(file: h5py.File) -> Iterator[Factors]:
                 yield Factors(int(key), int(level), plane, group)
 
 
-def _number(entry: tuple[str, h5py.Group]) -> int:
+def _number(entry: tuple[str, StoredGroup]) -> int:
     return int(entry[0])
 
 
-def _arrays(group: h5py.Group) -> dict[str, h5py.Dataset | h5py.Group]:
-    return {name: node for name, node in group.items() if "." not in name}
-
-
-def _attributes(group: h5py.Group) -> dict[str, Any]:
+def _attributes(group: StoredGroup) -> dict[str, Any]:
     return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in group.attrs.items()}

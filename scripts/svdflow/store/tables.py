@@ -10,6 +10,7 @@ import numpy as np
 
 from svdflow.store.errors import StoreError
 from svdflow.store.files import open_published
+from svdflow.store.reading import read_array
 from svdflow.store.schema import TABLES, Column
 
 if TYPE_CHECKING:
@@ -71,9 +72,11 @@ def read_table(path: str | Path, stage: str) -> "pandas.DataFrame":
         if stage not in file:
             known = ", ".join(name for name in TABLES if name in file) or "none"
             raise StoreError(f"{path}: no table {stage!r} (tables here: {known})")
-        data = file[stage][...]
-        if zlib.crc32(data.tobytes()) != file[stage].attrs["crc32"]:
-            raise StoreError(f"{path}: table {stage!r} is damaged; delete the file and run again")
+        data = read_array(file, stage)
+    if missing := [c.name for c in TABLES[stage] if c.name not in (data.dtype.names or ())]:
+        raise StoreError(
+            f"{path}: table {stage!r} has no column {missing[0]!r}; another version of svdflow made it: run again"
+        )
     frame = {}
     for column in TABLES[stage]:
         values = data[column.name]

@@ -13,13 +13,22 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 from PIL import Image
 
 from svdflow.images.pictures import display_limits, eight_bits
 from svdflow.linalg.ranks import shrink
-from svdflow.store import Factors, Item, Observation, factors, items, open_published, read_array, read_rows
+from svdflow.store import (
+    Factors,
+    Item,
+    Observation,
+    StoredArray,
+    factors,
+    items,
+    open_published,
+    read_array,
+    read_rows,
+)
 from svdflow.summary.select import Shown
 
 WIDTH = 400  # columns of a reduced picture, at most
@@ -64,7 +73,7 @@ class Material:
     factors: Mapping[tuple[int, str], Factors]
     kept: Mapping[tuple[int, str, str], Mapping[str, np.ndarray]] = field(default_factory=dict)
 
-    def planes(self, level: int) -> dict[str, h5py.Dataset]:
+    def planes(self, level: int) -> dict[str, StoredArray]:
         """Stored planes of one observation; linked and sparse ones are no pictures."""
         found = [o for o in self.item.observations if o.level == level]
         return _dense(found[0].planes) if found else {}
@@ -119,7 +128,7 @@ class Library:
             with open_published(path, "denoise") as file:
                 for level, planes in file.get(f"kept/{shown.item:06d}", {}).items():
                     for plane, group in planes.items():
-                        arrays = {name: read_array(node) for name, node in group.items() if "." not in name}
+                        arrays = {name: read_array(node) for name, node in group.items()}
                         kept[int(level), plane, method] = arrays
         return kept
 
@@ -161,9 +170,9 @@ def denoise_pictures(
         return []
     first = next(iter(planes.values()))
     rows, columns = (_middle(size) for size in first.shape[:2])
-    observed = {name: plane[rows, columns].astype(float) for name, plane in planes.items()}
+    observed = {name: _cut(plane, rows, columns) for name, plane in planes.items()}
     clean = _dense(material.item.clean)
-    reference = {name: plane[rows, columns].astype(float) for name, plane in clean.items()}
+    reference = {name: _cut(plane, rows, columns) for name, plane in clean.items()}
     reference = reference if reference.keys() == planes.keys() else {}
     show, words = _viewer(material.item, reference or observed, lambda layer: layer[rows, columns])
     pictures = [show(observed, f"{'noisy' if sigma_added else 'observed'}{words}")]
@@ -191,11 +200,11 @@ def residual_pictures(material: Material, sigma_added: float, method: str, sigma
     if kept is None:
         return []
     rows, columns = (_middle(size) for size in plane.shape)
-    taken = plane[rows, columns].astype(float) - kept["estimate"]
+    taken = _cut(plane, rows, columns) - kept["estimate"]
     shown = [_grey(taken, -4 * sigma, 4 * sigma, f"what {method} took away: from -4 to 4 sigma")]
     clean = _dense(material.item.clean).get(name)
     if clean is not None:
-        wrong = kept["estimate"] - clean[rows, columns].astype(float)
+        wrong = kept["estimate"] - _cut(clean, rows, columns)
         shown.append(_grey(wrong, -sigma, sigma, f"error of {method}: from -1 to 1 sigma"))
     return [*shown, *_maps(kept)]
 
@@ -222,9 +231,10 @@ def series_pictures(
         return space if space.ndim == 2 else space[..., space.shape[-1] // 2]
 
     clean = _dense(material.item.clean).get(name)
-    reference = frame(plane[:, middle] if clean is None else clean[:, middle])
+    observed = read_array(plane)[:, middle]
+    reference = frame(observed if clean is None else read_array(clean)[:, middle])
     low, high = float(reference.min()), float(reference.max())
-    pictures = [_grey(frame(plane[:, middle]), low, high, "as observed")]
+    pictures = [_grey(frame(observed), low, high, "as observed")]
     maps: list[Picture] = []
     for words, kept in choices.items():
         chosen = kept.get(name)
@@ -325,7 +335,7 @@ def _recombine(planes: dict[str, np.ndarray], attrs: Mapping[str, Any]) -> np.nd
     return np.asarray(for_display(planes, attrs["colour"], np.dtype(attrs["dtype"])), dtype=float)
 
 
-def _reduced_plane(plane: h5py.Dataset, block: int) -> np.ndarray:
+def _reduced_plane(plane: StoredArray, block: int) -> np.ndarray:
     """Block means of a stored plane, read in bands so that a large one never stands in memory whole."""
     height = max(1, READ_BYTES // (plane.shape[1] * plane.dtype.itemsize) // block) * block
     bands = [
@@ -342,17 +352,23 @@ def _reduce(rows: np.ndarray, block: int) -> np.ndarray:
 
 
 def _product(f: Factors, rank: int, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    return (reduce(f.U[:, :rank]) * f.s[:rank]) @ reduce(f.Vt[:rank].T).T + reduce(_mean(f))
+    U, s, Vt = read_array(f.U), read_array(f.s), read_array(f.Vt)
+    return (reduce(U[:, :rank]) * s[:rank]) @ reduce(Vt[:rank].T).T + reduce(_mean(f))
 
 
 def _cropped_product(f: Factors, weights: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
     rank = len(weights)
-    return (f.U[rows, :rank].astype(float) * weights) @ f.Vt[:rank, columns] + _mean(f)[columns]
+    left, right = read_array(f.U)[rows, :rank], read_array(f.Vt)[:rank, columns]
+    return (left.astype(float) * weights) @ right + _mean(f)[columns]
 
 
 def _mean(f: Factors) -> np.ndarray:
     """Column means of a centred factorization, else zeros; shape (n,)."""
     return read_array(f.group["mean"]) if "mean" in f.group else np.zeros(f.Vt.shape[1])
+
+
+def _cut(plane: StoredArray, rows: slice, columns: slice) -> np.ndarray:
+    return read_rows(plane, rows.start, rows.stop)[:, columns].astype(float)
 
 
 def _middle(size: int) -> slice:
@@ -365,13 +381,13 @@ def _of_level(material: Material, level: int, planes: Mapping[str, Any]) -> dict
     return stored if stored.keys() == planes.keys() else {}
 
 
-def _dense(planes: Mapping[str, Any]) -> dict[str, h5py.Dataset]:
+def _dense(planes: Mapping[str, Any]) -> dict[str, StoredArray]:
     """Stored planes of numbers, of the first page where an item has several."""
     first = min((_page(name) for name in planes), default="")
     return {
         name: p
         for name, p in planes.items()
-        if isinstance(p, h5py.Dataset) and p.ndim == 2 and p.dtype.kind in "uifc" and _page(name) == first
+        if isinstance(p, StoredArray) and p.ndim == 2 and p.dtype.kind in "uifc" and _page(name) == first
     }
 
 

@@ -20,7 +20,8 @@ import numpy as np
 from svdflow.images.codec import matrix, tiles, tucker
 from svdflow.images.codec.quantize import Coded, Reader
 from svdflow.images.codec.streams import pack, unpack
-from svdflow.store import StoreError, open_published, publish
+from svdflow.store import StoredArray, StoredFile, StoreError, open_published, publish
+from svdflow.store.reading import unwrapped
 
 KIND = "archive"
 LAYOUT = 1
@@ -119,9 +120,9 @@ def opened(path: str | Path) -> Iterator[tuple[dict[str, Any], Reader]]:
         raise StoreError(f"{path}: the archive is damaged ({error}); take another copy") from error
 
 
-def layout_of(file: h5py.File) -> dict[str, Any]:
+def layout_of(file: StoredFile | h5py.File) -> dict[str, Any]:
     """The description of an archive; ``start`` is where its streams begin."""
-    dataset = file["archive"]
+    dataset = _content(file)
     start = LENGTH + int.from_bytes(dataset[:LENGTH].tobytes(), "little")
     inflate = zlib.decompressobj()
     text = inflate.decompress(dataset[LENGTH:start].tobytes(), DESCRIPTION)
@@ -185,7 +186,7 @@ def check_memory(shape: tuple[int, ...], rows: int) -> None:
         )
 
 
-def reader_of(file: h5py.File, layout: Mapping[str, Any]) -> Reader:
+def reader_of(file: StoredFile | h5py.File, layout: Mapping[str, Any]) -> Reader:
     """Decode a stream of an open archive by its number, after its crc32."""
     index = layout["streams"]
     most = prod(int(n) + PADDED for n in layout["shape"]) + SLACK
@@ -196,12 +197,18 @@ def reader_of(file: h5py.File, layout: Mapping[str, Any]) -> Reader:
         # No form has more codes in a stream than the array has values, so memory is bounded before it is taken.
         if min(length, p, q) < 0 or p * q > most:
             raise StoreError(f"{file.filename}: stream {number} declares {p} x {q} codes; take another copy")
-        part = file["archive"][ends[number] - length : ends[number]].tobytes()
+        part = _content(file)[ends[number] - length : ends[number]].tobytes()
         if zlib.crc32(part) != checksum:
             raise StoreError(f"{file.filename}: stream {number} is damaged; take another copy")
         return unpack(coder, part, (p, q))
 
     return read
+
+
+def _content(file: StoredFile | h5py.File) -> h5py.Dataset:
+    """The bytes, which are read in parts: zlib checks the description, and each stream has its crc32."""
+    stored = file["archive"]
+    return unwrapped(stored) if isinstance(stored, StoredArray) else stored
 
 
 def restored(

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from math import isfinite, nan
 from typing import Any
 
-import h5py
 import numpy as np
 
 from svdflow.images.batch import PlaneFactors, column_means, known_spectrum
@@ -13,7 +12,7 @@ from svdflow.images.denoise.levels import Levels, Noise, noise_levels
 from svdflow.images.denoise.methods import METHODS, Scene
 from svdflow.images.denoise.spectral import DENOISERS, Estimate, Observed
 from svdflow.linalg.ranks import RANK_RULES, Evidence, applicable
-from svdflow.store import Factors, Item, Observation, read_array
+from svdflow.store import Factors, Item, Observation, StoredArray, StoredGroup, read_array
 
 DENSE_LIMIT = 2**24  # values of a matrix that a method of values takes into memory
 
@@ -43,7 +42,7 @@ class Tried:
 
 
 def by_spectrum(
-    observed: h5py.Dataset | h5py.Group | None, stored: Factors, given: float, kind: str, wanted: Any
+    observed: StoredArray | StoredGroup | None, stored: Factors, given: float, kind: str, wanted: Any
 ) -> tuple[Tried, list[str]]:
     """Estimates that change the stored singular values: at the listed ranks, then by the rules.
 
@@ -53,7 +52,7 @@ def by_spectrum(
     skipped : list of str
         Rank rules that cannot be applied to this plane, with the reason.
     """
-    pixels = read_array(observed) if isinstance(observed, h5py.Dataset) else None
+    pixels = read_array(observed) if isinstance(observed, StoredArray) else None
     levels = noise_levels(pixels, stored, given, kind)
     s = read_array(stored.s).astype(np.float64)
     spectrum = Observed(read_array(stored.U), s, read_array(stored.Vt), column_means(stored))
@@ -98,7 +97,7 @@ def by_values(
     planes = {
         name: read_array(node)
         for name, node in observation.planes.items()
-        if isinstance(node, h5py.Dataset) and node.size <= DENSE_LIMIT
+        if isinstance(node, StoredArray) and node.size <= DENSE_LIMIT
     }
     levels = {name: noise_levels(p, factors.get(name), given, item.kind) for name, p in planes.items()}
     found: dict[str, Tried] = {}

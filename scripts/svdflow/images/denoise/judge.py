@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from math import nan
 
-import h5py
 import numpy as np
 
 from svdflow.images.batch import Rows
@@ -20,7 +19,7 @@ from svdflow.images.metrics import (
     squared_norm,
     whiteness,
 )
-from svdflow.store import Factors, read_array
+from svdflow.store import Factors, StoredArray, StoredGroup, read_array
 
 _UNKNOWN = dict.fromkeys(("error_clean", "max_error", "snr", "psnr", "ssim", "ms_ssim"), nan)
 _NO_RESIDUAL = {"residual_ratio": nan, "whiteness": nan}
@@ -28,14 +27,14 @@ _NO_RESIDUAL = {"residual_ratio": nan, "whiteness": nan}
 
 def judge(
     tried: Tried,
-    observed: h5py.Dataset | h5py.Group | None,
-    clean: h5py.Dataset | h5py.Group | None,
+    observed: StoredArray | StoredGroup | None,
+    clean: StoredArray | StoredGroup | None,
     stored: Factors | None,
     data_range: float,
 ) -> Rows:
     """The columns of quality of each candidate; those against the clean reference are NaN without one."""
     found = tried.candidates
-    if isinstance(observed, h5py.Dataset):
+    if isinstance(observed, StoredArray):
         plane = read_array(observed)
         shape = plane.shape
         distances = [loss.relative_error for loss in _losses(found, plane, nan)]
@@ -55,7 +54,7 @@ def judge(
         }
         for distance in distances
     ]
-    if isinstance(clean, h5py.Dataset):
+    if isinstance(clean, StoredArray):
         reference = read_array(clean)
         for row, loss in zip(rows, _losses(found, reference, data_range), strict=True):
             row |= {
