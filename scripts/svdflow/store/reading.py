@@ -132,10 +132,10 @@ class StoredFile(StoredGroup):
 
 
 class Attributes(dict[str, Any]):
-    """The attributes of a node as h5py gives them; one that is missing raises `MissingError`."""
+    """The attributes of a node as h5py gives them, without its digest; one that is missing raises `MissingError`."""
 
     def __init__(self, node: h5py.Group | h5py.Dataset, path: Path, name: str) -> None:
-        super().__init__(node.attrs)
+        super().__init__((key, value) for key, value in node.attrs.items() if key != STRUCTURE)
         self._path, self._name = path, name
 
     def __missing__(self, key: str) -> Any:
