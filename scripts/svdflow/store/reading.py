@@ -166,7 +166,7 @@ def read_array(
     group: StoredGroup | StoredArray | h5py.Group | h5py.Dataset, name: str | None = None
 ) -> np.ndarray:
     """A whole array, verified."""
-    stored: Any = group if name is None else group[name]  # type: ignore[index]  # a name comes with a group
+    stored: Any = group if name is None else group[name]
     return read_rows(stored, 0, stored.shape[0])
 
 
