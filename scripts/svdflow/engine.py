@@ -338,29 +338,51 @@ def default_threads() -> int:
 # BLAS thread limits are a property of the process, so overlapping users share one: the first sets it and
 # the last restores it. Two independent limits that overlap would leave the wrong one behind.
 _blas_lock = threading.Lock()
-_blas_users = 0
+_blas_users: list[int] = []  # threads, each as often as it holds the limit
 _blas_limit: Any = None
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS at one thread: parallel work runs over panels and items, and bits do not depend on cores."""
-    global _blas_users, _blas_limit
+    global _blas_limit
+    me = threading.get_ident()
     with _blas_lock:
-        if _blas_users == 0:
+        if not _blas_users:
             _take_control()
             _blas_limit = _blas_controller().limit(limits=1, user_api="blas")
-        _blas_users += 1
+        _blas_users.append(me)
     try:
         yield
     finally:
         with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0:
+            _blas_users.remove(me)
+            if not _blas_users:
                 _take_control()
                 _blas_limit.restore_original_limits()
                 _blas_limit = None
                 _take_control()  # and leave it to whoever comes next
+
+
+def _forget_users() -> None:
+    """In a child of a fork only the thread that forked lives: nobody else will let go of the lock, or of the limit."""
+    global _blas_lock, _blas_users, _blas_limit
+    _blas_lock = threading.Lock()
+    held, me = bool(_blas_users), threading.get_ident()
+    _blas_users = [thread for thread in _blas_users if thread == me]
+    if held and not _blas_users:
+        _take_control()
+        _blas_limit.restore_original_limits()
+        _blas_limit = None
+    _take_control()
+
+
+# The lock is held over the fork, so that the child does not inherit a limit that is half set.
+os.register_at_fork(
+    before=lambda: _blas_lock.acquire(),
+    after_in_parent=lambda: _blas_lock.release(),
+    after_in_child=_forget_users,
+)
 
 
 def _take_control() -> None:

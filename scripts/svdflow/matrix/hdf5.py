@@ -30,8 +30,9 @@ def source_of_h5(node: Any) -> MatrixSource:
     """A source of an open h5py dataset, or of a group that holds a compressed sparse matrix."""
     if isinstance(node, StoredGroup) and all(part in node for part in PARTS):
         name = f"{node.path}:{node.name}"
-        parts = (read_array(node, part) for part in PARTS)
-        return SparseSource(compressed("csr", *parts, tuple(map(int, node.attrs["shape"])), name), name)
+        data, indices, indptr = (read_array(node, part) for part in PARTS)
+        shape = tuple(map(int, node.attrs["shape"]))
+        return SparseSource(compressed("csr", data, indices, indptr, shape, name), name)
     if isinstance(node, StoredArray):
         node = unwrapped(node)  # the source verifies its bands itself, and reads past the HDF5 library
     if isinstance(node, h5py.Dataset):
