@@ -26,12 +26,11 @@ help: ## List the targets
 setup: $(VENV)/run.stamp ## Build .venv, svdflow installed editable (EXTRAS=cuda12 for a GPU)
 	$(if $(EXTRAS),$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation --editable '.[$(EXTRAS)]',@true)
 
-run: $(VENV)/run.stamp ## Run the study: svdflow plan --write; snakemake
-	$(PLAN) --write
-	$(SNAKEMAKE)
+run: $(VENV)/run.stamp ## Run the study: svdflow run (plan --write, make way for what is damaged, snakemake)
+	@$(BIN)/python -m svdflow run $(if $(CONFIG),--config '$(CONFIG)') -- $(ARGS)
 
-resume: $(VENV)/run.stamp ## Go on after a kill: release the lock that it left, then run: svdflow resume
-	$(BIN)/python -m svdflow resume $(if $(CONFIG),--config '$(CONFIG)')
+resume: $(VENV)/run.stamp ## Go on after a kill or damage: verify every result, run what is due: svdflow resume
+	@$(BIN)/python -m svdflow resume $(if $(CONFIG),--config '$(CONFIG)') -- $(ARGS)
 
 plan: $(VENV)/run.stamp ## Items, shards, jobs, bytes and time that a run would take: svdflow plan
 	@$(PLAN) $(ARGS)

@@ -27,4 +27,6 @@ include: "rules/summarize.smk"
 rule all:
     default_target: True
     input:
-        "<results>/summary.txt",
+        all_results(),
+    message:
+        "all results are there"

@@ -6,7 +6,8 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from snakemake.exceptions import WorkflowError
 from svdflow.plan.config import ConfigError
-from svdflow.plan.outputs import GATHER, check_outputs
+from svdflow.plan.lock import RunLock
+from svdflow.plan.outputs import GATHER, check_outputs, output_folders, result_files
 from svdflow.plan.study import Study
 
 try:
@@ -18,6 +19,24 @@ except ConfigError as error:
 
 # Adapters read runtime settings from here; Snakemake does not track it, since they never change a result.
 config["runtime"] = study.config["runtime"]
+
+
+lock = RunLock(study.results)
+
+
+onstart:
+    try:
+        lock.take()
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+onsuccess:
+    lock.release()
+
+
+onerror:
+    lock.release()
 
 
 wildcard_constraints:
@@ -61,6 +80,12 @@ def stage_files():
     """Every file with measurements or errors in it."""
     catalogue = [f"<results>/audit/{family}.h5" for family in study.audit_families]
     return shard_files("matrices", "factors", "compress", "denoise", "encode", "audit") + catalogue
+
+
+def all_results():
+    """Everything that a study makes: what is missing of it is made anew, whatever stands after it."""
+    made = [*result_files(study), *output_folders(study)]
+    return [f"<results>/{path.relative_to(study.results)}" for path in made]
 
 
 def part_files(wildcards):

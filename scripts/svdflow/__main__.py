@@ -3,7 +3,6 @@
 import argparse
 import math
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from svdflow.escaping import visible
 from svdflow.plan.config import ConfigError
+from svdflow.plan.lock import RunLock
 from svdflow.plan.methods import APPLIES
 from svdflow.plan.numerals import real, whole
 from svdflow.plan.ranges import GIVEN, given_range
@@ -46,29 +46,39 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def plan(args: argparse.Namespace) -> int:
     """Print what a run will do; with --write, fix the order of the files in the manifests."""
+    _prepare(_study(args), write=args.write, quiet=args.quiet)
+    return 0
+
+
+def _prepare(study: "Study", *, write: bool, quiet: bool) -> None:
     from svdflow.plan import manifest
     from svdflow.plan.estimate import check_disk, estimate, table
     from svdflow.plan.outputs import check_outputs
 
-    study = _study(args)
     check_outputs(study)
     estimates = estimate(study)
-    if not args.quiet:
+    if not quiet:
         print(table(study, estimates))
     check_disk(study, estimates)
-    if args.write:
+    if write:
         for name in study.named("images") + study.named("matrix"):
             if {"compress", "denoise", "encode"} & set(study.datasets[name].tasks):
                 study.value_ranges(name)  # the manifest keeps what the images span
             manifest.write(study.manifest(name), study.manifest_path(name))
-        locks = Path(".snakemake", "locks")
-        if locks.is_dir() and any(locks.iterdir()) and not _running_here():
-            print("note: an earlier run was killed and left its lock; 'make resume' releases it and goes on")
-    return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a study: write the manifests, make way for what is damaged, start Snakemake."""
+    from svdflow.launch import launch
+
+    study = _study(args)
+    _prepare(study, write=True, quiet=args.quiet)
+    return launch(study, args.config, args.words, checksums=False)
 
 
 def check(args: argparse.Namespace) -> int:
-    """Verify that every result file is complete and matches its checksums."""
+    """Verify that every result is complete and as svdflow left it; names all that are not."""
+    from svdflow.plan.health import changed_files
     from svdflow.store import StoreError, verify
 
     study = _study(args)
@@ -77,11 +87,19 @@ def check(args: argparse.Namespace) -> int:
     for file in files:
         try:
             verify(file)
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             damaged += 1
             print(visible(error), file=sys.stderr)
-    print(f"{len(files)} files checked, {damaged} damaged")
-    return int(damaged > 0 or not files)
+    changed = list(changed_files(study))
+    for sentence in changed:
+        print(visible(sentence), file=sys.stderr)
+    beside = f", {len(changed)} changed or missing" if changed else ""
+    print(f"{len(files)} files checked, {damaged} damaged{beside}")
+    if damaged or changed:
+        print(
+            "'make resume' makes anew what is damaged or missing; what was changed is yours: move it elsewhere first"
+        )
+    return int(bool(damaged or changed) or not files)
 
 
 def _hidden(path: Path) -> bool:
@@ -90,17 +108,10 @@ def _hidden(path: Path) -> bool:
 
 
 def resume(args: argparse.Namespace) -> int:
-    """Go on after a kill: release the lock that the killed run left, and run."""
-    extra = ["--configfile", args.config] if args.config else []
-    snakemake = [sys.executable, "-m", "snakemake", *extra]
-    if alive := _running_here():
-        print(
-            f"svdflow: a run is going on here (process {alive}); wait for it or stop it first",
-            file=sys.stderr,
-        )
-        return 1
-    subprocess.run([*snakemake, "--unlock"], check=True)
-    return subprocess.run(snakemake, check=False).returncode
+    """Go on after a kill or damage: release the lock that is left, verify every result, and run what is due."""
+    from svdflow.launch import launch
+
+    return launch(_study(args), args.config, args.words, checksums=True)
 
 
 def clean(args: argparse.Namespace) -> int:
@@ -111,8 +122,9 @@ def clean(args: argparse.Namespace) -> int:
     root = _workflow()
     files = [root / "config" / "config.yaml", *([Path(args.config)] if args.config else [])]
     results = Path(complete_config(load_config(files), root, files)["pathvars"]["results"])
-    if alive := _running_here():
-        raise ConfigError(f"a run is going on here (process {alive}); wait for it or stop it first")
+    lock = RunLock(results)
+    if holder := lock.holder():
+        raise ConfigError(lock.complaint(holder))
     removed, kept = remove(results)
     print(f"{removed} files removed from {results}/")
     for path, why in kept[:_NAMED]:
@@ -310,18 +322,6 @@ def audit(args: argparse.Namespace) -> int:
     return int(any(record.verdict in ("FAIL", "ERROR") for record in records))
 
 
-def _running_here() -> int | None:
-    """The process number of a snakemake that works in this folder."""
-    import psutil
-
-    for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
-        words = process.info["cmdline"] or []
-        named = any(Path(word).name == "snakemake" or word == "snakemake" for word in words[:3])
-        if named and process.info["cwd"] == str(Path.cwd()):
-            return process.info["pid"]
-    return None
-
-
 def _refuse_input(file: str, outputs: Sequence[Path]) -> None:
     """Refuse to write over the file that is read, whatever it is called; --force does not allow it either."""
     for path in outputs:
@@ -457,18 +457,24 @@ def _parser() -> argparse.ArgumentParser:
     planning.add_argument("--write", action="store_true", help="write the manifests")
     planning.add_argument("--quiet", action="store_true", help="print only what is wrong")
     command(check, study=True)
-    command(resume, study=True)
+    for going in (run, resume):
+        sub = command(going, study=True)
+        if going is run:
+            sub.add_argument(
+                "--quiet", action="store_true", help="print only what is wrong before jobs start"
+            )
+        sub.add_argument("words", nargs="*", metavar="-- WORD", help="for Snakemake, after --: -- --cores 4")
     command(clean, study=True)
     command(adopt, study=True).add_argument("--yes", action="store_true", help="write the marks")
-    for run in (compress, denoise):
-        one = command(run)
+    for one_file in (compress, denoise):
+        one = command(one_file)
         one.add_argument("file", help="an image")
         one.add_argument("out", help="folder for the pictures, beside what is in it")
         forced(one)
         one.add_argument("--colour", choices=["gray", "rgb", "ycbcr", "channels"], default="rgb")
         one.add_argument("--data-range", type=_positive, help=_PEAK)
         one.add_argument("--fill", type=_fill, help=_FILL)
-        if run is compress:
+        if one_file is compress:
             one.add_argument("--ranks", type=_count, nargs="+", default=[1, 5, 20, 50])
         else:
             pictures = [method for method, kinds in APPLIES.items() if "images" in kinds]

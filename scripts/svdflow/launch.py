@@ -44,7 +44,9 @@ def launch(study: Study, config: str | None, words: Sequence[str], *, checksums:
         release_snakemake_locks(study.results)
         _sweep(study.results)
         how = f"svdflow resume{f' --config {config}' if config else ''}"
-        print(f"svdflow: stopped; what is finished is kept: go on with 'make resume' ({how})", file=sys.stderr)
+        print(
+            f"svdflow: stopped; what is finished is kept: go on with 'make resume' ({how})", file=sys.stderr
+        )
         return 128 - status
     if status and (full := _full_disk(study.results)):
         print(f"svdflow: {full}", file=sys.stderr)

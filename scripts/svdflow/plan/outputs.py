@@ -267,6 +267,13 @@ def output_files(study: "Study") -> Iterator[Path]:
         yield from _records(results, rule)
 
 
+def result_files(study: "Study") -> Iterator[Path]:
+    """Every file that a run makes and that is read again: without manifests, logs and benchmarks."""
+    for path in output_files(study):
+        if path.relative_to(study.results).parts[0] not in ("manifests", "logs", "benchmarks"):
+            yield path
+
+
 def output_folders(study: "Study") -> Iterator[Path]:
     """Every folder that a run of a study writes as a whole."""
     yield study.results / "tables"
