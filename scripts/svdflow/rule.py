@@ -12,6 +12,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from svdflow.escaping import visible
+from svdflow.store.errors import StoreError, WriteError
 from svdflow.store.provenance import provenance
 
 log = logging.getLogger("svdflow")
@@ -41,6 +42,7 @@ def running(snakemake: Any) -> Iterator[SimpleNamespace]:
     """
     _only_ours(Path(snakemake.scriptdir))
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a log that cannot be written must not bury what went wrong
     handler = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_Readable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -62,7 +64,10 @@ def running(snakemake: Any) -> Iterator[SimpleNamespace]:
     except SystemExit:
         raise
     except BaseException as error:
-        log.exception("rule %s failed", snakemake.rule)
+        if isinstance(error, WriteError | StoreError):  # they say all that there is to say
+            log.error("rule %s failed: %s", snakemake.rule, error)
+        else:
+            log.exception("rule %s failed", snakemake.rule)
         print(f"svdflow: {snakemake.rule}: {visible(error)} (log: {snakemake.log[0]})", file=sys.stderr)
         raise SystemExit(1) from error
     log.info("done")
