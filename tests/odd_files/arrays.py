@@ -163,6 +163,16 @@ def netcdfs() -> Iterator[Odd]:
     signed = GREY.view("i1")
     yield Odd("unsigned.nc", stored(signed, {"_Unsigned": "true"}), pages=[GREY])
 
+    def default_fill(file: h5py.File) -> None:
+        """As netCDF 4 leaves a variable of which a part was written: no attribute, axes beside it."""
+        file.attrs["_NCProperties"] = "version=2,netcdf=4.9.3,hdf5=1.14.6"
+        dataset = file.create_dataset("a", data=holes, fillvalue=-32767)
+        axis = file.create_dataset("x", data=np.arange(17.0))
+        axis.make_scale("x")
+        dataset.dims[1].attach_scale(axis)
+
+    yield Odd("default-fill.nc", hdf5(default_fill), pages=[filled], mask=INSIDE)
+
     def partly(file: h5py.File) -> None:
         dataset = file.create_dataset("a", (12, 16), "u2", chunks=(6, 8))
         dataset[:6, :8] = GREY16[:6, :8]

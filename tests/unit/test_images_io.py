@@ -290,6 +290,15 @@ def test_twelve_bits_have_a_peak_of_4095(tmp_path):
     assert (record.attrs["data_range"], record.attrs["bits"]) == (4095, 16)
 
 
+def test_significant_bits_are_those_that_the_file_states(tmp_path):
+    values = GREY16 >> 4
+    assert read_image(written(tmp_path, png16(values, (b"sBIT", b"\x0c")))).attrs["significant_bits"] == 12
+    assert read_image(written(tmp_path, png16(values))).attrs["significant_bits"] == 16
+    for stated, bits in ((4095, 12), (1000, 16), (65535, 16)):
+        tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(281, "H", 1, stated, True)])
+        assert read_image(tmp_path / "a.tif").attrs["significant_bits"] == bits
+
+
 def test_multi_page_tiff(tmp_path):
     stack = RNG.integers(0, 65536, (3, 12, 10), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")

@@ -69,7 +69,10 @@ def read_hdf5(file: Path, name: str | None, pixel_limit: int, *, channels: bool 
         _check_array(shape, dataset.dtype, file.stat().st_size, pixel_limit, channels)
         _check_kind(dataset)
         mask = _written(dataset)
-        array, valid = _converted(dataset[...], dataset.attrs)
+        attrs = dict(dataset.attrs)
+        if "_NCProperties" in content.attrs and dataset.dtype.itemsize > 1:
+            attrs.setdefault("_FillValue", dataset.fillvalue)  # what netCDF leaves where nothing was written
+        array, valid = _converted(dataset[...], attrs)
         mask = valid if mask is None else mask if valid is None else mask & valid
         if matlab:
             array, mask = array.T, None if mask is None else mask.T
@@ -99,8 +102,14 @@ def _only_dataset(content: h5py.File) -> str:
 
 
 def _datasets(content: h5py.File) -> list[str]:
+    """Names of all datasets but the dimension scales of netCDF, which are axes."""
     names: list[str] = []
-    content.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+
+    def note(name: str, node: h5py.HLObject) -> None:
+        if isinstance(node, h5py.Dataset) and _text(node.attrs.get("CLASS")) != "DIMENSION_SCALE":
+            names.append(name)
+
+    content.visititems(note)
     return names
 
 

@@ -64,7 +64,7 @@ def read_png(data: bytes, pixel_limit: int) -> Decoded:
         "mode": mode,
         "exif_orientation": _orientation(chunks),
         "icc_profile": _profile(chunks),
-        "significant_bits": 8 * whole[0].array.itemsize,
+        "significant_bits": _significant_bits(chunks, depth),
     }
     return whole, attrs
 
@@ -178,6 +178,13 @@ def _exif_orientation(body: bytes) -> Any:
         warnings.simplefilter("ignore")  # odd metadata is not the user's worry
         exif.load(b"Exif\0\0" + body)
         return exif.get(_ORIENTATION, 1)
+
+
+def _significant_bits(chunks: Chunks, depth: int) -> int:
+    """Of the chunk sBIT, the most that a channel has (PNG specification, 11.3.2.7); 8 or 16 where there is none."""
+    whole = max(8, depth)
+    stated = next((max(body) for kind, body in chunks if kind == b"sBIT" and body), whole)
+    return stated if 8 < stated <= whole else whole
 
 
 def _profile(chunks: Chunks) -> bytes:
