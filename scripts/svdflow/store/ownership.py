@@ -248,6 +248,9 @@ def claimed_folder(path: str | Path, written: str | Path) -> Iterator[None]:
         _append(mark, lines)
     yield
     if lines:
+        for left in mark.parent.iterdir():
+            if TEMPORARY.fullmatch(left.name) and left.name.startswith(f"{mark.name}.tmp-"):
+                left.unlink(missing_ok=True)
         temporary = mark.with_name(f"{mark.name}.tmp-{os.getpid()}")
         temporary.write_text("".join([HEAD, *lines]), encoding="utf-8")
         os.replace(temporary, mark)
