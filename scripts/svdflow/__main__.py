@@ -213,16 +213,19 @@ def encode(args: argparse.Namespace) -> int:
     import numpy as np
 
     from svdflow.images.codec import encode as encode_array
+    from svdflow.images.ranges import value_range
 
     targets = {key: value for key in _TARGETS if (value := getattr(args, key)) is not None}
     if len(targets) != 1:
         raise ValueError(f"encode: name one of {', '.join('--' + k.replace('_', '-') for k in _TARGETS)}")
     _refuse_input(args.file, [Path(args.out)])
     array, data_range, source = _array(Path(args.file))
-    if args.data_range is not None:
-        data_range, source = args.data_range, GIVEN
     if args.nan_missing and array.dtype.kind == "f":
         array = np.ma.masked_where(np.isnan(array), array)
+    if args.data_range is not None:
+        data_range, source = args.data_range, GIVEN
+    elif data_range is None and array.dtype.kind in "fiu":
+        data_range, source = value_range([np.ma.compressed(array)])[2:]
     info = encode_array(array, args.out, form=args.form, data_range=data_range, force=args.force, **targets)
     size = f"{info.bytes:,} bytes, {info.bits_per_value:.3g} bits a value"
     errors = f"relative error {info.rel_error:.3g}, largest error {info.max_abs:.3g}, PSNR {info.psnr:.2f} dB"

@@ -416,6 +416,9 @@ def test_the_command_line_names_the_range_and_takes_one(tmp_path, capsys):
     encode = ["encode", str(tmp_path / "deep.png"), str(tmp_path / "a.h5"), "--psnr", "35"]
     assert main(encode) == 0
     assert "with data range 255: 8 bits" in capsys.readouterr().out
+    np.save(tmp_path / "field.npy", smooth((40, 30), 7.0, np.float64))
+    assert main(["encode", str(tmp_path / "field.npy"), str(tmp_path / "b.h5"), "--psnr", "40"]) == 0
+    assert f"with data range 7: {SPAN}" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main([*compress, "--data-range", "nan"])
     assert "above 0" in capsys.readouterr().err
