@@ -271,6 +271,20 @@ def _filled(array: Any, args: argparse.Namespace) -> Any:
     return array.filled(np.nan if args.fill is None else args.fill)
 
 
+def _npy(path: Path) -> Any:
+    """The array of a .npy file; what NumPy says of one that is none may advise to unpickle it."""
+    import numpy as np
+
+    from svdflow.matrix.raw import npy_header
+
+    with path.open("rb") as file:
+        shape, _, dtype = npy_header(file, str(path))
+        held = os.fstat(file.fileno()).st_size - file.tell()
+    if dtype.kind not in "biufc" or math.prod(shape) * dtype.itemsize > held:
+        raise ValueError(f"{path}: holds no numbers, or fewer than its header says")
+    return np.load(path, allow_pickle=False)
+
+
 def _holds(dtype: Any, value: float) -> bool:
     """Whether a number is one of an integer type, or within the range of a float type."""
     import numpy as np
@@ -293,7 +307,7 @@ def _array(path: Path) -> tuple[Any, float | None, str]:
     import numpy as np
 
     if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False), None, ""
+        return _npy(path), None, ""
     from svdflow.images.colour import luma
     from svdflow.images.io import read_image
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from svdflow import open_matrix
+from svdflow.__main__ import main
 from svdflow.images.io import read_image
 from svdflow.plan.config import load_schema
 from svdflow.store import ItemError
@@ -96,6 +97,67 @@ def test_keys_and_files_that_it_names_are_there():
         assert f"`{path}`" in TEXT and (ROOT / path).exists()
     pattern = load_schema(ROOT, "datasets")["properties"]["name"]["pattern"]
     assert f"`{pattern.strip('^$')}`" in TEXT
+
+
+SECRET = "root-secret-7f3a:hunter2"
+STARTS = {  # what a file says it is before the secret: a parser gets that far
+    "png": [b"", b"\x89PNG\r\n\x1a\n"],
+    "jpg": [b"", b"\xff\xd8\xff"],
+    "tif": [b"", b"II*\0", b"II*\0\x08\0\0\0"],
+    "webp": [b"", b"RIFF\x40\0\0\0WEBP"],
+    "bmp": [b"", b"BM"],
+    "gif": [b"", b"GIF89a"],
+    "npy": [b"", b"\x93NUMPY\x01\0\x76\0", b"\x93NUMPY\x01\0\x76\0{'descr': '"],
+    "h5": [b"", b"\x89HDF\r\n\x1a\n"],
+}
+MATRIX_STARTS = {
+    "npy": STARTS["npy"],
+    "npz": [b"", b"PK\x03\x04"],
+    "h5": STARTS["h5"],
+    "mtx": [b"", b"%%MatrixMarket matrix ", b"%%MatrixMarket matrix array real general\n2 1\n1\n"],
+    "nc": [b"", b"CDF\x01"],
+}
+NAMES = [(suffix, i) for suffix in STARTS for i in range(len(STARTS[suffix]))]
+MATRIX_NAMES = [(suffix, i) for suffix in MATRIX_STARTS for i in range(len(MATRIX_STARTS[suffix]))]
+
+
+def linked(folder, suffix, start):
+    """A link, as a user may place it, to a file that is none of what its name says."""
+    (folder / "passwords").write_bytes(start + (SECRET + "\n").encode() * 40)
+    (folder / f"x.{suffix}").symlink_to(folder / "passwords")
+    return folder / f"x.{suffix}"
+
+
+@pytest.mark.parametrize(("suffix", "start"), NAMES)
+def test_no_message_shows_what_stands_in_a_file_that_is_no_image(tmp_path, suffix, start):
+    with pytest.raises(ItemError) as caught:
+        read_image(linked(tmp_path, suffix, STARTS[suffix][start]))
+    assert "secret" not in str(caught.value) and "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("suffix", "start"), MATRIX_NAMES)
+def test_no_message_shows_what_stands_in_a_file_that_is_no_matrix(tmp_path, suffix, start):
+    with pytest.raises(ValueError, match=rf"x\.{suffix}") as caught:
+        open_matrix(linked(tmp_path, suffix, MATRIX_STARTS[suffix][start]))
+    assert "secret" not in str(caught.value) and "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "command", ["encode {0} o.h5 --psnr 30", "decode {0} o.npy", "compress {0} o", "denoise {0} o"]
+)
+@pytest.mark.parametrize("suffix", ["png", "tif", "npy", "h5"])
+def test_no_command_shows_it_either(tmp_path, monkeypatch, capsys, suffix, command):
+    monkeypatch.chdir(tmp_path)
+    for start in STARTS[suffix]:
+        path = linked(tmp_path, suffix, start)
+        assert main(command.format(path.name).split()) == 1
+        said = capsys.readouterr()
+        assert (
+            "secret" not in said.err + said.out
+            and "hunter2" not in said.err + said.out
+            and path.name in said.err
+        )
+        path.unlink()
 
 
 def test_the_sheet_runs_no_code_and_results_are_no_pickles():

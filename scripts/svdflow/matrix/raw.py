@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def npy_header(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]
         raise ValueError(f"{name}: .npy version {version[0]}.{version[1]} holds records; save a plain array")
     try:
         return readers[version](stream)
-    except (ValueError, TypeError, SyntaxError, OverflowError):
+    except (ValueError, TypeError, SyntaxError, OverflowError, TokenError):
         raise ValueError(f"{name}: its .npy header is damaged or truncated") from None
 
 
