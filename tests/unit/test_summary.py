@@ -271,6 +271,38 @@ def test_files_that_were_not_read_stand_on_the_terminal(tmp_path, parts):
     assert "  note    left out of mine: 12 .dcm, 3 .pgm (not read)" in out.getvalue().splitlines()
 
 
+def test_factorizations_that_fell_short_are_counted_aloud(tmp_path):
+    """On the terminal, in the report's sentences and in the table; those of a fixed number of reads promised nothing."""
+    ended = [("converged", 1e-3), ("max_reads", 0.25), ("unresolved", 3.0), ("max_reads", float("nan"))]
+    rows = [
+        row(
+            "factorize",
+            dataset="d",
+            item=i,
+            name="x",
+            plane="matrix",
+            method="krylov",
+            reason=r,
+            estimate=e,
+            rank=3,
+        )
+        for i, (r, e) in enumerate(ended)
+    ]
+    aggregate([part(tmp_path / "f.h5", "factors", factorize=rows)], tmp_path / "metrics.h5")
+    out = io.StringIO()
+    assert verdict(tmp_path / "metrics.h5", stream=out)
+    (note,) = (line for line in out.getvalue().splitlines() if "fell short" in line)
+    assert (
+        "2 factorizations of d" in note and "max_reads 1" in note and "unresolved 1" in note and "3" in note
+    )
+    tables = read_tables(tmp_path / "metrics.h5")
+    assert sum("fell short" in sentence for sentence in sentences(tables, {})) == 1
+    summary = summaries(tables)["factorize"].set_index("reason")
+    assert summary.loc["unresolved", "estimate_median"] == 3.0 and summary.loc["converged", "n"] == 1
+    tables["factorize"] = tables["factorize"].iloc[[0, 3]]
+    assert not any("fell short" in sentence for sentence in sentences(tables, {}))
+
+
 def test_audits_that_were_asked_for_and_not_made_fail(tmp_path, parts):
     aggregate(parts[:-1], tmp_path / "metrics.h5")
     assert not verdict(tmp_path / "metrics.h5", allow_errors=1, audited=True, stream=io.StringIO())

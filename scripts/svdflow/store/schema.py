@@ -77,7 +77,12 @@ TABLES: dict[str, list[Column]] = {
         Column("s_last", "float", "value", "smallest stored singular value"),
         Column("truth_error", "float", "1", "largest |s_i - true s_i| / s_1 where the true ones are known"),
         Column("truth_label", "text", "", "how they are known: exact, clean, computed or theory"),
-        Column("reason", "text", "", "why the computation ended"),
+        Column(
+            "reason",
+            "text",
+            "",
+            "why the computation ended: converged, saturated, rank_deficient; max_reads or unresolved: fell short of tol",
+        ),
         Column("backend", "text", "", "numpy or cupy"),
     ],
     "compress": [

@@ -111,13 +111,28 @@ def sentences(tables: Tables, kinds: Mapping[str, str]) -> list[str]:
 def notes(tables: Tables) -> list[str]:
     """What was done and is worth less than it looks, a sentence each; for the terminal and the report."""
     poor = tables["rates"][tables["rates"]["note"] != ""]
-    masked = masked_words(tables)
+    masked = [*_stopped_short(tables["factorize"]), *masked_words(tables)]
     if poor.empty:
         return masked
     names = ", ".join(sorted(set(poor["dataset"])))
     return masked + [
         f"{count(len(poor), 'archive')} of {names} {'keeps' if len(poor) == 1 else 'keep'} little of what was encoded "
         f"({poor['note'].iloc[0].split(';')[0]}): see the column note of the table rates."
+    ]
+
+
+def _stopped_short(factorize: pd.DataFrame) -> list[str]:
+    """Factorizations that did not meet their tolerance; those of a fixed number of reads have none, and no estimate."""
+    reason = factorize["reason"]
+    short = factorize[(reason == "unresolved") | ((reason == "max_reads") & factorize["estimate"].notna())]
+    if short.empty:
+        return []
+    why = ", ".join(f"{name} {n:,}" for name, n in short["reason"].value_counts().items())
+    worst = short["estimate"].max()
+    return [
+        f"{count(len(short), 'factorization')} of {', '.join(sorted(set(short['dataset'])))} fell short of the tolerance "
+        f"({why}; estimated accuracy {number(worst)} at worst): see the columns reason and estimate of the table "
+        "factorize."
     ]
 
 

@@ -22,8 +22,8 @@ STATISTICS = ("median", "min", "max")
 # Table -> (columns that make a group, columns that are summarized).
 SUMMARIES: dict[str, tuple[list[str], list[str]]] = {
     "factorize": (
-        ["dataset", "sigma_added", "method"],
-        ["rank", "reads", "relative_error", "truth_error", "s_first", "s_last"],
+        ["dataset", "sigma_added", "method", "reason", "error_kind"],
+        ["rank", "reads", "relative_error", "estimate", "truth_error", "s_first", "s_last"],
     ),
     "compress": (
         ["dataset", "rule", "target"],
@@ -61,7 +61,8 @@ SUMMARIES: dict[str, tuple[list[str], list[str]]] = {
 }
 
 EXPLAINED = {
-    "factorize": "Factorizations per dataset, noise level and method.",
+    "factorize": "Factorizations per dataset, noise level, method, reason of ending and kind of the error; `max_reads` and "
+    "`unresolved` fell short of the tolerance, by the estimate.",
     "compress": "Compression per dataset and rule; `reached` counts the planes whose stored factors "
     "reach the target.",
     "denoise": "Denoising per dataset, noise level, method and rule; `best` counts the planes for which this "
