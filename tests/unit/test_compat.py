@@ -585,3 +585,11 @@ def test_without_sklearn():
         else:
             raise AssertionError("imported without scikit-learn")
         """)
+
+
+def test_singular_values_that_single_precision_does_not_hold_are_refused():
+    A = np.full((60, 20), 2e38, np.float32)
+    with pytest.raises(OverflowError, match=r"singular values reach 6.9e.* float32"):
+        randomized_svd(A, 1, random_state=0)
+    with pytest.raises(OverflowError, match=r"singular values reach 6.9e.* float32"):
+        svd_compressed(da.from_array(A), 1, compute=True)

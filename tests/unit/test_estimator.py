@@ -1,6 +1,7 @@
 """The scikit-learn estimator: its contract, its figures against theory and scikit-learn, and matrices on disk."""
 
 import pickle
+from fractions import Fraction
 
 import dask.array as da
 import h5py
@@ -178,3 +179,55 @@ def test_names_of_features():
     assert list(svd.feature_names_in_) == ["a", "b", "c"]
     assert list(svd.transform(frame).columns) == ["truncatedsvd0", "truncatedsvd1"]
     assert not hasattr(svd.fit(ArraySource(frame.to_numpy())), "feature_names_in_")
+
+
+def around(mean, dtype, make):
+    """800 x 12: two thirds of the rows half above the mean, in another pattern for each column; variances exact."""
+    rows, columns = np.ogrid[:800, :12]
+    above = (rows * (columns + 3)) % 4 < 2
+    A = (mean + np.where(above, 0.5, -0.5)).astype(dtype)
+    exact = [Fraction(int(n), 800) * (1 - Fraction(int(n), 800)) for n in above.sum(axis=0)]
+    return make(A), A.astype(np.float64), float(sum(exact))
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array, sp.csc_array, da.from_array])
+@pytest.mark.parametrize(
+    ("mean", "dtype"), [(1e3, np.float32), (1e5, np.float32), (2.0**20, np.float32), (1e9, np.float64)]
+)
+def test_variances_beside_large_means(mean, dtype, make):
+    """Total variance against rational arithmetic; of the components against two passes over the data in double."""
+    X, A, total = around(mean, dtype, make)
+    svd = TruncatedSVD(n_components=3, random_state=0).fit(X)
+    scores = (A - A.mean(axis=0)) @ svd.components_.T.astype(np.float64)
+    explained = np.mean(scores**2, axis=0)
+    assert_allclose(svd.explained_variance_, explained, rtol=1e-6, atol=1e-12)
+    assert_allclose(svd.explained_variance_ratio_, explained / total, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array, da.from_array])
+@pytest.mark.parametrize("method", ["shift", "krylov", "full"])
+def test_centred_scores_beside_large_means(method, make):
+    X, A, total = around(1e5, np.float32, make)
+    svd = TruncatedSVD(n_components=3, center=True, method=method, random_state=0).fit(X)
+    true = np.linalg.svd(A - A.mean(axis=0), compute_uv=False)
+    assert_allclose(svd.singular_values_, true[:3], rtol=1e-2)
+    assert_allclose(svd.explained_variance_ratio_, true[:3] ** 2 / (800 * total), rtol=2e-2)
+    scores = np.asarray(svd.transform(X))
+    wanted = (A - A.mean(axis=0)) @ svd.components_.T.astype(np.float64)
+    # The mean is known to eps64 of it, scores to eps32 of theirs.
+    assert_allclose(scores, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("power", [600, -600])
+def test_shares_of_variance_do_not_know_of_units(center, power):
+    X = gaussian(1, M, N) * 2.0 ** -np.arange(N) + gaussian(2, 1, N)
+    plain = TruncatedSVD(n_components=3, center=center).fit(X)
+    scaled = TruncatedSVD(n_components=3, center=center).fit(np.ldexp(X, power))
+    assert_allclose(scaled.explained_variance_ratio_, plain.explained_variance_ratio_, rtol=1e-9)
+
+
+def test_scores_that_single_precision_does_not_hold_are_refused():
+    X = np.full((60, 20), 2e38, np.float32)
+    with pytest.raises(OverflowError, match=r"transformed data reach 8.9e"):
+        TruncatedSVD(n_components=1).fit_transform(X)

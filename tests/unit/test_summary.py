@@ -272,7 +272,7 @@ def test_files_that_were_not_read_stand_on_the_terminal(tmp_path, parts):
 
 
 def test_factorizations_that_fell_short_are_counted_aloud(tmp_path):
-    """On the terminal, in the report's sentences and in the table; those of a fixed number of reads promised nothing."""
+    """On the terminal, in the report's sentences and in the table; a fixed number of reads promised nothing."""
     ended = [("converged", 1e-3), ("max_reads", 0.25), ("unresolved", 3.0), ("max_reads", float("nan"))]
     rows = [
         row(

@@ -327,3 +327,14 @@ def test_an_upcast_would_be_seen():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak > A.size * 4 / 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128])
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60)])
+@pytest.mark.parametrize("method", ["full", *METHODS])
+def test_factors_lie_in_c_order(method, shape, dtype):
+    """Formats of tensor files that write memory as it lies permute other orders without a word."""
+    A = mixed(1 / np.arange(1.0, 41.0), shape).astype(dtype)
+    for source in (A, sp.csr_array(A), np.asfortranarray(A)):
+        for factor in truncated_svd(source, 5, method=method, center=True):
+            assert factor.flags.c_contiguous

@@ -26,7 +26,7 @@ import scipy.sparse as sp
 
 from svdflow.linalg.plan import Target, choose_method
 from svdflow.linalg.result import SVDResult
-from svdflow.linalg.svd import truncated_svd
+from svdflow.linalg.svd import factorize
 from svdflow.matrix.sources import MatrixSource
 
 SUBSPACE_ITERATIONS = 1  # up to so many, all blocks but the last may be thrown away
@@ -60,8 +60,8 @@ def decompose(source: MatrixSource, rank: int, *, n_oversamples: int, n_iter: in
     source = in_peer_precision(source)
     method = choose_method(source, Target(rank=rank))
     if method in ("full", "gram"):
-        return truncated_svd(source, rank, method=method, seed=seed)
-    return truncated_svd(
+        return factorize(source, rank, method=method, seed=seed)
+    return factorize(
         source,
         rank,
         method="rsvd" if n_iter <= SUBSPACE_ITERATIONS else "krylov",
@@ -70,6 +70,20 @@ def decompose(source: MatrixSource, rank: int, *, n_oversamples: int, n_iter: in
         tol=0.0,
         seed=seed,
     )
+
+
+def narrowed(values: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
+    """Values in the precision in which the peers answer.
+
+    Raises
+    ------
+    OverflowError
+        One of them is no number of that precision.
+    """
+    top = float(np.abs(values).max(initial=0.0))
+    if top > float(np.finfo(dtype).max):
+        raise OverflowError(f"{what} reach {top:.1e}, more than {dtype} holds; convert the matrix to float64")
+    return values.astype(dtype, copy=False)
 
 
 def peer_dtype(dtype: np.dtype) -> np.dtype:

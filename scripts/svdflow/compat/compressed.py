@@ -7,7 +7,7 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from svdflow.compat.accuracy import decompose, peer_dtype
+from svdflow.compat.accuracy import decompose, narrowed, peer_dtype
 from svdflow.compat.parameters import is_integer, seed_of_dask
 from svdflow.matrix.sources import DaskSource
 
@@ -121,4 +121,4 @@ def _factors(
         length = np.abs(total)
         unit = np.where(length > 0, total / np.where(length > 0, length, 1), 1).astype(v.dtype)
         u, v = u * unit, v * unit.conj()[:, None]
-    return u, s.astype(u.real.dtype), v
+    return u, narrowed(s, u.real.dtype, "singular values"), v

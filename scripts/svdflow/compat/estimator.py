@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 
 from svdflow.backend import to_numpy
-from svdflow.compat.accuracy import in_peer_precision
+from svdflow.compat.accuracy import in_peer_precision, narrowed
 from svdflow.compat.parameters import InvalidParameterError, is_integer, seed_of_random_state
+from svdflow.linalg.moments import Moments
 from svdflow.linalg.svd import truncated_svd
 from svdflow.matrix.masks import unmasked
+from svdflow.matrix.panels import PANEL_BYTES
 from svdflow.matrix.sources import MatrixSource, as_source
 
 try:
@@ -145,16 +147,16 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         )
         self.components_, self.singular_values_ = result.Vt, result.s
         self.info_, self.mean_ = result.info, result.info.mean
-        scores = result.U * result.s.astype(result.U.real.dtype)
+        scores = narrowed(result.U * result.s, result.U.dtype, "transformed data")
+        # In units of the norm, whose square may be no number.
+        unit = result.info.frobenius_norm or 1.0
         if self.center:
-            self.explained_variance_ = result.s**2 / max(1, m - 1)
-            total = result.info.frobenius_norm**2 / max(1, m - 1)
+            shares, total = (result.s / unit) ** 2 / max(1, m - 1), 1 / max(1, m - 1)
         else:
-            self.explained_variance_ = scores.var(axis=0, dtype=np.result_type(scores, np.float64))
-            total = _total_variance(source)
-        self.explained_variance_ratio_ = (
-            self.explained_variance_ / total if total > 0 else np.zeros(len(result.s))
-        )
+            shares, total = _variances(source, result.Vt, unit)
+        with np.errstate(over="ignore"):
+            self.explained_variance_ = shares * unit * unit
+        self.explained_variance_ratio_ = shares / total if total > 0 else np.zeros(len(result.s))
         return scores
 
     def _training_source(self, X: Any) -> MatrixSource:
@@ -168,7 +170,16 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _project(self, X: Any) -> Any:
         V = self.components_.conj().T
-        return X @ V if self.mean_ is None else X @ V - (self.mean_ @ V).astype(V.dtype)
+        if self.mean_ is None:
+            return X @ V
+        if isinstance(X, np.ndarray) and X.dtype in (np.float32, np.complex64) and len(X):
+            # In double, a panel at a time: the difference of two large products would lose what lies below the mean.
+            mean, wide = self.mean_ @ V, V.astype(self.mean_.dtype)
+            height = max(1, PANEL_BYTES // (8 * X.shape[1]))
+            panels = (X[start : start + height] @ wide - mean for start in range(0, len(X), height))
+            return np.concatenate([panel.astype(V.dtype) for panel in panels])
+        wide = V.astype(self.mean_.dtype)
+        return (X @ wide - self.mean_ @ wide).astype(V.dtype)
 
     @property
     def _n_features_out(self) -> int:
@@ -189,24 +200,17 @@ def _is_validated_elsewhere(X: Any) -> bool:
     return type(X).__module__.split(".")[0] in ("h5py", "zarr")
 
 
-def _total_variance(source: MatrixSource) -> float:
-    """Sum of the variances of all columns, over the number of rows; one read.
+def _variances(source: MatrixSource, Vt: np.ndarray, unit: float) -> tuple[np.ndarray, float]:
+    """Variances of the data in the components Vt, and the sum of those of all columns, of the data over `unit`.
 
-    Dense rows are taken relative to the first, so that a large mean costs no digits.
+    One read. Panels are summed in double about their own means and joined by Chan, Golub and LeVeque (1983), so that
+    a large mean costs no digits, whatever the type and sparsity of the data.
     """
-    m, n = source.shape
     wide = np.result_type(source.dtype, np.float64)
-    origin, sums, squares = np.zeros(n, wide), np.zeros(n, wide), 0.0
+    components, total = Moments(), Moments()
     for start, stop in source.bounds():
         block = source.read(start, stop)
-        if source.sparse:
-            entries = block.data.astype(wide)
-            sums += np.asarray(block.sum(axis=0, dtype=wide)).ravel()
-        else:
-            block = to_numpy(block).astype(wide)
-            origin = block[0].copy() if start == 0 else origin
-            block -= origin
-            entries = block
-            sums += block.sum(axis=0)
-        squares += float(np.vdot(entries, entries).real)
-    return max(0.0, squares - float(np.vdot(sums, sums).real) / m) / m
+        block = block.astype(wide) / unit if source.sparse else to_numpy(block).astype(wide) / unit
+        components = components.joined(block @ Vt.conj().T.astype(wide))
+        total = total.joined(block)
+    return components.variances, float(np.sum(total.variances))

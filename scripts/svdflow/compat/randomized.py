@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from svdflow.backend import to_numpy
-from svdflow.compat.accuracy import decompose, peer_dtype
+from svdflow.compat.accuracy import decompose, narrowed, peer_dtype
 from svdflow.compat.parameters import is_boolean, is_integer, require, seed_of_random_state
 from svdflow.matrix.sources import MatrixSource, as_source
 
@@ -114,7 +114,7 @@ def randomized_svd(
         unit = _phase_of_largest(U)
         U /= unit
         Vt *= unit[:, None]
-    return _as_given(M, U, s.astype(peer_dtype(source.dtype).type(0).real.dtype), Vt)
+    return _as_given(M, U, narrowed(s, peer_dtype(source.dtype).type(0).real.dtype, "singular values"), Vt)
 
 
 def _check(

@@ -1,5 +1,6 @@
 """Sums over a block of rows: norms, column sums and deviations, at the precision that is asked for."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,30 @@ def column_moments(block: Any, wide: np.dtype, device: Device | None = None) -> 
     top = xp.max(distance, axis=0)  # divided first: squares of extreme entries leave the range of numbers
     top = xp.where(top > 0, top, xp.ones_like(top))
     return device.get(sums), device.get(xp.sqrt(xp.sum((distance / top) ** 2, axis=0)) * top)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number of rows, sums of columns, and sums of squared distances from their means, of the blocks joined so far."""
+
+    rows: int = 0
+    sums: Any = 0.0
+    squares: Any = 0.0
+
+    def joined(self, block: Any) -> "Moments":
+        """With the rows of another block, in double (Chan, Golub and LeVeque 1983: nothing cancels)."""
+        sums, lengths = column_moments(block, np.dtype(np.result_type(block.dtype, np.float64)))
+        rows, squares = block.shape[0], lengths**2
+        if not self.rows:
+            return Moments(rows, sums, squares)
+        apart = np.abs(self.sums / self.rows - sums / rows) ** 2
+        weight = self.rows * rows / (self.rows + rows)
+        return Moments(self.rows + rows, self.sums + sums, self.squares + squares + weight * apart)
+
+    @property
+    def variances(self) -> np.ndarray:
+        """Of the columns, over the number of rows."""
+        return np.asarray(self.squares / self.rows)
 
 
 def deviations(

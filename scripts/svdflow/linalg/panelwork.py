@@ -338,7 +338,10 @@ class Sums:
     facts: Facts
 
     def plus(self, other: "Sums") -> "Sums":
-        return Sums(self.product + other.product, self.facts.plus(other.facts))
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # entries near the ends of the range: another read will do
+            return Sums(self.product + other.product, self.facts.plus(other.facts))
 
 
 @dataclass(frozen=True)

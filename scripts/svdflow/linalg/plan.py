@@ -140,6 +140,8 @@ def make_plan(
     single = costs.is_single(source.dtype)
     output = narrow if single else wide
     narrows = method in ("krylov", "shift", "rsvd") or (method == "gram" and _gram_in_single(source, target))
+    # A sparse panel is centred by a difference of products, which in single precision loses what lies below the mean.
+    narrows = narrows and not (source.sparse and center)
     work = narrow if single and narrows else wide
     itemsize = (work.itemsize + 4) * tall.density if tall.sparse else work.itemsize
     panel_bytes = DEVICE_PANEL if backend == "cupy" else PANEL_BYTES

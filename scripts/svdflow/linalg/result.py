@@ -109,9 +109,9 @@ class SVDResult:
 
     Attributes
     ----------
-    U : ndarray, shape (m, k), orthonormal columns; None where it was written to a sink
+    U : ndarray, shape (m, k), orthonormal columns, C order; None where it was written to a sink
     s : ndarray, shape (k,), float64, descending
-    Vt : ndarray, shape (k, n), orthonormal rows
+    Vt : ndarray, shape (k, n), orthonormal rows, C order
     info : SVDInfo
 
     Notes
@@ -125,6 +125,13 @@ class SVDResult:
     s: np.ndarray
     Vt: np.ndarray
     info: SVDInfo
+
+    def __post_init__(self) -> None:
+        # Some formats of tensor files write the memory of an array as it lies, whatever its order.
+        for name in ("U", "s", "Vt"):
+            factor = getattr(self, name)
+            if isinstance(factor, np.ndarray):
+                object.__setattr__(self, name, np.ascontiguousarray(factor))
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.U, self.s, self.Vt))

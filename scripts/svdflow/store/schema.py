@@ -81,7 +81,7 @@ TABLES: dict[str, list[Column]] = {
             "reason",
             "text",
             "",
-            "why the computation ended: converged, saturated, rank_deficient; max_reads or unresolved: fell short of tol",
+            "why the computation ended: converged, saturated, rank_deficient; max_reads, unresolved: it fell short",
         ),
         Column("backend", "text", "", "numpy or cupy"),
     ],

@@ -122,7 +122,7 @@ def notes(tables: Tables) -> list[str]:
 
 
 def _stopped_short(factorize: pd.DataFrame) -> list[str]:
-    """Factorizations that did not meet their tolerance; those of a fixed number of reads have none, and no estimate."""
+    """Factorizations that missed their tolerance; those of a fixed number of reads have none, and no estimate."""
     reason = factorize["reason"]
     short = factorize[(reason == "unresolved") | ((reason == "max_reads") & factorize["estimate"].notna())]
     if short.empty:

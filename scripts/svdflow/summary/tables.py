@@ -61,8 +61,8 @@ SUMMARIES: dict[str, tuple[list[str], list[str]]] = {
 }
 
 EXPLAINED = {
-    "factorize": "Factorizations per dataset, noise level, method, reason of ending and kind of the error; `max_reads` and "
-    "`unresolved` fell short of the tolerance, by the estimate.",
+    "factorize": "Factorizations per dataset, noise level, method, reason of ending and kind of the error; `max_reads` "
+    "and `unresolved` fell short of the tolerance, by the estimate.",
     "compress": "Compression per dataset and rule; `reached` counts the planes whose stored factors "
     "reach the target.",
     "denoise": "Denoising per dataset, noise level, method and rule; `best` counts the planes for which this "
