@@ -128,9 +128,9 @@ def _stopped_short(factorize: pd.DataFrame) -> list[str]:
     if short.empty:
         return []
     why = ", ".join(f"{name} {n:,}" for name, n in short["reason"].value_counts().items())
-    worst = short["estimate"].max()
+    worst, names = short["estimate"].max(), ", ".join(sorted(set(short["dataset"])))
     return [
-        f"{count(len(short), 'factorization')} of {', '.join(sorted(set(short['dataset'])))} fell short of the tolerance "
+        f"{count(len(short), 'factorization')} of {names} fell short of the tolerance "
         f"({why}; estimated accuracy {number(worst)} at worst): see the columns reason and estimate of the table "
         "factorize."
     ]
