@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from svdflow.images.denoise.mppca import mppca, noise_of_spectrum
+from svdflow.images.denoise.mppca import mppca
+from svdflow.images.denoise.window_law import largest_of_noise, noise_of_spectrum
 from svdflow.images.denoise.windows import Windows, smallest_window
 from svdflow.linalg import ranks
 from unit.strict_device import StrictDevice, no_implicit_transfers
@@ -177,7 +178,7 @@ def test_the_nordic_threshold_is_the_mean_norm_of_noise():
     n, t = 25, 16
     edge = n**0.5 + t**0.5
     scale = edge * (n**-0.5 + t**-0.5) ** (1 / 3) / (2 * edge)
-    found = module._largest_of_noise(n, t, False)
+    found = largest_of_noise(n, t, False)
     assert found == pytest.approx(edge - 1.2065 * scale, abs=4 * 1.27 * scale / 10**0.5)
     noise = np.random.default_rng(3).standard_normal((15, 15, t))
     assert mppca(noise, sigma=1.0, threshold="nordic", window=5).rank > mppca(noise, sigma=1.0, window=5).rank

@@ -129,7 +129,13 @@ def cmyk_to_rgb(array: np.ndarray) -> np.ndarray:
 
 
 def to_dtype(array: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
-    """Cast; to an integer dtype round first, halves upwards, and clip to its range."""
+    """Cast; to an integer dtype round first, halves upwards, and clip to its range.
+
+    Raises
+    ------
+    ValueError
+        NaN, which is no integer.
+    """
     dtype = np.dtype(dtype)
     if dtype.kind == "f" or array.dtype == dtype:
         return array.astype(dtype, copy=False)
@@ -137,6 +143,8 @@ def to_dtype(array: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
     if array.dtype.kind in "iu":
         own = np.iinfo(array.dtype)
         return np.clip(array, max(own.min, limits.min), min(own.max, limits.max)).astype(dtype)
+    if missing := np.count_nonzero(np.isnan(array)):
+        raise ValueError(f"{missing} of {array.size} values are NaN, and {dtype} has none")
     # 2**64 - 1 is no float64: the largest one below keeps the cast inside the range.
     high = limits.max if dtype.itemsize < 8 else np.nextafter(float(limits.max), 0)
     return np.clip(np.floor(array.astype(np.float64) + 0.5), limits.min, high).astype(dtype)

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from inspect import signature
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
 
+from svdflow.images.denoise.arguments import given, number
 from svdflow.images.denoise.estimate import Denoised
 
 LEAST = 2 * sqrt(3 / 8)  # transform of zero counts
@@ -37,13 +38,15 @@ def anscombe(x: np.ndarray, gain: float = 1.0, sigma: float = 0.0, offset: float
     Raises
     ------
     ValueError
-        A gain that is not above 0, a negative sigma, or values that are not finite.
+        A gain that is not above 0, a negative sigma, or values that are not finite; ``numpy.ma`` keeps its mask.
+    TypeError
+        An argument of another type.
     """
     read = _read_noise(gain, sigma, offset)
-    x = np.asarray(x)
-    if x.dtype.kind not in "iuf" or not np.isfinite(x).all():
-        raise ValueError("anscombe: x must hold finite real numbers")
-    return 2 * np.sqrt(np.maximum((x - offset) / gain + 3 / 8 + read**2, 0.0))
+    seen = given("anscombe", "x", x, None)
+    x = seen.values if seen.valid is None else np.where(seen.valid, seen.values, offset)
+    f = 2 * np.sqrt(np.maximum((x - offset) / gain + 3 / 8 + read**2, 0.0))
+    return seen.hidden(f)
 
 
 def inverse_anscombe(f: np.ndarray, gain: float = 1.0, sigma: float = 0.0, offset: float = 0.0) -> np.ndarray:
@@ -61,6 +64,11 @@ def inverse_anscombe(f: np.ndarray, gain: float = 1.0, sigma: float = 0.0, offse
     x : array, float64
         gain * rate + offset.
 
+    Raises
+    ------
+    ValueError, TypeError
+        As `anscombe`.
+
     Notes
     -----
     ``rate = D^2 / 4 + sqrt(3/2) / (4 D) - 11 / (8 D^2) + 5 sqrt(3/2) / (8 D^3) - 1/8 - (sigma / gain)^2``, at least 0,
@@ -70,9 +78,13 @@ def inverse_anscombe(f: np.ndarray, gain: float = 1.0, sigma: float = 0.0, offse
     count.
     """
     read = _read_noise(gain, sigma, offset)
+    seen = given("inverse_anscombe", "f", f, None)
+    f = seen.values if seen.valid is None else np.where(seen.valid, seen.values, 0)
     D = np.maximum(np.asarray(f, np.float64), LEAST)
-    rate = D**2 / 4 + sqrt(1.5) / 4 / D - 11 / 8 / D**2 + 5 / 8 * sqrt(1.5) / D**3 - 1 / 8 - read**2
-    return gain * np.maximum(rate, 0.0) + offset
+    with np.errstate(over="ignore"):  # of D^3, in a quotient that is then nothing
+        rate = (D / 2) ** 2 + sqrt(1.5) / 4 / D - 11 / 8 / D**2 + 5 / 8 * sqrt(1.5) / D**3 - 1 / 8 - read**2
+    x = gain * np.maximum(rate, 0.0) + offset
+    return seen.hidden(x)
 
 
 def denoise_poisson(
@@ -82,6 +94,7 @@ def denoise_poisson(
     gain: float = 1.0,
     sigma: float = 0.0,
     offset: float = 0.0,
+    mask: np.ndarray | None = None,
     **options: Any,
 ) -> Denoised:
     """Denoise counts by a denoiser for white noise: transform, denoise, transform back without bias.
@@ -94,6 +107,8 @@ def denoise_poisson(
         ``method(values, sigma=..., **options) -> Denoised``: any denoiser of this package.
     gain, sigma, offset : float
         Of the noise, as `anscombe`.
+    mask : bool array, optional
+        True where a count is valid; for methods that take one.
     **options
         For the method. A ``data_range``, the span of the image from `offset` up, is transformed too; a method that
         knows one is given that of the largest value where it is left out.
@@ -101,28 +116,34 @@ def denoise_poisson(
     Returns
     -------
     Denoised
-        ``values`` in the units of the image; a map ``sigma`` is of the transformed values, whose noise is 1.
+        ``values`` in the units of the image, float64; a map ``sigma`` is of the transformed values, whose noise is 1.
 
     Raises
     ------
     ValueError
         As `anscombe` and the method.
     """
-    image = np.asarray(image)
-    if "data_range" in signature(method).parameters and image.size:
-        span = options.get("data_range", float(image.max()) - offset)
+    _read_noise(gain, sigma, offset)
+    seen = given("denoise_poisson", "image", image, mask)
+    counts, taken = seen.values, signature(method).parameters
+    if seen.valid is not None:
+        if "mask" not in taken and not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+            name = getattr(method, "__name__", "the method")
+            raise ValueError(f"denoise_poisson: {name} does not take masks; fill the image, or crop it")
+        counts, options["mask"] = np.where(seen.valid, counts, offset), seen.valid
+    if "data_range" in taken:
+        span = options.get("data_range", float(counts.max()) - offset)
+        span = number("denoise_poisson: data_range", span, least=-inf)
         low, high = anscombe(np.array([offset, offset + max(span, gain)]), gain, sigma, offset)
         options["data_range"] = float(high - low)
-    found = method(anscombe(image, gain, sigma, offset), sigma=1.0, **options)
-    return replace(found, values=inverse_anscombe(found.values, gain, sigma, offset))
+    found = method(anscombe(counts, gain, sigma, offset), sigma=1.0, **options)
+    values = inverse_anscombe(np.ma.getdata(found.values), gain, sigma, offset)
+    values, left = seen.returned(values)
+    return replace(found, values=values, left=max(left, found.left))
 
 
 def _read_noise(gain: float, sigma: float, offset: float) -> float:
     """sigma in counts."""
-    if not (np.isfinite(gain) and gain > 0):
-        raise ValueError(f"anscombe: gain must be above 0, not {gain}")
-    if not (np.isfinite(sigma) and sigma >= 0):
-        raise ValueError(f"anscombe: sigma must be finite and not negative, not {sigma}")
-    if not np.isfinite(offset):
-        raise ValueError(f"anscombe: offset must be finite, not {offset}")
-    return sigma / gain
+    gain = number("anscombe: gain", gain, open_=True)
+    number("anscombe: offset", offset, least=-inf)
+    return number("anscombe: sigma", sigma) / gain

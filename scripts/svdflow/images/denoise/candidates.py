@@ -1,5 +1,6 @@
 """The estimates of one observation by one method, each with what led to it."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, nan
@@ -9,10 +10,12 @@ import numpy as np
 
 from svdflow.images.batch import PlaneFactors, column_means, known_spectrum
 from svdflow.images.denoise.levels import Levels, Noise, noise_levels
-from svdflow.images.denoise.methods import METHODS, Scene
+from svdflow.images.denoise.methods import METHODS, Method, Scene
 from svdflow.images.denoise.spectral import DENOISERS, Estimate, Observed
 from svdflow.linalg.ranks import RANK_RULES, Evidence, applicable
-from svdflow.store import Factors, Item, Observation, StoredArray, StoredGroup, read_array
+from svdflow.store import Factors, Item, ItemError, Observation, StoredArray, StoredGroup, read_array
+
+log = logging.getLogger(__name__)
 
 DENSE_LIMIT = 2**24  # values of a matrix that a method of values takes into memory
 
@@ -42,9 +45,16 @@ class Tried:
 
 
 def by_spectrum(
-    observed: StoredArray | StoredGroup | None, stored: Factors, given: float, kind: str, wanted: Any
+    observed: StoredArray | StoredGroup | None,
+    stored: Factors,
+    given: float,
+    kind: str,
+    wanted: Any,
+    mask: np.ndarray | None = None,
 ) -> tuple[Tried, list[str]]:
     """Estimates that change the stored singular values: at the listed ranks, then by the rules.
+
+    `mask` (m, n) is True where a pixel is valid; the noise level is that of those.
 
     Returns
     -------
@@ -53,7 +63,7 @@ def by_spectrum(
         Rank rules that cannot be applied to this plane, with the reason.
     """
     pixels = read_array(observed) if isinstance(observed, StoredArray) else None
-    levels = noise_levels(pixels, stored, given, kind)
+    levels = noise_levels(pixels, stored, given, kind, mask)
     s = read_array(stored.s).astype(np.float64)
     spectrum = Observed(read_array(stored.U), s, read_array(stored.Vt), column_means(stored))
     denoiser = DENOISERS[wanted.method]
@@ -88,10 +98,17 @@ def by_values(
 ) -> dict[str, Tried]:
     """Estimates of a method that works on the values: pages of pictures, a series, or columns.
 
+    Missing pixels are neither used nor changed; a method without masks takes what fills them.
+
     Returns
     -------
     tried : dict of plane to Tried
         Empty where the method does not apply to the item.
+
+    Raises
+    ------
+    ItemError
+        Pixels are missing that nothing fills, and the method takes no mask.
     """
     method = METHODS[wanted.method]
     planes = {
@@ -99,9 +116,13 @@ def by_values(
         for name, node in observation.planes.items()
         if isinstance(node, StoredArray) and node.size <= DENSE_LIMIT
     }
-    levels = {name: noise_levels(p, factors.get(name), given, item.kind) for name, p in planes.items()}
+    masks = {name: item.mask_of(name) for name in planes}
+    levels = {
+        name: noise_levels(p, factors.get(name), given, item.kind, masks[name]) for name, p in planes.items()
+    }
     found: dict[str, Tried] = {}
-    for names, values, cut in _views(method.works_on, planes, item):
+    views = zip(_views(method.works_on, planes, item), _valid(method, planes, masks, item), strict=True)
+    for (names, values, cut), valid in views:
         sigmas = [levels[name].used.sigma for name in names]
         scene = Scene(
             sigma=sigmas[0] if len(set(sigmas)) == 1 or method.works_on != "picture" else sigmas,
@@ -114,20 +135,49 @@ def by_values(
             threads=threads,
             passes=wanted.passes,
             poisson=wanted.poisson,
+            mask=valid,
         )
         result = method.apply(values, scene)
+        if valid is None and result.left:
+            log.warning(
+                "item %d, %s: %d values outweigh all others, and were left as they are",
+                item.index,
+                "+".join(names),
+                result.left,
+            )
         rank = round(result.rank) if isfinite(result.rank) else -1
         for i, name in enumerate(names):
             noise = levels[name].used
             if method.works_on != "picture" and not scene.known:
                 own = result.maps.get("sigma")
-                noise = Noise(nan if own is None else float(np.sqrt(np.mean(np.square(own)))), "own")
+                noise = Noise(nan if own is None else float(np.sqrt(np.nanmean(np.square(own)))), "own")
             elif wanted.poisson:
                 noise = Noise(nan, "poisson")
             plane = cut(result.values, i)
             candidate = Candidate(method.rule, rank, noise, _slicer(plane))
             found[name] = Tried(levels[name], [candidate], result.maps)
     return found
+
+
+def _valid(
+    method: Method,
+    planes: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray | None],
+    item: Item,
+) -> list[np.ndarray | None]:
+    """For each view of the planes where its values are valid; None where all are, or are to be taken as they stand."""
+    if not method.masks and item.mask is not None and not item.attrs.get("filled"):
+        raise ItemError(
+            "masked",
+            f"{item.attrs['masked']} pixels are missing, and the method does not take masks: name a value for them "
+            "(fill=median, fill=mean or fill=0 in the sheet, --fill for one file), or take patch_svd, wnnm or tv",
+        )
+    known = {
+        name: np.ones(planes[name].shape, bool) if mask is None else mask for name, mask in masks.items()
+    }
+    views = _views(method.works_on, known, item)
+    none = not method.masks or all(mask is None for mask in masks.values())
+    return [None if none or valid.all() else valid for _, valid, _ in views]
 
 
 def _views(

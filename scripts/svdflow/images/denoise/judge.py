@@ -31,13 +31,17 @@ def judge(
     clean: StoredArray | StoredGroup | None,
     stored: Factors | None,
     data_range: float,
+    mask: np.ndarray | None = None,
 ) -> Rows:
-    """The columns of quality of each candidate; those against the clean reference are NaN without one."""
+    """The columns of quality of each candidate; those against the clean reference are NaN without one.
+
+    Where `mask` (m, n) is False a pixel is missing, and counts in no figure.
+    """
     found = tried.candidates
     if isinstance(observed, StoredArray):
         plane = read_array(observed)
         shape = plane.shape
-        distances = [loss.relative_error for loss in _losses(found, plane, nan)]
+        distances = [loss.relative_error for loss in _losses(found, plane, nan, mask)]
     elif stored is not None:
         plane, shape = None, (int(stored.attrs["m"]), int(stored.attrs["n"]))
         distances = [_distance_by_spectrum(candidate.factors, stored) for candidate in found]
@@ -56,19 +60,18 @@ def judge(
     ]
     if isinstance(clean, StoredArray):
         reference = read_array(clean)
-        for row, loss in zip(rows, _losses(found, reference, data_range), strict=True):
+        count = reference.size if mask is None else int(np.count_nonzero(mask))
+        for row, loss in zip(rows, _losses(found, reference, data_range, mask), strict=True):
             row |= {
                 "error_clean": loss.relative_error,
                 "snr": snr_of_error(loss.squared_reference, loss.squared_error),
-                "psnr": psnr_of_error(loss.squared_error, reference.size, data_range)
-                if data_range > 0
-                else nan,
+                "psnr": psnr_of_error(loss.squared_error, count, data_range) if data_range > 0 else nan,
                 "ssim": loss.ssim,
                 "max_error": loss.max_error,
             }
-        rows[tried.chosen] |= _closer(found[tried.chosen], reference, data_range)
+        rows[tried.chosen] |= _closer(found[tried.chosen], reference, data_range, mask)
     if plane is not None:
-        rows[tried.chosen] |= _residual(found[tried.chosen], plane)
+        rows[tried.chosen] |= _residual(found[tried.chosen], plane, mask)
     return rows
 
 
@@ -79,25 +82,29 @@ def best(found: Sequence[Candidate], judged: Rows) -> int | None:
     return min(known)[1] if known else None
 
 
-def _losses(found: Sequence[Candidate], reference: np.ndarray, data_range: float) -> list[Loss]:
+def _losses(
+    found: Sequence[Candidate], reference: np.ndarray, data_range: float, mask: np.ndarray | None
+) -> list[Loss]:
     def estimates(start: int, stop: int) -> Iterator[np.ndarray]:
         return (candidate.rows(start, stop) for candidate in found)
 
-    return losses(reference, estimates, len(found), data_range=data_range)
+    return losses(reference, estimates, len(found), data_range=data_range, mask=mask)
 
 
-def _closer(candidate: Candidate, reference: np.ndarray, data_range: float) -> dict[str, float]:
+def _closer(
+    candidate: Candidate, reference: np.ndarray, data_range: float, mask: np.ndarray | None
+) -> dict[str, float]:
     """Figures that need the whole estimate at once; of the chosen one only."""
     estimate = candidate.rows(0, len(reference))
     visible = data_range > 0 and not np.iscomplexobj(reference)
-    return {"ms_ssim": ms_ssim(reference, estimate, data_range=data_range) if visible else nan}
+    return {"ms_ssim": ms_ssim(reference, estimate, data_range=data_range, mask=mask) if visible else nan}
 
 
-def _residual(candidate: Candidate, plane: np.ndarray) -> dict[str, float]:
+def _residual(candidate: Candidate, plane: np.ndarray, mask: np.ndarray | None) -> dict[str, float]:
     estimate, sigma = candidate.rows(0, len(plane)), candidate.noise.sigma
     return {
-        "residual_ratio": residual_ratio(plane, estimate, sigma) if sigma > 0 else nan,
-        "whiteness": whiteness(plane - estimate),
+        "residual_ratio": residual_ratio(plane, estimate, sigma, mask=mask) if sigma > 0 else nan,
+        "whiteness": whiteness(plane - estimate, mask=mask),
     }
 
 

@@ -35,7 +35,13 @@ class Levels:
         return self.candidates[0]
 
 
-def noise_levels(pixels: np.ndarray | None, stored: Factors | None, given: float, kind: str) -> Levels:
+def noise_levels(
+    pixels: np.ndarray | None,
+    stored: Factors | None,
+    given: float,
+    kind: str,
+    mask: np.ndarray | None = None,
+) -> Levels:
     """All that can be said of the noise of a plane.
 
     Parameters
@@ -48,6 +54,8 @@ def noise_levels(pixels: np.ndarray | None, stored: Factors | None, given: float
         The known level; 0 where none is known.
     kind : {"image", "matrix"}
         Images are judged by their finest wavelets, matrices by their singular values.
+    mask : bool array (m, n), optional
+        True where a pixel is valid.
 
     Raises
     ------
@@ -56,7 +64,7 @@ def noise_levels(pixels: np.ndarray | None, stored: Factors | None, given: float
     """
     mad = mp = Noise(nan, "")
     if pixels is not None and kind == "image":
-        mad = Noise(*estimate_sigma_of_plane(pixels))
+        mad = Noise(*estimate_sigma_of_plane(pixels, mask))
     spectral = None
     if stored is not None:
         m, n = int(stored.attrs["m"]), int(stored.attrs["n"])

@@ -18,7 +18,7 @@ from svdflow.images.denoise.wnnm import wnnm
 
 @dataclass(frozen=True)
 class Scene:
-    """What a method may know beside the values: the noise, the range, the colours, and how many threads it has."""
+    """What a method may know beside the values: noise, range, colours, missing values, and how many threads it has."""
 
     sigma: Any  # a number, or one per channel
     known: bool  # whether that level was given, and is not an estimate
@@ -27,15 +27,20 @@ class Scene:
     threads: int
     passes: int
     poisson: bool
+    mask: np.ndarray | None = None  # True where a value is valid
 
 
 @dataclass(frozen=True)
 class Method:
-    """A denoiser of values. `works_on` is ``picture`` (H, W[, C]), ``series`` (..., T) or ``columns`` (T, n)."""
+    """A denoiser of values. `works_on` is ``picture`` (H, W[, C]), ``series`` (..., T) or ``columns`` (T, n).
+
+    `masks` says whether it leaves out what is missing.
+    """
 
     works_on: str
     rule: str
     apply: Callable[[np.ndarray, Scene], Denoised]
+    masks: bool = True
 
 
 def _groups(method: Callable[..., Denoised], values: np.ndarray, scene: Scene, **options: Any) -> Denoised:
@@ -44,16 +49,19 @@ def _groups(method: Callable[..., Denoised], values: np.ndarray, scene: Scene, *
 
 
 def _baseline(method: Callable[..., Denoised], values: np.ndarray, scene: Scene) -> Denoised:
-    def one_level(image: np.ndarray, *, sigma: Any) -> Denoised:
+    def one_level(image: np.ndarray, *, sigma: Any, mask: np.ndarray | None) -> Denoised:
         # They take one level; channels of estimated levels differ a little.
-        return method(image, float(np.sqrt(np.mean(np.square(sigma)))), data_range=scene.data_range)
+        level = float(np.sqrt(np.mean(np.square(sigma))))
+        return method(image, level, data_range=scene.data_range, mask=mask)
 
     return _counted(one_level, values, scene)
 
 
 def _counted(method: Callable[..., Denoised], values: np.ndarray, scene: Scene) -> Denoised:
     """Counts go through the Anscombe transform, after which their noise is 1."""
-    return denoise_poisson(values, method) if scene.poisson else method(values, sigma=scene.sigma)
+    if scene.poisson:
+        return denoise_poisson(values, method, mask=scene.mask)
+    return method(values, sigma=scene.sigma, mask=scene.mask)
 
 
 def _patch_svd(values: np.ndarray, scene: Scene) -> Denoised:
@@ -61,20 +69,20 @@ def _patch_svd(values: np.ndarray, scene: Scene) -> Denoised:
 
 
 def _mppca(values: np.ndarray, scene: Scene) -> Denoised:
-    return mppca(
-        values, sigma=scene.sigma if scene.known else None, shrink="frobenius", threads=scene.threads
-    )
+    sigma = scene.sigma if scene.known else None
+    return mppca(values, sigma=sigma, shrink="frobenius", mask=scene.mask, threads=scene.threads)
 
 
 def _ssa(values: np.ndarray, scene: Scene) -> Denoised:
-    return ssa(values, sigma=scene.sigma if scene.known else None, threads=scene.threads)
+    sigma = scene.sigma if scene.known else None
+    return ssa(values, sigma=sigma, mask=scene.mask, threads=scene.threads)
 
 
 METHODS: dict[str, Method] = {
     "patch_svd": Method("picture", "bulk_edge", _patch_svd),
     "wnnm": Method("picture", "weighted_nuclear_norm", partial(_groups, wnnm)),
     "tv": Method("picture", "total_variation", partial(_baseline, tv)),
-    "wavelet": Method("picture", "bayes_shrink", partial(_baseline, wavelet)),
+    "wavelet": Method("picture", "bayes_shrink", partial(_baseline, wavelet), masks=False),
     "nl_means": Method("picture", "non_local_means", partial(_baseline, nl_means)),
     "mppca": Method("series", "optimal_shrinkage", _mppca),
     "ssa": Method("columns", "bulk_edge", _ssa),

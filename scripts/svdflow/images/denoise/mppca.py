@@ -3,26 +3,23 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
-from math import sqrt
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from svdflow.backend import Device, device_of, pick
 from svdflow.engine import default_threads, one_blas_thread
+from svdflow.images.denoise.arguments import Given, check_levels, given, levels, threads_of, whole
 from svdflow.images.denoise.estimate import Denoised
+from svdflow.images.denoise.missing import COMMON, modest, together
+from svdflow.images.denoise.window_law import Freedom, Options, decide, lost_dimensions, rounding_of
 from svdflow.images.denoise.windows import Block, Windows, smallest_window
-from svdflow.linalg import ranks as rank_rules
 
-ESTIMATORS = ("corrected", "veraart")
-THRESHOLDS = ("edge", "estimator", "gavish_donoho", "nordic")
-SHRINKERS = ("frobenius", "operator", "nuclear")
-WEIGHTINGS = ("uniform", "rank")
 # Values of the windows of one block: 2 MB stay in the cache of a core; a GPU wants many windows at once.
 BLOCK_VALUES = {"numpy": 2**18, "cupy": 2**24}
-NORDIC_DRAWS = 10
+# Beside the squares of a voxel so many times larger than nearly all others, double precision does not resolve theirs.
+DROWNS = 2.0**22
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,6 +37,7 @@ def mppca(
     threshold: str = "edge",
     shrink: str | None = None,
     weighting: str = "uniform",
+    mask: np.ndarray | None = None,
     threads: int | None = None,
     backend: str = "numpy",
 ) -> Denoised:
@@ -49,7 +47,8 @@ def mppca(
     ----------
     series : array (..., T)
         One, two or three spatial axes and the series along the last one: (H, W, T) stacks, (X, Y, Z, T)
-        volumes. Integer, real or complex.
+        volumes. Integer, real or complex. A voxel 4 million times larger than nearly all others is left out as if
+        it were masked: nothing could be seen beside it.
     window : int or one per spatial axis, optional
         Sides of the window in voxels. By default the smallest odd side with at least T voxels in the window.
         An axis that is shorter is taken whole.
@@ -77,6 +76,12 @@ def mppca(
         Shrink the singular values by the optimal shrinker of that loss instead; it has its own threshold, the edge.
     weighting : {"uniform", "rank"}
         Weight of a window where windows overlap: 1, or 1 / (1 + components kept) (Manjon et al. 2013, eq. 3).
+    mask : bool array (...) or (..., T), optional
+        True where a voxel is valid. Windows take their valid voxels only; the others are neither used nor changed, and
+        have NaN in the maps. Windows of which less than half is valid serve voxels that lie in no other. A point of the
+        series that is masked in all voxels is left out of it; a voxel that is masked at any other point is left out
+        whole, and so is one without a valid neighbour. Voxels that are zero at all points, as outside of an object that
+        was cut out, are left out so too, but not with ``veraart``.
     threads : int, optional
         Threads that work on windows, by default the cores of this process; never changes a result.
     backend : {"numpy", "cupy", "auto"}
@@ -92,7 +97,9 @@ def mppca(
     Raises
     ------
     ValueError
-        Wrong shape, unknown option, a window that does not fit, or values that are not finite.
+        Wrong shape, unknown option, a window that does not fit, or valid values that are not finite.
+    TypeError
+        An argument of another type.
 
     Notes
     -----
@@ -105,58 +112,84 @@ def mppca(
     Veraart et al. (2016), Denoising of diffusion MRI using random matrix theory. Cordero-Grande et al. (2019), Complex
     diffusion-weighted image estimation via matrix recovery under general noise models.
     """
-    series = _checked(series)
-    windows = _windows(series.shape, window, stride)
-    options = _Options(rank, demean, estimator, threshold, shrink, weighting)
-    options.check(known=sigma is not None, side=min(windows.voxels, series.shape[-1]))
-    variances = None if sigma is None else np.square(_noise_map(sigma, series.shape[:-1]))
-    device = device_of(pick(backend))
-    job = _Job(series, windows, variances, options, device)
-    most = max(1, BLOCK_VALUES[device.name] // (windows.voxels * series.shape[-1]))
-    kind = np.complex128 if series.dtype.kind == "c" else np.float64
-    total = np.zeros(series.shape, kind)
-    maps = np.zeros((*series.shape[:-1], 3))
-    kept, count = 0, 0
-    with device, one_blas_thread():
-        for part in _in_order(job.block, windows.blocks(most), threads, device):
-            total[part.place] += part.values
-            maps[part.place] += part.maps
-            kept, count = kept + part.kept, count + part.windows
-    weight = maps[..., 0]
-    total /= weight[..., None]
-    small = series.dtype in (np.float32, np.float16, np.complex64)
-    values = total.astype(np.complex64 if kind is np.complex128 else np.float32) if small else total
-    found = {"rank": maps[..., 1] / weight, "sigma": np.sqrt(maps[..., 2] / weight)}
-    return Denoised(values, kept / count, found)
+    seen = given("mppca", "series", series, mask, kinds="iufc", form="(..., T)")
+    threads = threads_of("mppca", threads)
+    scope = _scope(seen, blank=estimator != "veraart")
+    windows = _windows(scope.series.shape, window, stride)
+    options = Options(rank, demean, estimator, threshold, shrink, weighting)
+    options.check(known=sigma is not None, side=min(windows.voxels, scope.series.shape[-1]))
+    known = None if sigma is None else np.square(_noise_map(sigma, scope) * scope.unit)
+    lost = lost_dimensions(scope.series, scope.valid, scope.unit, demean=bool(demean))
+    job = _Job(scope, windows, known, options, lost, device_of(pick(backend)))
+    total, maps, mean_rank = job.averaged(threads)
+    done = maps[..., 0] > 0 if scope.valid is None else scope.valid & (maps[..., 0] > 0)
+    weight = np.where(done, maps[..., 0], np.nan)
+    total /= np.where(done, weight, 1.0)[..., None]
+    found = {"rank": maps[..., 1] / weight, "sigma": np.sqrt(maps[..., 2] / weight) / scope.unit}
+    if seen.values.dtype in (np.float32, np.float16, np.complex64):
+        total = (total / scope.unit).astype(np.complex64 if total.dtype.kind == "c" else np.float32)
+    elif scope.unit != 1:
+        total /= scope.unit
+    values, left = seen.returned(*scope.placed(total, done))
+    return Denoised(values, mean_rank, found, left)
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What decides on the components of a window."""
+class _Scope(NamedTuple):
+    """What of a series is denoised.
 
-    rank: int | None
-    demean: bool
-    estimator: str
-    threshold: str
-    shrink: str | None
-    weighting: str
+    Attributes
+    ----------
+    series : array (..., T)
+        Its points that are not masked everywhere; what stands at voxels that are not valid is not to be used.
+    valid : bool array (...) or None
+        None where all voxels are.
+    times : bool array or None
+        Which points of the given series those are; None for all.
+    unit : float
+        A power of two, by which values are multiplied so that their squares are within range.
+    """
 
-    def check(self, *, known: bool, side: int) -> None:
-        for name, choices in (
-            ("estimator", ESTIMATORS),
-            ("threshold", THRESHOLDS),
-            ("shrink", (None, *SHRINKERS)),
-            ("weighting", WEIGHTINGS),
-        ):
-            if getattr(self, name) not in choices:
-                given = ", ".join(map(str, choices))
-                raise ValueError(f"mppca: {name} {getattr(self, name)!r} is not one of {given}")
-        if known and self.threshold == "estimator":
-            raise ValueError("mppca: threshold 'estimator' needs sigma to be estimated; leave sigma out")
-        if self.rank is not None and not 0 <= self.rank <= side:
-            raise ValueError(
-                f"mppca: rank {self.rank} is not between 0 and {side}, the shorter side of a window"
-            )
+    series: np.ndarray
+    valid: np.ndarray | None
+    times: np.ndarray | None
+    unit: float
+
+    def placed(self, values: np.ndarray, done: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Values in the shape of the given series, and which of them are denoised; None for all."""
+        if self.times is None:
+            return values, None if done.all() else done[..., None]
+        places = np.zeros((*done.shape, len(self.times)), values.dtype)
+        places[..., self.times] = values
+        return places, done[..., None] & self.times
+
+
+def _scope(seen: Given, *, blank: bool) -> _Scope:
+    """What is to be denoised; without voxels that are zero at all points where these are `blank`."""
+    series, times, valid = seen.values, None, None
+    if not 2 <= series.ndim <= 4:
+        raise ValueError(f"mppca: series must be (..., T) with one to three spatial axes, not {series.shape}")
+    if seen.valid is not None:
+        valid, times = seen.valid, seen.valid.any(tuple(range(series.ndim - 1)))
+        if times.all():
+            times = None
+        else:
+            series, valid = np.ascontiguousarray(series[..., times]), valid[..., times]
+        valid = valid.all(-1)
+        if not valid.any():
+            raise ValueError("mppca: the mask leaves no voxel that is valid at all points of the series")
+    if series.dtype.kind == "c":
+        size = np.abs(series).max(-1).astype(np.float64)
+    else:
+        size = np.maximum(series.max(-1).astype(np.float64), -series.min(-1).astype(np.float64))
+    size = size if valid is None else np.where(valid, size, 0.0)
+    heard = size[size > 0]
+    if blank and 0 < len(heard) < size.size:
+        valid = together(valid, size == 0)
+    if len(heard) > 1:
+        common = float(np.quantile(heard, COMMON, method="lower"))
+        valid = together(valid, drowning if (drowning := size / DROWNS > common).any() else None)
+    largest = float(size.max() if valid is None else size[valid].max())
+    return _Scope(series, None if valid is None or valid.all() else valid, times, modest(largest))
 
 
 class _Part(NamedTuple):
@@ -171,35 +204,121 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True)
 class _Job:
-    series: np.ndarray
+    scope: _Scope
     windows: Windows
     variances: np.ndarray | None
-    options: _Options
+    options: Options
+    lost: int
     device: Device
+    alone: np.ndarray | None = None  # voxels (...) that lie in no window of which half is valid
+
+    def averaged(self, threads: int | None) -> tuple[np.ndarray, np.ndarray, float]:
+        """Sums over windows: weighted values (..., T); weights, ranks and variances (..., 3); and the mean rank."""
+        series = self.scope.series
+        most = max(1, BLOCK_VALUES[self.device.name] // (self.windows.voxels * series.shape[-1]))
+        total = np.zeros(series.shape, self._kind)
+        maps = np.zeros((*series.shape[:-1], 3))
+        kept, count = 0, 0
+        job = replace(self, alone=self._alone(most))
+        with self.device, one_blas_thread():
+            for part in _in_order(job.block, self.windows.blocks(most), threads, self.device):
+                total[part.place] += part.values
+                maps[part.place] += part.maps
+                kept, count = kept + part.kept, count + part.windows
+        return total, maps, kept / count if count else float("nan")
+
+    @property
+    def _kind(self) -> type:
+        return np.complex128 if self.scope.series.dtype.kind == "c" else np.float64
+
+    def _alone(self, most: int) -> np.ndarray | None:
+        valid = self.scope.valid
+        if valid is None:
+            return None
+        covered = np.zeros((*valid.shape, 1))
+        for block in self.windows.blocks(most):
+            counts = self._inside(valid, block).sum(1)
+            half = np.repeat((2 * counts >= self.windows.voxels)[:, None], self.windows.voxels, 1)
+            place, sums = self.windows.sum(half[..., None].astype(np.float64), block)
+            covered[place] += sums
+        return valid & (covered[..., 0] == 0)
+
+    def _inside(self, valid: np.ndarray, block: Block) -> np.ndarray:
+        """A map of truth values (...) in the windows of a block, (windows, voxels)."""
+        return self.windows.values(valid[..., None], block)[..., 0]
+
+    def _values(self, block: Block, inside: np.ndarray | None) -> np.ndarray:
+        X = self.windows.values(self.scope.series, block).astype(self._kind, copy=False)
+        if inside is not None:
+            X[~inside] = 0
+        if self.scope.unit != 1:
+            X *= self.scope.unit
+        return X
 
     def block(self, block: Block) -> _Part:
         """Denoise the windows of a block."""
-        X = self.windows.values(self.series, block)
-        X = X.astype(np.complex128 if X.dtype.kind == "c" else np.float64, copy=False)
+        valid, inside, alive = self.scope.valid, None, slice(None)
+        if valid is not None:
+            inside = self._inside(valid, block)
+            counts = inside.sum(1)
+            needed = (2 * counts >= self.windows.voxels) | self._inside(self.alone, block).any(1)
+            alive = np.flatnonzero(needed & (counts >= 2))
+        X = self._values(block, inside)
+        count, shape = len(X), X.shape
         known = None
         if self.variances is not None:
-            known = self.windows.values(self.variances[..., None], block).mean((1, 2))
-        estimates, kept, variance = denoise_windows(X, known, self.options, self.device)
-        weight = np.ones(len(kept))
+            known = self.windows.values(self.variances[..., None], block)
+            known = known.mean((1, 2)) if inside is None else known.sum((1, 2)) / np.maximum(counts, 1)
+            known = known[alive]
+        found = self._windows(X[alive], None if inside is None else inside[alive], known)
+        silent = (found.variance == 0) & (self.options.rank is None)
+        if silent.any():  # no noise, no change, not by rounding either
+            found.estimates[silent] = self._values(block, inside)[alive][silent]
+        weight = np.ones(len(found.kept))
         if self.options.weighting == "rank":
-            weight /= 1.0 + kept
-            estimates *= weight[:, None, None]
+            weight /= 1.0 + found.kept
+            found.estimates[:] *= weight[:, None, None]
+        shown = np.where(
+            found.variance > 0, found.kept, 0
+        )  # a constant window keeps what it has, which is nothing
+        facts = weight[:, None] * np.stack([np.ones(len(weight)), shown, found.variance], -1)
+        estimates = found.estimates
+        if inside is not None:
+            estimates, some, facts = np.zeros(shape, self._kind), facts, np.zeros((count, 3))
+            estimates[alive], facts[alive] = found.estimates, some
         place, values = self.windows.sum(estimates, block)
-        shown = np.where(variance > 0, kept, 0)  # a constant window keeps what it has, which is nothing
-        facts = (weight[:, None] * np.stack([np.ones(len(kept)), shown, variance], -1))[:, None]
-        maps = self.windows.sum(np.broadcast_to(facts, (len(kept), self.windows.voxels, 3)), block)[1]
-        return _Part(place, values, maps, int(shown.sum()), len(kept))
+        spread = np.broadcast_to(facts[:, None], (count, self.windows.voxels, 3))
+        maps = self.windows.sum(spread, block)[1]
+        return _Part(place, values, maps, int(shown.sum()), len(weight))
+
+    def _windows(self, X: np.ndarray, inside: np.ndarray | None, known: np.ndarray | None) -> "_Found":
+        if not len(X):
+            return _Found(X, np.zeros(0, int), np.zeros(0))
+        rows = np.full(len(X), X.shape[1]) if inside is None else inside.sum(1)
+        freedom = Freedom(rows, X.shape[2], self.lost)
+        return denoise_windows(
+            X, inside, freedom, known, self.options, self.device, rounding_of(self.scope.series.dtype)
+        )
+
+
+class _Found(NamedTuple):
+    """Estimates of windows (b, n, T), with the components kept and the noise variance of each (b,)."""
+
+    estimates: np.ndarray
+    kept: np.ndarray
+    variance: np.ndarray
 
 
 def denoise_windows(
-    X: np.ndarray, known: np.ndarray | None, options: _Options, device: Device
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Estimates of windows X (b, n, T), with the components kept and the noise variance of each (b,).
+    X: np.ndarray,
+    inside: np.ndarray | None,
+    freedom: Freedom,
+    known: np.ndarray | None,
+    options: Options,
+    device: Device,
+    floor: float,
+) -> _Found:
+    """Estimates of windows X (b, n, T), whose voxels (b, n) that are not `inside` are zero.
 
     Products and eigenproblems, of the shorter side, run on the device; what to keep is decided on the host.
     """
@@ -207,13 +326,18 @@ def denoise_windows(
     with device.errors():
         Y = device.put(X)
         if options.demean:
-            mean = xp.sum(Y, axis=1, keepdims=True) / X.shape[1]
+            count = X.shape[1] if inside is None else device.put(freedom.rows[:, None, None].astype(X.dtype))
+            mean = xp.sum(Y, axis=1, keepdims=True) / count
             Y -= mean  # of `X` itself on the host, a copy that nobody else holds
+            if inside is not None:
+                Y *= device.put(inside[..., None].astype(X.dtype))
         wide = X.shape[2] > X.shape[1]
         gram = Y @ _adjoint(xp, Y) if wide else _adjoint(xp, Y) @ Y
         eigenvalues, vectors = xp.linalg.eigh(gram)
         ascending = np.maximum(device.get(eigenvalues), 0.0)
-        weights, variance = decide(ascending, X.shape[1:], known, options, complex_=X.dtype.kind == "c")
+        weights, variance = decide(
+            ascending, freedom, known, options, complex_=X.dtype.kind == "c", floor=floor
+        )
         kept = np.count_nonzero(weights, axis=1)
         most = max(1, int(kept.max()))
         leading = vectors[:, :, -most:]
@@ -221,114 +345,7 @@ def denoise_windows(
         result = weighted @ (_adjoint(xp, leading) @ Y) if wide else (Y @ weighted) @ _adjoint(xp, leading)
         if options.demean:
             result += mean
-        return device.get(result), kept, variance
-
-
-def decide(
-    eigenvalues: np.ndarray,
-    shape: tuple[int, ...],
-    known: np.ndarray | None,
-    options: _Options,
-    *,
-    complex_: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights in [0, 1] of the components, (b, k), and the noise variance of each window, (b,).
-
-    Parameters
-    ----------
-    eigenvalues : array (b, k)
-        Of the Gram matrices, ascending, k = min(shape).
-    shape : (n, T)
-    known : array (b,), optional
-        Known variances.
-    """
-    n, length = shape
-    rank: int | np.ndarray | None = options.rank
-    if known is None:
-        rows = n - options.demean if options.estimator == "corrected" else n
-        short, long = min(n - options.demean, length), max(rows, length)
-        noise = eigenvalues[:, eigenvalues.shape[1] - short :]
-        corrected = options.estimator == "corrected"
-        variance, found = noise_of_spectrum(noise, long, corrected=corrected, rank=options.rank)
-        if rank is None and options.threshold == "estimator" and options.shrink is None:
-            rank = found  # one number a window
-    else:
-        variance = known
-    if options.shrink is not None:
-        weights = _shrunk(eigenvalues, shape, variance, options.shrink)
-    elif rank is not None:
-        weights = np.ones_like(eigenvalues)
-    else:
-        limit = variance * _edge(options.threshold, n, length, complex_) ** 2
-        weights = (eigenvalues >= limit[:, None]).astype(np.float64)
-    if rank is not None:
-        order = np.arange(eigenvalues.shape[1], 0, -1)
-        weights = np.where(order <= np.reshape(rank, (-1, 1)), weights, 0.0)
-    return weights, variance
-
-
-def noise_of_spectrum(
-    eigenvalues: np.ndarray, long: int, *, corrected: bool, rank: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Noise variance and number of other components, by the Marchenko-Pastur law of the smallest eigenvalues.
-
-    Parameters
-    ----------
-    eigenvalues : array (b, M)
-        Of Gram matrices, ascending.
-    long : int
-        N, the longer side.
-    corrected : bool
-        Count N - p degrees of freedom where p components are not noise, instead of N.
-    rank : int, optional
-        Take p as given.
-
-    Returns
-    -------
-    variance : array (b,)
-    p : array (b,), int
-    """
-    short = eigenvalues.shape[1]
-    counts = np.arange(1, short + 1)  # of noise
-    freedom = long - (short - counts) if corrected else np.full(short, long)
-    means = np.cumsum(eigenvalues, axis=1) / (counts * freedom)
-    spread = (eigenvalues - eigenvalues[:, :1]) / freedom
-    inside = spread <= 4 * np.sqrt(counts / freedom) * means
-    inside[:, 0] = True
-    if rank is None:
-        last = short - 1 - np.argmax(inside[:, ::-1], axis=1)
-    else:
-        last = np.full(len(eigenvalues), max(0, short - 1 - rank))
-    return np.take_along_axis(means, last[:, None], axis=1)[:, 0], short - 1 - last
-
-
-def _shrunk(eigenvalues: np.ndarray, shape: tuple[int, ...], variance: np.ndarray, loss: str) -> np.ndarray:
-    """Shrunk over observed singular values, in units of the noise of each window."""
-    sigma = np.sqrt(variance)[:, None]
-    silent = sigma == 0
-    y = np.sqrt(eigenvalues) / np.where(silent, 1.0, sigma)
-    shrunk = rank_rules.shrink(y, (shape[0], shape[1]), 1.0, loss)
-    weights = np.divide(shrunk, y, out=np.zeros_like(y), where=y > 0)
-    return np.where(silent, 1.0, weights)
-
-
-def _edge(threshold: str, n: int, length: int, complex_: bool) -> float:
-    """The least singular value that is kept, over sigma."""
-    if threshold == "gavish_donoho":
-        return rank_rules.hard_threshold(min(n, length) / max(n, length)) * sqrt(max(n, length))
-    if threshold == "nordic":
-        return _largest_of_noise(n, length, complex_)
-    return sqrt(n) + sqrt(length)
-
-
-@lru_cache(maxsize=64)
-def _largest_of_noise(n: int, length: int, complex_: bool) -> float:
-    """Mean of the largest singular value over ten draws of unit noise."""
-    draws = np.random.Generator(np.random.Philox(key=[n, length]))
-    noise = draws.standard_normal((NORDIC_DRAWS, n, length))
-    if complex_:
-        noise = (noise + 1j * draws.standard_normal(noise.shape)) / sqrt(2)
-    return float(np.linalg.norm(noise, 2, axis=(1, 2)).mean())
+        return _Found(device.get(result), kept, variance)
 
 
 def _in_order(
@@ -353,17 +370,6 @@ def _adjoint(xp: Any, X: Any) -> Any:
     return xp.matrix_transpose(xp.conj(X) if xp.isdtype(X.dtype, "complex floating") else X)
 
 
-def _checked(series: np.ndarray) -> np.ndarray:
-    series = np.asarray(series)
-    if not 2 <= series.ndim <= 4 or 0 in series.shape:
-        raise ValueError(f"mppca: series must be (..., T) with one to three spatial axes, not {series.shape}")
-    if series.dtype.kind not in "iufc":
-        raise ValueError(f"mppca: series must hold numbers, not {series.dtype}")
-    if series.dtype.kind in "fc" and not np.isfinite(series).all():
-        raise ValueError("mppca: series holds NaN or infinity; fill or cut those voxels first")
-    return series
-
-
 def _windows(
     shape: tuple[int, ...], window: int | Sequence[int] | None, stride: int | Sequence[int]
 ) -> Windows:
@@ -383,16 +389,21 @@ def _windows(
 
 
 def _per_axis(name: str, given: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    values = tuple(given) if isinstance(given, Iterable) else (given,) * axes
-    if len(values) != axes or any(int(value) != value or value < 1 for value in values):
+    values = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,) * axes
+    if len(values) != axes:
         raise ValueError(f"mppca: {name} must be a whole number from 1 up, or {axes} of them, not {given}")
-    return tuple(int(value) for value in values)
+    return tuple(whole(f"mppca: {name}", value, 1) for value in values)
 
 
-def _noise_map(sigma: float | np.ndarray, space: tuple[int, ...]) -> np.ndarray:
-    sigma = np.asarray(sigma, np.float64)
-    if sigma.ndim and sigma.shape != space:
-        raise ValueError(f"mppca: sigma has the shape {sigma.shape}; give one number, or a map {space}")
-    if not (np.isfinite(sigma).all() and (sigma >= 0).all()):
-        raise ValueError("mppca: sigma must be finite and not negative")
-    return np.broadcast_to(sigma, space)
+def _noise_map(sigma: float | np.ndarray, scope: _Scope) -> np.ndarray:
+    """Known noise, (...); 0 where a voxel is not valid."""
+    space = scope.series.shape[:-1]
+    known = levels("mppca", sigma)
+    if known.ndim and known.shape != space:
+        raise ValueError(f"mppca: sigma has the shape {known.shape}; give one number, or a map {space}")
+    if scope.valid is None:
+        check_levels("mppca", known)
+        return np.broadcast_to(known, space)
+    known = np.broadcast_to(known, space)
+    check_levels("mppca", known[scope.valid])
+    return np.where(scope.valid, known, 0.0)

@@ -18,6 +18,8 @@ GROUPS_AT_ONCE = (
 )
 STRIP = 32  # rows of squares that are transformed at once
 LEAST_NOISE = 0.1  # over sigma: a group whose estimate leaves nothing would keep all it has
+LEAST_VALID = 0.5  # of a patch, for groups of others
+APART = 1e30  # squared distance beyond all others, of patches that are hardly valid
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,12 @@ class Estimate(NamedTuple):
 
 
 def denoise_planes(
-    noisy: np.ndarray, sigma: float, method: Method, device: Device, threads: int | None = None
+    noisy: np.ndarray,
+    sigma: float,
+    method: Method,
+    device: Device,
+    threads: int | None = None,
+    valid: np.ndarray | None = None,
 ) -> Estimate:
     """Denoise planes whose groups are those of the first.
 
@@ -76,11 +83,17 @@ def denoise_planes(
         Standard deviation of the noise.
     threads : int, optional
         By default the cores of this process; never changes a result.
+    valid : bool array (H, W), optional
+        Where pixels are valid; the others hold what their neighbours suggest, weigh nothing, and come back as anything.
+        No patch without a valid pixel gathers a group, and patches of which less than half is valid join one only where
+        there are no others.
     """
     patches = Patches(noisy.shape[1:], method.side, method.stride, method.search)
     bands = list(patches.bands())
     index: list[np.ndarray] = []
     estimate = noisy
+    shares = None if valid is None else patches.shares(valid)
+    apart = None if shares is None else np.where(shares < LEAST_VALID, APART, 0).astype(np.float32)
     with device, one_blas_thread(), ThreadPoolExecutor(threads or default_threads()) as pool:
         guide = pilot(noisy[0], sigma, pool)
         for number, size in enumerate(method.sizes):
@@ -89,12 +102,12 @@ def denoise_planes(
                 guide = estimate[0]
             if number % method.rematch == 0:
                 size = min(size, patches.candidates)
-                match = _Match(patches, guide, size)
+                match = _Match(patches, guide, size, apart)
                 index = list(pool.map(match, bands))
-            variance = _variances(patches, noisy, estimate, sigma, method.noise if number else None)
-            work = _Work(patches, estimate, variance, index, method, device)
+            variance = _variances(patches, noisy, estimate, sigma, method.noise if number else None, valid)
+            work = _Work(patches, estimate, variance, index, method, device, shares)
             parts = pool.map(work, bands) if device.name == "numpy" else map(work, bands)
-            estimate, rank, mean_rank = _sum(parts, noisy.shape)
+            estimate, rank, mean_rank = _sum(parts, estimate)
     return Estimate(estimate, rank, mean_rank)
 
 
@@ -140,9 +153,10 @@ class _Match:
     patches: Patches
     guide: np.ndarray
     size: int
+    apart: np.ndarray | None
 
     def __call__(self, band: Band) -> np.ndarray:
-        return self.patches.match(self.patches.table(self.guide, band), band, self.size)
+        return self.patches.match(self.patches.table(self.guide, band), band, self.size, self.apart)
 
 
 @dataclass(frozen=True)
@@ -153,27 +167,40 @@ class _Work:
     index: list[np.ndarray]
     method: Method
     device: Device
+    shares: np.ndarray | None
 
     def __call__(self, band: Band) -> _Part:
         """Filter the groups of a band, plane by plane."""
         index = self.index[band.number]
+        alive = self._alive(band)
+        if alive is not None:
+            index = index[alive]
         flat = index.ravel()
         sums, weights, ranks, kept = [], [], [], []
         for plane, variances in zip(self.planes, self.variance, strict=True):
-            X, k = self._filtered(self.patches.table(plane, band), index, variances[band.keys].ravel())
+            noise = variances[band.keys].ravel()
+            noise = noise if alive is None else noise[alive]
+            X, k = self._filtered(self.patches.table(plane, band), index, noise)
             w = np.repeat(1 / (1 + k) if self.method.by_rank else np.ones_like(k), index.shape[1])
-            sums.append(self.patches.sum(X.reshape(len(flat), -1), flat, w, band))
+            sums.append(self.patches.sum(X.reshape(len(flat), self.patches.side**2), flat, w, band))
             weights.append(self.patches.spread(flat, w, band))
             ranks.append(self.patches.spread(flat, np.repeat(k, index.shape[1]), band))
             kept.append(k)
         count = self.patches.spread(flat, np.full(len(flat), len(kept)), band)
         return _Part(band, np.stack(sums), np.stack(weights), np.stack([sum(ranks), count]), np.stack(kept))
 
+    def _alive(self, band: Band) -> np.ndarray | None:
+        """Whether each key of a band holds a valid pixel; None where all do."""
+        if self.shares is None:
+            return None
+        rows, columns = self.patches.keys
+        return (self.shares[np.ix_(rows[band.keys], columns)] > 0).ravel()
+
     def _filtered(
         self, table: np.ndarray, index: np.ndarray, variance: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         rule, rank = self.method.rule, self.method.rank
-        if self.device.name == "numpy":
+        if self.device.name == "numpy" or not len(index):
             X = np.empty((*index.shape, table.shape[1]), np.float32)
             kept = np.empty(len(index), np.float32)
             for start in range(0, len(index), GROUPS_AT_ONCE):
@@ -187,19 +214,30 @@ class _Work:
 
 
 def _variances(
-    patches: Patches, noisy: np.ndarray, estimate: np.ndarray, sigma: float, noise: float | None
+    patches: Patches,
+    noisy: np.ndarray,
+    estimate: np.ndarray,
+    sigma: float,
+    noise: float | None,
+    valid: np.ndarray | None,
 ) -> np.ndarray:
     """Noise variance of each group in each plane, (C, rows of keys, columns of keys), float32."""
     rows, columns = map(len, patches.keys)
     if noise is None:
         return np.full((len(noisy), rows, columns), sigma**2, np.float32)
-    removed = np.stack([patches.at_keys(np.square(y - e)) for y, e in zip(noisy, estimate, strict=True)])
+    squares = np.square(noisy - estimate)
+    if valid is None:
+        removed = np.stack([patches.at_keys(square) for square in squares])
+    else:
+        share = np.maximum(patches.at_keys(valid.astype(np.float64)), 1 / patches.side**2)
+        removed = np.stack([patches.at_keys(square * valid) / share for square in squares])
     left = noise**2 * np.abs(sigma**2 - removed)
     return np.maximum(left, (LEAST_NOISE * sigma) ** 2).astype(np.float32)
 
 
-def _sum(parts: Iterator[_Part], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Add the bands in their order."""
+def _sum(parts: Iterator[_Part], before: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Add the bands in their order; pixels that no group covers stay as they were `before`."""
+    shape = before.shape
     planes, weights = np.zeros(shape), np.zeros(shape)
     ranks = np.zeros((2, *shape[1:]))
     kept = []
@@ -210,4 +248,6 @@ def _sum(parts: Iterator[_Part], shape: tuple[int, ...]) -> tuple[np.ndarray, np
         ranks[:, rows] += part.ranks
         kept.append(part.kept.mean(0))
     mean_rank = float(np.concatenate(kept).mean(dtype=np.float64))
-    return (planes / weights).astype(np.float32), ranks[0] / ranks[1], mean_rank
+    estimate = np.divide(planes, weights, out=before.astype(np.float64), where=weights > 0)
+    rank = np.divide(ranks[0], ranks[1], out=np.full(shape[1:], np.nan), where=ranks[1] > 0)
+    return estimate.astype(np.float32), rank, mean_rank

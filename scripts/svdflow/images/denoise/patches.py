@@ -79,13 +79,15 @@ class Patches:
         view = sliding_window_view(plane[band.first : band.stop + side - 1], (side, side))
         return view.reshape(-1, side * side)
 
-    def match(self, table: np.ndarray, band: Band, size: int) -> np.ndarray:
-        """The `size` nearest patches of each key of a band, itself among them, in no particular order.
+    def match(self, table: np.ndarray, band: Band, size: int, apart: np.ndarray | None = None) -> np.ndarray:
+        """The `size` nearest patches of each key of a band, itself always among them, in no particular order.
 
         Parameters
         ----------
         table : array (rows x columns of patches, side^2)
             Of the guide plane; values near zero keep float32 distances exact enough.
+        apart : float array (rows, columns of patches of the image), optional
+            What is added to the squared distance to a patch.
 
         Returns
         -------
@@ -100,6 +102,8 @@ class Patches:
         columns = self.places[1]
         area = table.reshape(-1, columns, table.shape[1])
         norms = np.einsum("ijk,ijk->ij", area, area)
+        if apart is not None:
+            norms += apart[band.first : band.stop]
         tops, height = self._window(0, self.keys[0][band.keys])
         lefts, width = self._window(1, self.keys[1])
         found = []
@@ -110,7 +114,10 @@ class Patches:
                 across = slice(left[0], left[-1] + width)
                 keys = area[row, self.keys[1][start : start + KEYS_AT_ONCE]]
                 distance = norms[window, across, None] - 2 * (area[window, across] @ keys.T)
-                own = sliding_window_view(distance, width, axis=1)[:, left - left[0], np.arange(len(left))]
+                place = np.arange(len(left))
+                # Many patches may equal the key, or come nearer by rounding: it stays in its group all the same.
+                distance[row - top, self.keys[1][start : start + KEYS_AT_ONCE] - left[0], place] = -np.inf
+                own = sliding_window_view(distance, width, axis=1)[:, left - left[0], place]
                 nearest = _smallest(own.swapaxes(0, 1).reshape(len(left), -1), size)
                 found.append((top + nearest // width) * columns + left[:, None] + nearest % width)
         return np.concatenate(found).astype(np.int32)
@@ -119,6 +126,10 @@ class Patches:
         """Mean of a plane over each key patch: (rows of keys, columns of keys)."""
         means = _box(plane, self.side, valid=True) / self.side**2
         return means[np.ix_(*self.keys)]
+
+    def shares(self, valid: np.ndarray) -> np.ndarray:
+        """Part of the pixels of each patch that is valid: (rows, columns of patches)."""
+        return _box(valid.astype(np.float64), self.side, valid=True) / self.side**2
 
     def sum(self, estimates: np.ndarray, index: np.ndarray, weights: np.ndarray, band: Band) -> np.ndarray:
         """Weighted sum of patches where they lie: rows of the image from ``band.first``, (rows, W).

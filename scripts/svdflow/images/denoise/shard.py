@@ -187,7 +187,9 @@ def attempts(
         return by_values(item, observation, factors, given, wanted, threads)
     found = {}
     for plane, stored in factors.items():
-        tried, skipped = by_spectrum(observation.planes.get(plane), stored, given, item.kind, wanted)
+        tried, skipped = by_spectrum(
+            observation.planes.get(plane), stored, given, item.kind, wanted, item.mask_of(plane)
+        )
         for reason in skipped:
             log.info("item %d, plane %s: no row for rank rule %s", item.index, plane, reason)
         found[plane] = tried
@@ -207,7 +209,12 @@ def describe(
     data_range = float(item.attrs.get("data_range", nan))
     for plane, found in tried.items():
         judged = judge(
-            found, observation.planes.get(plane), item.clean.get(plane), factors.get(plane), data_range
+            found,
+            observation.planes.get(plane),
+            item.clean.get(plane),
+            factors.get(plane),
+            data_range,
+            item.mask_of(plane),
         )
         place = {**key, "plane": plane, "sigma_added": observation.sigma_added, "method": wanted.method}
         place |= judged_by(item, item.mask_of(plane))

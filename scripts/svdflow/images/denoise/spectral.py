@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from svdflow.images.denoise.arguments import number, whole
 from svdflow.linalg import ranks as rank_rules
 
 
@@ -66,7 +67,13 @@ def truncate(
     """Keep the first `rank` components as they are; without one, those above Gavish-Donoho's threshold.
 
     The threshold is that of Frobenius loss, whatever `loss` says.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A sigma that is no finite number from 0 up, or a rank that is no whole number from 0 up.
     """
+    sigma, rank = number("truncate: sigma", sigma), _rank("truncate", rank)
     if rank is None:
         rank = rank_rules.gavish_donoho(observed.s, observed.shape, sigma)
     return Estimate(observed.U, observed.s[:rank], observed.Vt, observed.mean)
@@ -79,9 +86,19 @@ def shrink(observed: Observed, *, sigma: float, rank: int | None = None, loss: s
     observed length y (in units of sigma times the root of the larger side) is sqrt((y^2 - beta - 1)^2 - 4 beta) / y,
     and zero below the edge 1 + sqrt(beta): Gavish and Donoho (2017), Optimal shrinkage of singular values,
     section III; for operator and nuclear loss see there too.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `truncate`; an unknown loss.
     """
+    rank = _rank("shrink", rank)
     weights = rank_rules.shrink(observed.s, observed.shape, sigma, loss)[:rank]
     return Estimate(observed.U, weights, observed.Vt, observed.mean)
+
+
+def _rank(name: str, rank: int | None) -> int | None:
+    return None if rank is None else whole(f"{name}: rank", rank, 0)
 
 
 DENOISERS: dict[str, Denoiser] = {

@@ -6,11 +6,17 @@ from math import log, sqrt
 import numpy as np
 
 from svdflow.engine import default_threads, one_blas_thread
+from svdflow.images.denoise.arguments import check_levels, choice, given, threads_of, whole
+from svdflow.images.denoise.arguments import levels as levels_of
 from svdflow.images.denoise.estimate import Denoised
+from svdflow.images.denoise.missing import COMMON, FAR, interpolated, modest
 from svdflow.linalg import ranks as rank_rules
 
 RULES = ("edge", "gavish_donoho", "shrink")
 MOST_LAGS = 512  # default window of long series, which then take 0.1 s; time grows as its square
+LEAST = 4  # values of a series
+GAP_ROUNDS = 10  # times that gaps are filled with the estimate and it is made anew
+NOTHING = 1e-100  # noise over signal that is none: nothing to shrink, and quotients that may overflow
 BATCH_VALUES = 2**20  # of trajectory matrices in one batch of series
 
 
@@ -21,6 +27,7 @@ def ssa(
     rank: int | None = None,
     sigma: float | np.ndarray | None = None,
     rule: str = "edge",
+    mask: np.ndarray | None = None,
     threads: int | None = None,
 ) -> Denoised:
     """Denoise series by the leading singular triplets of their trajectory matrices.
@@ -28,7 +35,8 @@ def ssa(
     Parameters
     ----------
     series : array (T,) or (T, n)
-        One series, or n that are denoised one by one. Integer, real or complex; T at least 4.
+        One series, or n that are denoised one by one. Integer, real or complex; T at least 4. A value that outweighs
+        all others of its series together would be all that is seen of it, and is left out as if it were masked.
     window : int, optional
         Rows L of the L x K trajectory matrix X_ij = x_{i+j}, K = T - L + 1; from 2 to T - 1. Default T / 2, at most
         512.
@@ -41,6 +49,9 @@ def ssa(
     rule : {"edge", "gavish_donoho", "shrink"}
         What to do without a rank: keep what exceeds `noise_edge`; keep what exceeds the optimal hard threshold for
         independent entries; or shrink by the Frobenius shrinker for independent entries.
+    mask : bool array of that shape, or (T,), optional
+        True where a value is valid. The others are neither used nor changed: gaps are bridged by straight lines first,
+        and then ten times by the estimate (Kondrashov and Ghil 2006). A series with fewer than 4 valid values is left.
     threads : int, optional
         By default the cores of this process; never changes a result.
 
@@ -53,42 +64,98 @@ def ssa(
     Raises
     ------
     ValueError
-        Too short, wrong shape, values that are not finite, or an unknown rule.
+        Too short, wrong shape, valid values that are not finite, or an unknown rule.
+    TypeError
+        An argument of another type.
 
     References
     ----------
     Golyandina, Nekrutkin and Zhigljavsky (2001), Analysis of time series structure: SSA and related techniques.
     """
-    series = _checked(series)
+    seen = given("ssa", "series", series, mask, kinds="iufc", form="(T,) or (T, n)")
+    series, threads = seen.values, threads_of("ssa", threads)
+    if series.ndim > 2:
+        raise ValueError(f"ssa: series must be (T,) or (T, n), not {series.shape}")
     length = len(series)
-    lags = min(length // 2, MOST_LAGS) if window is None else window
-    if not 2 <= lags <= length - 1:
-        raise ValueError(
-            f"ssa: window {lags} is not between 2 and {length - 1} for series of {length} values"
-        )
-    shape = lags, length - lags + 1
-    if rank is not None and not 0 <= rank <= min(shape):
+    if length < LEAST:
+        raise ValueError(f"ssa: a series of {length} values is too short; {LEAST} are the least")
+    shape = _trajectory(length, window)
+    if rank is not None and whole("ssa: rank", rank, 0) > min(shape):
         raise ValueError(f"ssa: rank {rank} is not between 0 and {min(shape)}, the shorter side of {shape}")
-    if rule not in RULES:
-        raise ValueError(f"ssa: rule {rule!r} is not one of {', '.join(RULES)}")
-    rows = series.reshape(length, -1).T
+    choice("ssa: rule", rule, RULES)
+    rows = series.reshape(length, -1).T.astype(np.complex128 if series.dtype.kind == "c" else np.float64)
     levels = _levels(sigma, len(rows))
-    kind = np.complex128 if series.dtype.kind == "c" else np.float64
+    gaps = np.zeros(rows.shape, bool) if seen.valid is None else ~seen.valid.reshape(length, -1).T
+    rows = np.where(gaps, 0, rows)
+    gaps |= _outliers(rows, gaps)
+    few = length - gaps.sum(1) < LEAST
+    unit = modest(float(np.abs(rows).max(where=~gaps, initial=0.0)))
+    rows = interpolated(rows if unit == 1 else rows * unit, gaps)
 
     def work(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        stop = start + batch
-        return _denoised(rows[start:stop].astype(kind), shape, levels[start:stop], rank, rule)
+        some = slice(start, start + batch)
+        return _bridged(rows[some], gaps[some], shape, levels[some] * unit, rank, rule)
 
     batch = max(1, BATCH_VALUES // (shape[0] * shape[1]))
     with one_blas_thread(), ThreadPoolExecutor(threads or default_threads()) as pool:
         parts = list(pool.map(work, range(0, len(rows), batch)))
     values, kept, found = (np.concatenate(column) for column in zip(*parts, strict=True))
-    small = series.dtype in (np.float32, np.float16, np.complex64)
-    values = values.T.reshape(series.shape)
-    if small:
+    values = values.T.reshape(series.shape) / unit
+    if series.dtype in (np.float32, np.float16, np.complex64):
         values = values.astype(np.complex64 if series.dtype.kind == "c" else np.float32)
-    maps = {"rank": kept.astype(np.float64), "sigma": found} if series.ndim == 2 else {}
-    return Denoised(values, float(kept.mean()), maps)
+    treated = ~gaps & ~few[:, None]
+    values, left = seen.returned(values, None if treated.all() else treated.T.reshape(series.shape))
+    kept, found = np.where(few, np.nan, kept), np.where(few, np.nan, found / unit)
+    maps = {"rank": kept, "sigma": found} if series.ndim == 2 else {}
+    return Denoised(values, float(kept[~few].mean()) if not few.all() else float("nan"), maps, left)
+
+
+def _trajectory(length: int, window: int | None) -> tuple[int, int]:
+    """Sides of the trajectory matrices."""
+    lags = min(length // 2, MOST_LAGS) if window is None else whole("ssa: window", window, 0)
+    if not 2 <= lags <= length - 1:
+        raise ValueError(
+            f"ssa: window {lags} is not between 2 and {length - 1} for series of {length} values"
+        )
+    return lags, length - lags + 1
+
+
+def _outliers(rows: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """Values (n, T) further from the median of their series than all others together, and 1024 times half of them."""
+    found = np.zeros(rows.shape, bool)
+    for row, gap, out in zip(rows, gaps, found, strict=True):
+        if not gap.all():
+            with np.errstate(over="ignore"):
+                distance = np.abs(row - _median(row[~gap]))
+            among = distance[~gap]
+            common = np.quantile(among, COMMON, method="lower")
+            out[:] = (distance > max(len(among) ** 0.5 * common, FAR * np.median(among))) & ~gap
+    return found
+
+
+def _median(values: np.ndarray) -> complex | float:
+    return (
+        np.median(values.real) + 1j * np.median(values.imag) if np.iscomplexobj(values) else np.median(values)
+    )
+
+
+def _bridged(
+    rows: np.ndarray,
+    gaps: np.ndarray,
+    shape: tuple[int, int],
+    levels: np.ndarray,
+    rank: int | None,
+    rule: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`_denoised`, with the gaps (b, T) filled by the estimate again and again."""
+    found = _denoised(rows, shape, levels, rank, rule)
+    torn = np.flatnonzero(gaps.any(1) & ~gaps.all(1))
+    filled = rows[torn]
+    for _ in range(GAP_ROUNDS if len(torn) else 0):
+        filled = np.where(gaps[torn], found[0][torn], filled)
+        for part, again in zip(found, _denoised(filled, shape, levels[torn], rank, rule), strict=True):
+            part[torn] = again
+    return found
 
 
 def noise_edge(shape: tuple[int, int]) -> float:
@@ -115,8 +182,9 @@ def _denoised(
     if rank is not None:
         weights[:, rank:] = 0
     elif rule == "shrink":
-        safe = np.where(sigma > 0, sigma, 1.0)[:, None]
-        weights = np.where(sigma[:, None] > 0, rank_rules.shrink(s / safe, shape, 1.0) * safe, s)
+        some = (sigma > NOTHING * s[:, 0])[:, None]
+        safe = np.where(some, sigma[:, None], 1.0)
+        weights = np.where(some, rank_rules.shrink(s / safe, shape, 1.0) * safe, s)
     else:
         unit = noise_edge(shape) if rule == "edge" else _hard_threshold(shape)
         weights[s <= unit * sigma[:, None]] = 0
@@ -146,28 +214,14 @@ def _hard_threshold(shape: tuple[int, int]) -> float:
     return rank_rules.hard_threshold(min(shape) / max(shape)) * sqrt(max(shape))
 
 
-def _checked(series: np.ndarray) -> np.ndarray:
-    series = np.asarray(series)
-    if series.ndim not in (1, 2) or series.size == 0:
-        raise ValueError(f"ssa: series must be (T,) or (T, n), not {series.shape}")
-    if len(series) < 4:
-        raise ValueError(f"ssa: a series of {len(series)} values is too short; 4 are the least")
-    if series.dtype.kind not in "iufc":
-        raise ValueError(f"ssa: series must hold numbers, not {series.dtype}")
-    if series.dtype.kind in "fc" and not np.isfinite(series).all():
-        raise ValueError("ssa: series holds NaN or infinity; fill the gaps first")
-    return series
-
-
 def _levels(sigma: float | np.ndarray | None, count: int) -> np.ndarray:
     """Known noise levels, (n,); NaN where they are to be found."""
     if sigma is None:
         return np.full(count, np.nan)
-    sigma = np.asarray(sigma, np.float64)
-    if sigma.ndim > 1 or (sigma.ndim == 1 and len(sigma) != count):
+    known = levels_of("ssa", sigma)
+    if known.ndim > 1 or (known.ndim == 1 and len(known) != count):
         raise ValueError(
-            f"ssa: sigma has the shape {sigma.shape}; give one number, or one of each of {count} series"
+            f"ssa: sigma has the shape {known.shape}; give one number, or one of each of {count} series"
         )
-    if not (np.isfinite(sigma).all() and (sigma >= 0).all()):
-        raise ValueError("ssa: sigma must be finite and not negative")
-    return np.broadcast_to(sigma, (count,))
+    check_levels("ssa", known)
+    return np.broadcast_to(known, (count,))

@@ -7,7 +7,7 @@ import numpy as np
 from svdflow.images.denoise.estimate import Denoised
 from svdflow.images.denoise.groups import Rule
 from svdflow.images.denoise.passes import Method
-from svdflow.images.denoise.patch_svd import by_noise, check_options, most_side, observe, unchanged
+from svdflow.images.denoise.patch_svd import SEARCH, by_noise, checked_options, most_side, observe
 
 # Up to this sigma, on a range of 255: side of a patch, patches of a group.
 BY_NOISE = ((20.0, 6, 70), (40.0, 7, 90), (60.0, 8, 120), (np.inf, 9, 140))
@@ -28,9 +28,10 @@ def wnnm(
     patch: int | None = None,
     group: int | None = None,
     stride: int | None = None,
-    search: int = 20,
+    search: int = SEARCH,
     colour: str = "opponent",
     data_range: float = 255.0,
+    mask: np.ndarray | None = None,
     threads: int | None = None,
     backend: str = "numpy",
 ) -> Denoised:
@@ -38,10 +39,10 @@ def wnnm(
 
     Parameters
     ----------
-    image, sigma, rank, colour, data_range, threads, backend
+    image, sigma, rank, colour, data_range, mask, threads, backend
         As in `patch_svd`.
     passes : int, optional
-        Rounds of filtering, by default 8 to 14 as noise grows.
+        Rounds of filtering, by default 8 to 14 as noise grows, at most 100.
     patch, group : int, optional
         Side of a patch in pixels, and patches of a group in the first pass, 10 fewer after every second one; by
         default from 6 and 70 to 9 and 140 as noise grows.
@@ -57,7 +58,7 @@ def wnnm(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         As in `patch_svd`.
 
     Notes
@@ -66,12 +67,14 @@ def wnnm(
     the authors' code. Each pass starts from the estimate with a tenth of the residual added back. What differs: the
     first pass compares patches of a quick cosine-transform estimate.
     """
-    whole = {"passes": (passes, 1), "rank": (rank, 0), "patch": (patch, 2), "group": (group, 2)}
-    check_options("wnnm", **whole, stride=(stride, 1), search=(search, 1))
-    observed = observe("wnnm", image, sigma, colour, data_range)
-    if observed is None:
-        return unchanged(image)
-    side, size = by_noise(BY_NOISE, observed.sigma)
+    observed = observe("wnnm", image, sigma, colour, data_range, mask)
+    options = checked_options(
+        "wnnm", observed.given.values.shape, passes, rank, patch, group, stride, search, threads
+    )
+    if not observed.noisy:
+        return observed.unchanged()
+    passes, rank, patch, group, stride, search = options
+    side, size = by_noise(BY_NOISE, observed.strength)
     passes = passes or PASSES[side]
     side, size = most_side(patch or side, observed), group or size
     method = Method(
@@ -81,7 +84,7 @@ def wnnm(
         sizes=tuple(max(size - 10 * (number // 2), min(size, 20)) for number in range(passes)),
         rule=WEIGHTED_NUCLEAR,
         blend=0.1,
-        noise=0.54 if observed.sigma <= 20 else 0.56 if observed.sigma <= 40 else 0.58,
+        noise=0.54 if observed.strength <= 20 else 0.56 if observed.strength <= 40 else 0.58,
         by_rank=False,
         rank=rank,
     )

@@ -5,7 +5,8 @@ the figure is that of the valid values, whatever stands in the others, NaN inclu
 """
 
 from math import inf, isfinite, log10, nan
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,9 +36,12 @@ def psnr(reference: np.ndarray, image: np.ndarray, *, data_range: float, mask: M
     Raises
     ------
     ValueError
-        The shapes differ, or data_range is not positive.
+        The shapes differ, a valid value is NaN or infinite, or data_range is not positive.
+    TypeError
+        A data_range that is no number.
     """
-    reference, image = valid_pair(reference, image, mask)
+    check_range(data_range)
+    reference, image = finite_pair(reference, image, mask)
     return psnr_of_error(squared_norm(difference(reference, image)), np.size(reference), data_range)
 
 
@@ -143,8 +147,14 @@ def explained_energy(reference: np.ndarray, image: np.ndarray, *, centered: bool
 
 
 def snr(clean: np.ndarray, image: np.ndarray, *, mask: Mask = None) -> float:
-    """Signal-to-noise ratio in dB: clean power over error power; infinity without error."""
-    clean, image = valid_pair(clean, image, mask)
+    """Signal-to-noise ratio in dB: clean power over error power; infinity without error.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or a valid value is NaN or infinite.
+    """
+    clean, image = finite_pair(clean, image, mask)
     if mask is not None and not clean.size:
         return nan
     return snr_of_error(squared_norm(double(clean)), squared_norm(difference(clean, image)))
@@ -210,6 +220,23 @@ def valid_pair(reference: np.ndarray, image: np.ndarray, mask: Mask) -> tuple[np
     return np.asarray(reference)[mask], np.asarray(image)[mask]
 
 
+def finite_pair(reference: Any, image: Any, mask: Mask) -> tuple[np.ndarray, np.ndarray]:
+    """As `valid_pair`, of finite numbers alone; what `numpy.ma` masks in one of them is not valid in either."""
+    hidden = [~np.ma.getmaskarray(a) for a in (reference, image) if isinstance(a, np.ma.MaskedArray)]
+    if any(not known.all() for known in hidden):
+        check_pair(reference, image)
+        mask = np.logical_and.reduce([*hidden, *([] if mask is None else [mask])])
+    pair = valid_pair(np.asarray(reference), np.asarray(image), mask)
+    for name, array in zip(("reference", "image"), pair, strict=True):
+        if array.dtype.kind not in "biufc":
+            raise ValueError(f"the {name} must hold numbers, not {array.dtype}")
+        if bad := np.count_nonzero(~np.isfinite(array)):
+            raise ValueError(
+                f"{bad} of {array.size} values of the {name} are NaN or infinite; leave them out with mask="
+            )
+    return pair
+
+
 def check_mask(mask: np.ndarray, shape: tuple[int, ...]) -> None:
     """Refuse a mask of another shape or type: of integers it would pick places."""
     if np.shape(mask) != shape or np.asarray(mask).dtype != bool:
@@ -228,7 +255,9 @@ def check_pair(reference: np.ndarray, image: np.ndarray) -> None:
 
 
 def check_range(data_range: float) -> None:
-    """Refuse a data range that is not positive and finite."""
+    """Refuse a data range that is no number, not positive or not finite."""
+    if isinstance(data_range, bool | np.bool_) or not isinstance(data_range, Real):
+        raise TypeError(f"data_range is {data_range!r}, must be a number: 255 for 8 bits")
     if not (isfinite(data_range) and data_range > 0):
         raise ValueError(
             f"data_range is {data_range}, must be positive: 255 for 8 bits, max - min for floats"

@@ -1,5 +1,6 @@
 """Rank rules: from singular values (and a noise level) to a rank, and the shrinkers that go with them."""
 
+from svdflow.linalg.ranks.arguments import checked_values
 from svdflow.linalg.ranks.cross_validation import bi_cross_validation
 from svdflow.linalg.ranks.marchenko_pastur import marchenko_pastur_median, sigma_from_singular_values
 from svdflow.linalg.ranks.rules import RANK_RULES, Evidence, RankRule, applicable
@@ -19,6 +20,7 @@ __all__ = [
     "RankRule",
     "applicable",
     "bi_cross_validation",
+    "checked_values",
     "elbow",
     "gavish_donoho",
     "hard_threshold",

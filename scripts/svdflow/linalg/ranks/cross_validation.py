@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 
+from svdflow.linalg.ranks.arguments import whole
 from svdflow.matrix.masks import unmasked
 
 FOLDS = (2, 2)  # Owen and Perry, section 6: large holdouts find the rank, small ones find too much
@@ -33,6 +34,8 @@ def bi_cross_validation(
     ------
     ValueError
         A is not a finite matrix, or has fewer rows or columns than folds.
+    TypeError
+        A maximal rank, folds or a seed that are no whole numbers.
 
     Notes
     -----
@@ -40,9 +43,13 @@ def bi_cross_validation(
     equation 2.2): one SVD of D gives the errors of all ranks.
     """
     A = np.asarray(unmasked(A, "matrix"))
+    if max_rank is not None:
+        whole("max_rank", max_rank, 0)
+    folds = (whole("folds", folds[0], 2), whole("folds", folds[1], 2))
+    whole("seed", seed, 0, 2**64 - 1)
     if A.ndim != 2 or A.dtype.kind not in "iufc" or not np.isfinite(A).all():
         raise ValueError("bi-cross-validation needs a matrix of finite numbers")
-    if min(A.shape[0] - folds[0], A.shape[1] - folds[1]) < 0 or min(folds) < 2:
+    if min(A.shape[0] - folds[0], A.shape[1] - folds[1]) < 0:
         raise ValueError(
             f"a {A.shape[0]} x {A.shape[1]} matrix cannot be held out in {folds} folds of at least 2"
         )

@@ -11,12 +11,15 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.optimize import brentq
 
+from svdflow.linalg.ranks.arguments import checked_shape, checked_values, number
+
 
 def marchenko_pastur_median(beta: float) -> float:
     """Median of the Marchenko-Pastur law of ratio `beta` in (0, 1], as the root of its distribution function."""
-    if not 0 < beta <= 1:
+    beta = number("beta", beta, open_=True)
+    if beta > 1:
         raise ValueError(f"beta must be in (0, 1], not {beta}")
-    return _mp_median(float(beta))
+    return _mp_median(beta)
 
 
 def sigma_from_singular_values(s: np.ndarray, shape: tuple[int, int]) -> float:
@@ -24,7 +27,7 @@ def sigma_from_singular_values(s: np.ndarray, shape: tuple[int, int]) -> float:
 
     All min(m, n) singular values are needed; right where most of them are noise.
     """
-    m, n = shape
+    s, (m, n) = checked_values(s), checked_shape(shape)
     if len(s) != min(m, n):
         raise ValueError(
             f"the noise level needs all {min(m, n)} singular values of a {m} x {n} matrix, not {len(s)}"

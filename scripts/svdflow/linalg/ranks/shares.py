@@ -3,6 +3,7 @@
 import numpy as np
 
 from svdflow.linalg.certificates import FLOOR
+from svdflow.linalg.ranks.arguments import checked_values, number
 
 
 def rank_for_energy(s: np.ndarray, energy: float, total_energy: float | None = None) -> int | None:
@@ -21,10 +22,18 @@ def rank_for_energy(s: np.ndarray, energy: float, total_energy: float | None = N
     -------
     int or None
         None where the given values do not reach the share. A share of 1 is met to ``16 eps``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An energy outside (0, 1], values or a total that are no finite numbers from 0 up.
     """
-    if not 0 < energy <= 1:
+    energy = number("energy", energy, open_=True)
+    if energy > 1:
         raise ValueError(f"energy must be in (0, 1], not {energy}")
-    captured = np.cumsum(np.square(s, dtype=np.float64))
+    if total_energy is not None:
+        total_energy = number("total_energy", total_energy)
+    captured = np.cumsum(np.square(checked_values(s)))
     total = float(captured[-1] if len(captured) else 0.0) if total_energy is None else float(total_energy)
     if total == 0:
         return 0
@@ -38,14 +47,16 @@ def rank_for_error(s: np.ndarray, error: float, total_energy: float | None = Non
     With all singular values (no `total_energy`) sums over the tail are compared, which lose nothing down to errors of
     ``16 eps``. With leading values only, what is left is a difference, blind below an error of ``sqrt(16 eps)``, 6e-8.
     """
-    if not 0 <= error < 1:
+    error, s = number("error", error), checked_values(s)
+    if error >= 1:
         raise ValueError(f"error must be in [0, 1), not {error}")
     eps = np.finfo(float).eps
     if total_energy is not None:
-        left = total_energy - np.append(0.0, np.cumsum(np.square(s, dtype=np.float64)))
+        total_energy = number("total_energy", total_energy)
+        left = total_energy - np.append(0.0, np.cumsum(np.square(s)))
         reached = np.flatnonzero(left <= (max(error**2, FLOOR * eps) + eps) * total_energy)
         return int(reached[0]) if len(reached) else None
-    left = np.append(np.cumsum(np.square(s[::-1], dtype=np.float64))[::-1], 0.0)
+    left = np.append(np.cumsum(np.square(s[::-1]))[::-1], 0.0)
     return int(np.argmax(left <= max(error, FLOOR * eps) ** 2 * (1 + FLOOR * eps) * left[0]))
 
 
@@ -54,7 +65,7 @@ def elbow(s: np.ndarray) -> int:
 
     Zero values count as none. Returns 0 for a zero matrix and the number of values where there are under 3.
     """
-    s = np.asarray(s, dtype=np.float64)
+    s = checked_values(s)
     s = s[s > s[0] * np.finfo(float).eps] if len(s) and s[0] > 0 else s[:0]
     if len(s) < 3:
         return len(s)

@@ -4,6 +4,8 @@ from math import inf, sqrt
 
 import numpy as np
 
+from svdflow.linalg.ranks.arguments import checked_shape, checked_values, number
+
 NOISELESS = (
     1e8  # y from which 1 - (1 + beta) / y^2 rounds to 1: nothing to shrink, and squares that may overflow
 )
@@ -22,11 +24,15 @@ def shrink(s: np.ndarray, shape: tuple[int, int], sigma: float, loss: str = "fro
     -------
     ndarray
         Zero where ``s <= sigma (sqrt m + sqrt n)``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An unknown loss, values or a sigma that are no finite numbers from 0 up, or a shape that is none.
     """
-    if loss not in _SHRINKERS:
+    if not isinstance(loss, str) or loss not in _SHRINKERS:
         raise ValueError(f"loss {loss!r} is not one of {sorted(_SHRINKERS)}")
-    s = np.asarray(s, dtype=np.float64)
-    m, n = shape
+    s, (m, n), sigma = checked_values(s), checked_shape(shape), number("shrink: sigma", sigma)
     beta, scale = min(m, n) / max(m, n), sqrt(max(m, n)) * sigma
     if scale == 0:
         return s.copy()
@@ -56,7 +62,7 @@ _SHRINKERS = {"frobenius": _frobenius, "operator": _operator, "nuclear": _nuclea
 
 def soft_threshold(s: np.ndarray, threshold: float) -> np.ndarray:
     """``max(s - threshold, 0)``: the proximal map of the nuclear norm (Cai, Candes and Shen 2010, theorem 2.1)."""
-    return np.maximum(np.asarray(s, dtype=np.float64) - threshold, 0)
+    return np.maximum(checked_values(s) - number("threshold", threshold), 0)
 
 
 def sure_soft_threshold(s: np.ndarray, shape: tuple[int, int], sigma: float) -> float:
@@ -83,8 +89,8 @@ def sure_soft_threshold(s: np.ndarray, shape: tuple[int, int], sigma: float) -> 
     Values below rounding count as zero; beside each of them, as beside each row or column that the smaller side lacks,
     a component may turn, which adds ``2 (1 - t / s_i)``.
     """
-    s = np.asarray(s, dtype=np.float64)
-    m, n = shape
+    s, (m, n) = checked_values(s, descending=True), checked_shape(shape)
+    sigma = number("sure: sigma", sigma)
     _check_complete(s, shape)
     if not len(s) or s[0] <= 0 or sigma <= 0:
         return 0.0

@@ -5,6 +5,7 @@ from math import sqrt
 import numpy as np
 from scipy.optimize import brentq
 
+from svdflow.linalg.ranks.arguments import checked_shape, checked_values, number, whole
 from svdflow.linalg.ranks.marchenko_pastur import sigma_from_singular_values
 
 SCREENOT_SHARE = 8  # of min(m, n) over the largest rank that is thought possible where none is given
@@ -12,6 +13,9 @@ SCREENOT_SHARE = 8  # of min(m, n) over the largest rank that is thought possibl
 
 def hard_threshold(beta: float) -> float:
     """lambda_*(beta): keep s above ``lambda_* sqrt(larger side) sigma`` (Gavish-Donoho 2014, eq. 11); 4/sqrt 3 at 1."""
+    beta = number("beta", beta, open_=True)
+    if beta > 1:
+        raise ValueError(f"beta must be in (0, 1], the smaller side over the larger, not {beta}")
     return sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + sqrt(beta**2 + 14 * beta + 1)))
 
 
@@ -31,15 +35,18 @@ def gavish_donoho(s: np.ndarray, shape: tuple[int, int], sigma: float | None = N
     -------
     int
         0 for pure noise.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Values or a sigma that are no finite numbers from 0 up, or a shape that is none.
     """
-    s = np.asarray(s, dtype=np.float64)
-    m, n = shape
+    s, (m, n) = checked_values(s), checked_shape(shape)
     if sigma is None:
         sigma = sigma_from_singular_values(s, shape) if len(s) else 0.0
+    sigma = number("gavish_donoho: sigma", sigma)
     if not len(s):
         return 0
-    if not sigma >= 0:
-        raise ValueError(f"sigma must be at least 0, not {sigma}")
     threshold = hard_threshold(min(m, n) / max(m, n)) * sqrt(max(m, n)) * sigma
     return int(np.count_nonzero(s > max(threshold, _rounding(s, shape))))
 
@@ -60,7 +67,7 @@ def mp_pca(s: np.ndarray, shape: tuple[int, int]) -> int:
         ``(l_{p+1} - l_M) / (4 sqrt(g)) <= mean(l_{p+1..M})``, ``g = (M - p) / (N - p)``, M <= N the sides. The paper
         has ``(M - p) / N``, which is biased where M is near N (MRtrix3 took the same step in its change 1525).
     """
-    s = np.asarray(s, dtype=np.float64)
+    s, shape = checked_values(s, descending=True), checked_shape(shape)
     M, N = min(shape), max(shape)
     if len(s) != M:
         raise ValueError(
@@ -102,7 +109,7 @@ def screenot_threshold(
         Root of ``z D'(z) / D(z) = -4`` above the noise, with ``D(z) = f(z) (g f(z) + (1 - g) / z)``,
         ``f(z) = mean z / (z^2 - y_i^2)`` and ``g = min(m, n) / max(m, n)`` (equations 15 to 19).
     """
-    s = np.asarray(s, dtype=np.float64)
+    s, shape = checked_values(s, descending=True), checked_shape(shape)
     M, N = min(shape), max(shape)
     if len(s) != M:
         raise ValueError(
@@ -112,7 +119,7 @@ def screenot_threshold(
         raise ValueError(f"strategy {strategy!r} is not one of interpolate, winsorize, zero")
     if not M or s[0] <= 0:
         return 0.0
-    k = M // SCREENOT_SHARE if most is None else most
+    k = M // SCREENOT_SHARE if most is None else whole("screenot: most", most, 0)
     if not 0 <= 2 * k < M:
         raise ValueError(f"most is {k}; at most {(M - 1) // 2} of {M} values can be signal here")
     noise = s.copy()
