@@ -19,13 +19,18 @@ class FactoredShard:
         self._center = center
         self._items: list[dict] = []
 
-    def image(self, array, *, name="photo.png", colour="gray", sigmas=(), alpha=None, seed=1):
+    def image(self, array, *, name="photo.png", colour="gray", sigmas=(), alpha=None, mask=None, seed=1):
         planes = to_planes(array, colour)
         rng = np.random.default_rng(seed)
         levels = [(0.0, planes)]
         for sigma in sigmas:
             noisy = {k: (p + rng.normal(0, sigma, p.shape)).astype(np.float32) for k, p in planes.items()}
             levels.append((sigma, noisy))
+        if mask is not None:  # what is missing is stored as 0
+            levels = [
+                (sigma, {k: np.where(mask, p, p.dtype.type(0)) for k, p in level.items()})
+                for sigma, level in levels
+            ]
         integer = array.dtype.kind == "u"
         attrs = {
             "dtype": str(array.dtype),
@@ -36,10 +41,10 @@ class FactoredShard:
             "data_range": float(np.iinfo(array.dtype).max if integer else np.ptp(array)),
             "has_alpha": alpha is not None,
             "pages": 1,
+            "masked": 0 if mask is None else int(np.count_nonzero(~mask)),
         }
-        self._items.append(
-            {"name": name, "kind": "image", "attrs": attrs, "levels": levels, "alpha": alpha, "clean": {}}
-        )
+        entry = {"name": name, "kind": "image", "attrs": attrs, "levels": levels, "alpha": alpha, "clean": {}}
+        self._items.append(entry | {"mask": mask})
         return self
 
     def matrix(self, array, *, name="matrix", sigma=0.0, clean=None, link=False, grid=None):
@@ -64,6 +69,8 @@ class FactoredShard:
                 group = add_item(file, index, entry["name"], entry["kind"], entry["attrs"])
                 if entry["alpha"] is not None:
                     write_array(group, "alpha", entry["alpha"])
+                if entry.get("mask") is not None:
+                    write_array(group, "mask", entry["mask"].astype(np.uint8))
                 for plane, array in entry["clean"].items():
                     write_array(group.require_group("clean"), plane, array)
                 for level, (sigma, planes) in enumerate(entry["levels"]):
