@@ -94,7 +94,10 @@ def measured(manifest: Manifest, pixel_limit: int, channels: bool) -> Manifest:
     if not unknown:
         return manifest
     entries = list(manifest.entries)
-    paths = [locate(manifest.folder, entries[i].name) for i in unknown]
+    try:
+        paths = [locate(manifest.folder, entries[i].name) for i in unknown]
+    except FileNotFoundError:  # a package that is not installed, as its ingest will say
+        return manifest
     for i, extent in zip(unknown, census.measured(paths, pixel_limit, channels), strict=True):
         entries[i] = replace(entries[i], extent=extent + ending)
     return replace(manifest, entries=entries)

@@ -8,7 +8,7 @@ import pandas as pd
 from svdflow.images.metrics import bd_rate
 from svdflow.images.rates import PEERS, RatePoint, at_error, at_rate, verdict
 from svdflow.summary.frames import groups
-from svdflow.summary.ranges import sources
+from svdflow.summary.ranges import range_words, sources
 
 RATES = (0.25, 0.5, 1.0, 2.0)  # bits per pixel at which pictures are compared
 ERRORS = (1e-1, 1e-2, 1e-3)  # relative errors at which matrices are
@@ -64,10 +64,11 @@ def rate_summary(rates: pd.DataFrame) -> pd.DataFrame:
 
 def verdicts(rates: pd.DataFrame) -> list[str]:
     """A sentence or two a dataset: which codec to use, and what the archive is good for there."""
-    return [
-        f"{dataset}: {_verdict(rows)}"
-        for dataset, rows in groups(rates[~rates["kept"].astype(bool)], "dataset")
-    ]
+    said = []
+    for dataset, rows in groups(rates[~rates["kept"].astype(bool)], "dataset"):
+        words = _verdict(rows)
+        said.append(f"{dataset}: {words}{range_words(rows) if ' dB' in words else ''}")
+    return said
 
 
 def median_curve(rows: pd.DataFrame) -> pd.DataFrame:
