@@ -334,8 +334,34 @@ def test_eight_bit_pictures_start_no_process(folder, monkeypatch):
     (folder / "deep").mkdir()
     for name in ("a.png", "b.jpg", "c.gif", "d.bmp", "e.webp"):
         Image.fromarray(smooth((30, 30), 200, np.uint8)).save(folder / "deep" / name)
+    pages = RNG.integers(0, 200, (3, 30, 30, 3), dtype=np.uint8)
+    for name, order in [("little.tif", "<"), ("big.tif", ">")]:
+        tifffile.imwrite(folder / "deep" / name, pages, photometric="rgb", byteorder=order)
+    tifffile.imwrite(folder / "deep" / "bits.tif", smooth((30, 30), 1, np.uint8).astype(bool))
     monkeypatch.setattr(census.subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
     assert carried(study(folder, DEEP)) == [["8-bit", 255.0, "8 bits"]]
+
+
+@pytest.mark.parametrize(
+    ("array", "options"),
+    [
+        (np.ones((9, 9), np.uint16), {}),
+        (np.ones((9, 9), np.int8), {}),
+        (np.ones((9, 9), np.float16), {}),
+        (np.ones((9, 9, 3), np.uint16), {"photometric": "rgb"}),
+        (np.ones((9, 9), np.uint8), {"bigtiff": True}),
+    ],
+)
+def test_other_headers_are_left_to_the_child(tmp_path, array, options):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9), np.uint8))
+    assert census.eight_bits(tmp_path / "a.tif")
+    tifffile.imwrite(
+        tmp_path / "a.tif", array, append=not options.get("bigtiff") and array.ndim == 2, **options
+    )
+    assert not census.eight_bits(tmp_path / "a.tif")
+    for cut in (5, 9, 12, 40):
+        (tmp_path / "b.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:cut])
+        assert not census.eight_bits(tmp_path / "b.tif")
 
 
 def test_files_of_all_kinds_are_measured_and_bad_ones_left_to_ingest(folder):

@@ -7,22 +7,15 @@ this process along and no other: whoever asked begins another one behind the fil
 
 import json
 import sys
-from pathlib import Path
-
-import tifffile
 
 from svdflow.images.io import read_image
 from svdflow.images.ranges import extent_of
-from svdflow.plan.ranges import Extent, kind_of
+from svdflow.plan.ranges import Extent
 
 
 def extent_of_file(path: str, pixel_limit: int, channels: bool) -> Extent | None:
-    """The extent of an image file; 8-bit TIFF files are not decoded, as nothing depends on their values."""
+    """The extent of an image file; None where it cannot be read or has no valid pixel."""
     try:
-        if Path(path).suffix.lower() in (".tif", ".tiff"):
-            with tifffile.TiffFile(path) as tif:
-                if {kind_of(str(page.dtype)) for page in tif.pages} == {"8-bit"}:
-                    return Extent("uint8", 8, 0.0, 255.0)
         record = read_image(path, pixel_limit=pixel_limit, channels=channels)
     except Exception:
         return None

@@ -1,21 +1,25 @@
 """What the files of a dataset hold, as far as the range of its values depends on it: `svdflow.plan.ranges` says how.
 
-8-bit pictures are told by their first bytes. Others are decoded once, in child processes, and the manifest keeps what
+8-bit pictures are told by their headers. Others are decoded once, in child processes, and the manifest keeps what
 was found as long as the file stays the same: that is what a rule carries in its parameters, so that a new image reruns
 the judging of its dataset where, and only where, it changes the range.
 """
 
 import json
 import os
+import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 EIGHT_BITS = "uint8 8 0.0 255.0"
 UNKNOWN = "-"  # a file that cannot be read, which ingest will report
 FIRST = 32
+PAGES, BANDS = 1000, 64  # of a TIFF; one with more is left to the child
+_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
 def measured(paths: Sequence[Path], pixel_limit: int, channels: bool = False) -> list[str]:
@@ -44,18 +48,54 @@ def measured(paths: Sequence[Path], pixel_limit: int, channels: bool = False) ->
 
 
 def eight_bits(path: Path) -> bool:
-    """Whether the first bytes tell that a picture has samples of 8 bits or fewer: all but deep PNG, TIFF and arrays."""
+    """Whether its headers tell that a picture has unsigned samples of 8 bits or fewer; arrays are left to the child."""
     try:
         if not path.is_file():
             return False
         with path.open("rb") as file:
             head = file.read(FIRST)
-    except OSError:
+            if head[:4] in _ORDERS:
+                return all(_eight_bit_pages(file, _ORDERS[head[:4]]))
+    except (OSError, struct.error):
         return False
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return len(head) > 24 and head[24] <= 8  # bit depth (PNG specification, 11.2.2)
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     return webp or head.startswith((b"\xff\xd8\xff", b"GIF8", b"BM"))
+
+
+def _eight_bit_pages(file: BinaryIO, order: str) -> Iterator[bool]:
+    """For each page of a TIFF whether BitsPerSample and SampleFormat say so (TIFF 6.0, section 2)."""
+    file.seek(4)
+    (place,) = struct.unpack(order + "I", file.read(4))
+    for _ in range(PAGES):
+        if not place:
+            return
+        file.seek(place)
+        (count,) = struct.unpack(order + "H", file.read(2))
+        content = file.read(12 * count + 4)
+        tags = {tag: rest for tag, *rest in struct.iter_unpack(order + "HHII", content[:-4])}
+        bits = _shorts(file, order, content, tags, 258, 1)
+        formats = _shorts(file, order, content, tags, 339, 1)
+        yield max(bits) <= 8 and set(formats) == {1}
+        (place,) = struct.unpack(order + "I", content[-4:])
+    yield False
+
+
+def _shorts(
+    file: BinaryIO, order: str, content: bytes, tags: Mapping[int, Sequence[int]], tag: int, default: int
+) -> tuple[int, ...]:
+    """The values of a tag of 16-bit numbers, those of up to two stand in its place."""
+    if tag not in tags:
+        return (default,)
+    _, count, place = tags[tag]
+    if not 0 < count <= BANDS:
+        return (99,)
+    if count <= 2:
+        at = 12 * list(tags).index(tag) + 8
+        return struct.unpack(f"{order}{count}H", content[at : at + 2 * count])
+    file.seek(place)
+    return struct.unpack(f"{order}{count}H", file.read(2 * count))
 
 
 def _decoded(paths: Sequence[Path], pixel_limit: int, channels: bool) -> list[str]:
