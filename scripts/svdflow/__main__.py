@@ -58,7 +58,7 @@ def _prepare(study: "Study", *, write: bool, quiet: bool) -> None:
     check_outputs(study)
     estimates = estimate(study)
     if not quiet:
-        print(table(study, estimates))
+        print(visible(table(study, estimates), keep="\n"))
     check_disk(study, estimates)
     if write:
         for name in study.named("images") + study.named("matrix"):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from svdflow.escaping import visible
 from svdflow.plan.config import ConfigError
 from svdflow.plan.health import make_way
 from svdflow.plan.lock import RunLock, release_snakemake_locks
@@ -37,7 +38,7 @@ def launch(study: Study, config: str | None, words: Sequence[str], *, checksums:
         raise ConfigError(lock.complaint(holder))
     release_snakemake_locks(study.results)
     for sentence in make_way(study, checksums=checksums):
-        print(f"svdflow: {sentence}", file=sys.stderr)
+        print(f"svdflow: {visible(sentence)}", file=sys.stderr)
     command = [sys.executable, "-m", "snakemake", *words, *(["--configfile", config] if config else [])]
     status = _Run(command).wait()
     if status < 0:

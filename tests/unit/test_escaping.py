@@ -7,15 +7,19 @@ import logging
 import re
 import string
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from svdflow import rule
+from svdflow.__main__ import main
 from svdflow.escaping import csv_cell, markdown, visible, xml
 from svdflow.store import ItemError, error_row, publish, write_table
 from svdflow.store.schema import TABLES
@@ -271,3 +275,19 @@ def test_a_log_steers_no_terminal(tmp_path, monkeypatch, capsys):
         logging.captureWarnings(False)
     for text in (log.read_text(), capsys.readouterr().err):
         assert r"\x1b[2Jred.png" in text and visible(text, keep="\n\t") == text
+
+
+def test_plan_prints_names_that_it_found_and_no_more(tmp_path, monkeypatch, capsys):
+    root = Path(__file__).parents[2]
+    (tmp_path / "data").mkdir()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "data" / "a.png")
+    (tmp_path / "data" / "b.\x1b[2J\u202ex").write_bytes(b"")
+    (tmp_path / "config").mkdir()
+    for name in ("Snakefile", "rules", "scripts", "config/schemas"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "config" / "config.yaml").write_text("datasets: sheet.tsv\n")
+    (tmp_path / "sheet.tsv").write_text("name\tkind\tsource\nmine\timages\tdata\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan"]) == 0
+    said = capsys.readouterr().out
+    assert "mine" in said and visible(said, keep="\n") == said
