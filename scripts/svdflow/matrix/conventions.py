@@ -26,6 +26,7 @@ FOREIGN = {
     "SCALE_FACTOR": 1,
     "ADD_OFFSET": 0,
 }
+TELLING = {*PACKING, *MISSING, *RANGE, *FOREIGN, "_Unsigned"}
 
 
 class ConventionError(ValueError):

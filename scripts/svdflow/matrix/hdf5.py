@@ -6,7 +6,7 @@ from typing import Any
 import h5py
 
 from svdflow.matrix.chunks import open_for_reading
-from svdflow.matrix.conventions import Coding, ConventionError, coding_of
+from svdflow.matrix.conventions import TELLING, Coding, ConventionError, coding_of
 from svdflow.matrix.decoded import DecodedSource, FlippedSource
 from svdflow.matrix.hdf5_source import HDF5Source, complex_of
 from svdflow.matrix.hdf5_sparse import PARTS, is_sparse, read_sparse
@@ -50,22 +50,22 @@ def open_hdf5(
 ) -> MatrixSource:
     """A matrix of an HDF5 file; arguments as of `open_matrix`."""
     with _opened(path, dataset) as file:
-        names = [] if dataset else _matrices(file)
-        if dataset is None and len(names) != 1:
-            raise ValueError(f"{path}: {len(names)} matrices inside; name one of {listed(names)}")
-        dataset = dataset or names[0]
+        if not dataset:
+            names = _matrices(file)
+            if len(names) != 1:
+                raise ValueError(f"{path}: {len(names)} matrices inside; name one of {listed(names)}")
+            dataset = names[0]
         place = located(path, dataset, allow_links)
         if place is None:
             raise ValueError(f"{path}: no dataset {dataset!r}; there is {listed(_matrices(file))}")
-        known = listed(_matrices(file))
     with open_for_reading(place[0]) as file:
         node = file[place[1]]
         if isinstance(node, h5py.Group):
             if not is_sparse(node):
-                raise ValueError(f"{path}: {dataset!r} is {_kind(node)}; there is {known}")
+                raise ValueError(f"{path}: {dataset!r} is {_kind(node)}; there is {_known(path)}")
             return SparseSource(read_sparse(node, place[0], allow_links), f"{path}:{dataset}")
         if not isinstance(node, h5py.Dataset):
-            raise ValueError(f"{path}: {dataset!r} is no dataset; there is {known}")
+            raise ValueError(f"{path}: {dataset!r} is no dataset; there is {_known(path)}")
         _refuse_odd(node, f"{path}:{dataset}")
         dense = HDF5Source(*place, allow_links=allow_links)
         return _dense(dense, node, fill)
@@ -99,13 +99,17 @@ def _coding(node: h5py.Dataset, source: HDF5Source) -> Coding:
 
 
 def _attributes(node: h5py.Dataset) -> Mapping[str, Any]:
-    """The attributes; those of types that h5py does not read say nothing of numbers."""
+    """The attributes; those of types that h5py does not read say nothing of numbers, unless their name does."""
     found: dict[str, Any] = {}
     for key in node.attrs:
         try:
             found[key] = node.attrs[key]
-        except (OSError, TypeError, KeyError):
-            continue
+        except (OSError, TypeError, KeyError, RuntimeError, UnicodeDecodeError):
+            if key in TELLING:
+                raise ConventionError(
+                    f"{node.file.filename}:{node.name}: its attribute {key} cannot be read, and without it the values "
+                    "are not known"
+                ) from None
     return found
 
 
@@ -173,7 +177,7 @@ def _matrices(file: h5py.File) -> list[str]:
     found: list[str] = []
 
     def visit(name: str, node: Any) -> None:
-        if name.startswith("#"):
+        if isinstance(name, bytes) or name.startswith("#"):  # h5py leaves names as bytes that are no text
             return
         if isinstance(node, h5py.Dataset) and len(node.shape or ()) == 2 and _is_numeric(node):
             found.append("/" + name)
@@ -183,6 +187,11 @@ def _matrices(file: h5py.File) -> list[str]:
     file.visititems(visit)
     inside = tuple(name + "/" for name in found if isinstance(file[name], h5py.Group))
     return [name for name in found if not name.startswith(inside)] if inside else found
+
+
+def _known(path: str) -> str:
+    with open_for_reading(path) as file:
+        return listed(_matrices(file))
 
 
 def _is_numeric(node: h5py.Dataset) -> bool:

@@ -170,47 +170,46 @@ class DaskSource(MatrixSource):
         _check_matrix(array.shape, array.dtype, name)
         self.shape, self.dtype, self.name = array.shape, np.dtype(array.dtype), name
         self.sparse = sp.issparse(array._meta)
-        meta = np.ma.getdata(array._meta) if isinstance(array._meta, np.ma.MaskedArray) else array._meta
-        self._given = array
-        self._array = array.map_blocks(_checked_block, name, self.sparse, dtype=array.dtype, meta=meta)
+        self._array = array
         self._held = any(hasattr(value, "client") for value in dict(array.__dask_graph__()).values())
         self.row_bands, self.column_bands = array.chunks
         # A column chunk that spans all rows is read once; several row chunks are simply joined.
         self.column_access = len(array.chunks[1]) > 1 or self.shape[0] * self.shape[1] * 8 <= 64 * 2**20
 
     def read(self, start: int, stop: int) -> Any:
-        return self._compute(self._array[start:stop])
+        return self._compute(self._array[start:stop], f"{self.name}, rows {start} to {stop - 1}")
 
     def read_columns(self, start: int, stop: int) -> Any:
-        return self._compute(self._array[:, start:stop])
+        return self._compute(self._array[:, start:stop], f"{self.name}, columns {start} to {stop - 1}")
 
-    def _compute(self, part: Any) -> Any:
+    def _compute(self, part: Any, where: str) -> Any:
+        from dask.array.core import finalize
+        from dask.base import compute_as_if_collection
+
         # Panels already run in parallel; a scheduler inside each would only add threads. Chunks that a cluster holds
         # are known to its client alone.
+        how = {} if self._held else {"scheduler": "synchronous"}
+        blocks = compute_as_if_collection(type(part), part.__dask_graph__(), part.__dask_keys__(), **how)
         try:
-            block = part.compute() if self._held else part.compute(scheduler="synchronous")
+            blocks = [
+                [self._checked(block, (h, w), where) for block, w in zip(row, part.chunks[1])]
+                for row, h in zip(blocks, part.chunks[0])
+            ]
         except MaskedError:
             if math.prod(self.shape) > COUNTED_VALUES:
                 raise
-            blocks = (part.compute() for part in self._given.to_delayed().ravel())
-            missing = sum(
-                int(np.ma.count_masked(block)) for block in blocks if isinstance(block, np.ma.MaskedArray)
-            )
-            raise MaskedError(refusal(self.name, missing, math.prod(self.shape))) from None
-        return sp.csr_array(block) if sp.issparse(block) else block
+            delayed = (block.compute() for block in self._array.to_delayed().ravel())
+            found = sum(int(np.ma.count_masked(b)) for b in delayed if isinstance(b, np.ma.MaskedArray))
+            raise MaskedError(refusal(self.name, found, math.prod(self.shape))) from None
+        joined = finalize(blocks)
+        return sp.csr_array(joined) if sp.issparse(joined) else joined
 
+    def _checked(self, block: Any, shape: tuple[int, int], where: str) -> Any:
+        from svdflow.matrix.checked import refuse_unlike
 
-def _checked_block(block: Any, name: str, sparse: bool, block_info: Any = None) -> Any:
-    """One block of a dask array as it was promised; dask fills in `block_info`."""
-    from svdflow.matrix.checked import refuse_unlike
-
-    if block_info is None:  # dask asks for the type of the result
+        block = unmasked(block, where)
+        refuse_unlike(block, shape, self.dtype, self.sparse, f"{where}: a block")
         return block
-    promised = block_info[None]
-    where = f"{name}: block {promised['chunk-location']}"
-    block = unmasked(block, where)
-    refuse_unlike(block, promised["chunk-shape"], np.dtype(promised["dtype"]), sparse, where)
-    return block
 
 
 class TransposedSource(MatrixSource):
