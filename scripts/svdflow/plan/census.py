@@ -68,9 +68,9 @@ def _eight_bit_pages(file: BinaryIO, order: str) -> Iterator[bool]:
     """For each page of a TIFF whether BitsPerSample and SampleFormat say so (TIFF 6.0, section 2)."""
     file.seek(4)
     (place,) = struct.unpack(order + "I", file.read(4))
-    for _ in range(PAGES):
-        if not place:
-            return
+    seen: set[int] = set()
+    while place and place not in seen and len(seen) < PAGES:
+        seen.add(place)
         file.seek(place)
         (count,) = struct.unpack(order + "H", file.read(2))
         content = file.read(12 * count + 4)
@@ -79,7 +79,7 @@ def _eight_bit_pages(file: BinaryIO, order: str) -> Iterator[bool]:
         formats = _shorts(file, order, content, tags, 339, 1)
         yield max(bits) <= 8 and set(formats) == {1}
         (place,) = struct.unpack(order + "I", content[-4:])
-    yield False
+    yield bool(seen) and not place
 
 
 def _shorts(
