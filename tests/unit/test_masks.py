@@ -11,8 +11,10 @@ from svdflow.__main__ import main
 from svdflow.audit.conditioning import audit_conditioning_shard
 from svdflow.images import ingest as ingest_module
 from svdflow.images import pictures
+from svdflow.images.codec import decode
 from svdflow.images.compress import compress_shard
 from svdflow.images.containers import Page
+from svdflow.images.encode import encode_shard
 from svdflow.images.ingest import ingest_images
 from svdflow.images.io import ImageRecord, read_image, write_image
 from svdflow.images.metrics import ssim
@@ -338,3 +340,20 @@ def test_no_audit_takes_the_zeros_of_a_gap_for_values(shard, tmp_path):
     (only,) = audits[audits["item"] == 0].to_dict("records")
     assert only["verdict"] == "SKIP" and "36 pixels are missing" in only["reason"]
     assert len(audits[audits["item"] == 1]) > 5
+
+
+def test_the_archive_of_a_plane_with_gaps_is_judged_by_its_valid_pixels(shard, tmp_path):
+    out = shard({"a": record(Page(SMOOTH, mask=GAP))})
+    options = {"target": "rel_error=0.02", "forms": ["svd"], "codecs": ["png"], "seed": 1, "threads": 1}
+    encode_shard(out, tmp_path / "e.h5", tmp_path / "archives", dataset="d", shard=0, **options)
+    (row,) = read_table(tmp_path / "e.h5", "rates").to_dict("records")
+    (archive,) = (tmp_path / "archives").glob("*.h5")
+    decoded = decode(archive)
+    assert np.array_equal(~np.ma.getmaskarray(decoded), GAP)
+    error = (SMOOTH - decoded.astype(float))[GAP].data
+    assert row["psnr"] == pytest.approx(10 * np.log10(255**2 / np.mean(error**2)), rel=1e-9)
+    assert row["max_error"] == np.abs(error).max() and row["masked"] == 36 and not row["lossless"]
+    whole = np.where(GAP, decoded.data, 0).astype(float)
+    assert row["ssim"] == pytest.approx(
+        ssim(SMOOTH.astype(float), whole, data_range=255, mask=GAP), abs=1e-12
+    )

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import nan
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -154,7 +153,7 @@ def encode_item(item: Item, wanted: Wanted, folder: Path, key: dict[str, Any]) -
         else:
             log.info("item %d, plane %s: %d pixels are missing, so no other codec is measured",
                      item.index, plane, mask.size - mask.sum())  # fmt: skip
-            found = masked_rows(array, mask, place["data_range"], path, wanted)
+            found = masked_rows(array, mask, item.kind == "image", place["data_range"], path, wanted)
         rows += [{**place, **row} for row in found]
         if applicable(wanted, array) and not any(row["kept"] for row in found):
             missed.append(plane)
@@ -199,30 +198,18 @@ def plane_rows(
 
 
 def masked_rows(
-    array: np.ndarray, mask: np.ndarray, data_range: float, path: Path, wanted: Wanted
+    array: np.ndarray, mask: np.ndarray, picture: bool, data_range: float, path: Path, wanted: Wanted
 ) -> list[dict]:
     """The row of the archive of a plane with missing pixels, judged on the others. Other codecs have none."""
     peak = data_range if data_range > 0 else None
     kept = smallest(array, applicable(wanted, array), path, peak, wanted, mask)
     if kept is None:
         return []
-    return [
-        {
-            "codec": OURS,
-            "setting": f"step={kept.step:.4g}",
-            "lossless": kept.rel_error == 0,
-            "bytes": kept.bytes,
-            "bits_per_pixel": kept.bits_per_value,
-            "relative_error": kept.rel_error,
-            "max_error": kept.max_abs,
-            "psnr": kept.psnr if peak else nan,
-            "ssim": nan,
-            "form": kept.form,
-            "target": wanted.target,
-            "kept": True,
-            "note": shortfall(array, kept.rank, kept.rel_error, mask),
-        }
-    ]
+    decoded = np.ma.getdata(decode(path))
+    measured: dict[str, Any] = {"data_range": data_range, "with_ssim": picture, "mask": mask}
+    found = point(OURS, f"step={kept.step:.4g}", kept.bytes, array, decoded, **measured)
+    note = shortfall(array, kept.rank, kept.rel_error, mask)
+    return [{**_row(found), "form": kept.form, "target": wanted.target, "kept": True, "note": note}]
 
 
 def smallest(

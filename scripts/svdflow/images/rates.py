@@ -14,6 +14,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from svdflow.images.metrics import bits_per_pixel, max_error, psnr, relative_error, ssim
+from svdflow.images.metrics.errors import valid_pair
 from svdflow.images.metrics.rate import frontier
 
 RATES = (
@@ -116,8 +117,11 @@ def point(
     *,
     data_range: float,
     with_ssim: bool,
+    mask: np.ndarray | None = None,
 ) -> RatePoint:
     """Judge decoded values against the array they stand for; of a factor archive as of a codec.
+
+    `mask`, bool and of the same shape, is True where a value is valid; no other counts.
 
     Raises
     ------
@@ -131,11 +135,11 @@ def point(
         setting=setting,
         bytes=int(n_bytes),
         bits_per_value=bits_per_pixel(n_bytes, array.shape),
-        psnr=psnr(array, decoded, data_range=data_range) if known else nan,
-        relative_error=relative_error(array, decoded),
-        max_error=max_error(array, decoded),
-        ssim=ssim(array, decoded, data_range=data_range) if similar else nan,
-        lossless=bool(np.array_equal(array, decoded)),
+        psnr=psnr(array, decoded, data_range=data_range, mask=mask) if known else nan,
+        relative_error=relative_error(array, decoded, mask=mask),
+        max_error=max_error(array, decoded, mask=mask),
+        ssim=ssim(array, decoded, data_range=data_range, mask=mask) if similar else nan,
+        lossless=bool(np.array_equal(*valid_pair(array, decoded, mask))),
     )
 
 
