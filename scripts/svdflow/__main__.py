@@ -277,6 +277,8 @@ def _npy(path: Path) -> Any:
 
     from svdflow.matrix.raw import npy_header
 
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise ValueError(f"{path}: not a regular file")
     with path.open("rb") as file:
         shape, _, dtype = npy_header(file, str(path))
         held = os.fstat(file.fileno()).st_size - file.tell()
@@ -341,8 +343,11 @@ def audit(args: argparse.Namespace) -> int:
 
 def _refuse_input(file: str, outputs: Sequence[Path]) -> None:
     """Refuse to write over the file that is read, whatever it is called; --force does not allow it either."""
+    from svdflow.images.io import split_dataset
+
+    read, _ = split_dataset(file)
     for path in outputs:
-        if path.exists() and path.samefile(file):
+        if path.exists() and read.exists() and path.samefile(read):
             raise ValueError(f"{path} is the file that is read; name another one for what is written")
 
 

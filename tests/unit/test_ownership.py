@@ -417,6 +417,17 @@ def test_encode_and_decode_refuse_what_is_not_theirs(photo, tmp_path, capsys):
     assert everything(tmp_path) == before  # a format that cannot be written leaves nothing behind
 
 
+def test_a_dataset_within_a_file_is_not_archived_over_the_file(tmp_path, capsys):
+    with h5py.File(tmp_path / "scans.h5", "w") as file:
+        file["run/7"] = np.outer(np.arange(1.0, 40), np.arange(1.0, 30)).astype(np.float32)
+    command = ["encode", f"{tmp_path}/scans.h5:/run/7", str(tmp_path / "scans.h5"), "--rel-error", "0.01"]
+    before = everything(tmp_path)
+    for extra in ([], ["--force"]):
+        assert main([*command, *extra]) == 1
+        assert "is the file that is read" in capsys.readouterr().err
+    assert everything(tmp_path) == before
+
+
 def test_an_array_is_never_archived_over_its_own_file(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.outer(np.arange(1.0, 40), np.arange(1.0, 30)))

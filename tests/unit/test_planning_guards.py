@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from svdflow.__main__ import main
 from svdflow.images.ingest import ingest_images
 from svdflow.plan import walking
 from svdflow.plan.config import ConfigError, load_config
@@ -96,6 +97,18 @@ def test_a_pipe_in_place_of_a_file_of_the_config_is_refused(tmp_path, monkeypatc
     config = {"datasets": "pipe"} if key == "datasets" else {"audit": {key: "pipe"}}
     with pytest.raises(ConfigError, match="no such"):
         study(tmp_path, row, **config)
+
+
+@pytest.mark.parametrize("words", ["encode p.npy o.h5 --psnr 30", "compress p.png o", "denoise p.png o",
+    "decode p.h5 o.npy", "audit p.h5:/A", "audit p.py:f"])  # fmt: skip
+def test_commands_do_not_wait_for_a_pipe(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    for suffix in ("npy", "png", "h5", "py"):
+        os.mkfifo(f"p.{suffix}")
+    assert main(words.split()) == 1
+    said = capsys.readouterr()
+    assert "not a regular file" in said.err + said.out or "no such file" in said.err + said.out
+    assert not (tmp_path / "o").exists()
 
 
 # -- patterns -----------------------------------------------------------------------------------------------

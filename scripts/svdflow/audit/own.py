@@ -49,6 +49,8 @@ def audit_functions(
     found: dict[str, Any] = {}
     broken: Exception | None = None
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ValueError("not a regular file")
         found = runpy.run_path(str(path))
     except Exception as error:  # a syntax error too
         broken = RuntimeError(f"{path.name} does not run: {type(error).__name__}: {error}")
