@@ -69,9 +69,9 @@ def npys() -> Iterator[Odd]:
         ("nothing", np.float64(3), "unsupported"),
         ("no-rows", np.zeros((0, 5)), "zero_size"),
         ("no-columns", np.zeros((5, 0)), "zero_size"),
-        ("past-2-53", np.full((3, 3), 2**53 + 1), "unsupported"),
-        ("past-2-53-below", np.full((3, 3), -(2**60)), "unsupported"),
-        ("past-2-53-unsigned", np.full((3, 3), 2**64 - 1, np.uint64), "unsupported"),
+        ("past-2-53", np.full((3, 3), 2**53 + 1), "integer_overflow"),
+        ("past-2-53-below", np.full((3, 3), -(2**60) - 1), "integer_overflow"),
+        ("past-2-53-unsigned", np.full((3, 3), 2**64 - 1, np.uint64), "integer_overflow"),
     ):
         yield Odd(f"{name}.npy", npy(array), code)
     yield Odd("up-to-2-53.npy", npy(np.full((3, 3), -(2**53))), pages=[np.full((3, 3), -(2**53))])
@@ -173,14 +173,16 @@ def netcdfs() -> Iterator[Odd]:
 
     yield Odd("default-fill.nc", hdf5(default_fill), pages=[filled], mask=INSIDE)
 
-    def partly(file: h5py.File) -> None:
-        dataset = file.create_dataset("a", (12, 16), "u2", chunks=(6, 8))
+    def partly(file: h5py.File, fill: int | None) -> None:
+        dataset = file.create_dataset("a", (12, 16), "u2", chunks=(6, 8), fillvalue=fill)
         dataset[:6, :8] = GREY16[:6, :8]
-        dataset[6:, 8:] = GREY16[6:12, 8:16]
 
-    there = np.zeros((12, 16), bool)
-    there[:6, :8] = there[6:, 8:] = True
-    yield Odd("partly-written.h5", hdf5(partly), pages=[np.where(there, GREY16[:12, :16], 0)], mask=there)
+    there = np.zeros((12, 16), np.uint16)
+    there[:6, :8] = GREY16[:6, :8]
+    yield Odd("partly-written.h5", hdf5(lambda f: partly(f, None)), "unwritten")
+    yield Odd(
+        "partly-written-zero.h5", hdf5(lambda f: partly(f, 0)), pages=[there]
+    )  # which the file says it means
 
 
 def broken_hdf5s() -> Iterator[Odd]:
@@ -190,7 +192,7 @@ def broken_hdf5s() -> Iterator[Odd]:
         ("declared-only", (10_000, 10_000), {"chunks": (100, 100), "compression": "gzip"}),
     ):
         made = hdf5(lambda f, shape=shape, options=options: f.create_dataset("a", shape, "u2", **options))
-        yield Odd(f"{name}.h5", made, "unsupported|decompression_bomb")
+        yield Odd(f"{name}.h5", made, "unwritten|decompression_bomb")
     huge = hdf5(lambda f: f.create_dataset("a", (2**40, 2**20), "f8", chunks=(64, 64)))
     yield Odd("huge.h5", huge, "decompression_bomb")
 
@@ -210,7 +212,7 @@ def broken_hdf5s() -> Iterator[Odd]:
     yield Odd("complex.h5", stored(FLOATS.astype(complex)), "unsupported")
     yield Odd("record.h5", stored(np.zeros((3, 3), [("x", "f4")])), "unsupported")
     yield Odd("line.h5", stored(np.zeros(9)), "unsupported")
-    yield Odd("past-2-53.h5", stored(np.full((3, 3), 2**60)), "unsupported")
+    yield Odd("past-2-53.h5", stored(np.full((3, 3), 2**60 + 1)), "integer_overflow")
     yield Odd("infinite.h5", stored(np.where(INSIDE, FLOATS, np.inf)), "non_finite")
 
     def virtual(file: h5py.File) -> None:
@@ -218,15 +220,15 @@ def broken_hdf5s() -> Iterator[Odd]:
         layout[:] = h5py.VirtualSource("elsewhere.h5", "a", (13, 17))
         file.create_virtual_dataset("a", layout)
 
-    yield Odd("virtual.h5", hdf5(virtual), "unsupported", words="other files")
+    yield Odd("virtual.h5", hdf5(virtual), "link", words="elsewhere.h5")
     outside = hdf5(lambda f: f.create_dataset("a", (13, 17), "u1", external=[("/etc/hostname", 0, 13 * 17)]))
-    yield Odd("external.h5", outside, "unsupported", words="other files")
+    yield Odd("external.h5", outside, "link", words="outside the folder")
 
     def linked(file: h5py.File) -> None:
         file["a"] = h5py.ExternalLink("elsewhere.h5", "/a")
 
-    yield Odd("link.h5", hdf5(linked), "unsupported", inside="/a", words="another file")
-    yield Odd("dangling.h5", hdf5(lambda f: f.update({"a": h5py.SoftLink("/b")})), "unsupported", inside="/a")
+    yield Odd("link.h5", hdf5(linked), "link", inside="/a", words="elsewhere.h5")
+    yield Odd("dangling.h5", hdf5(lambda f: f.update({"a": h5py.SoftLink("/b")})), "unreadable", inside="/a")
 
     def shorter(share: float) -> Callable[[Path], None]:
         def make(path: Path) -> None:

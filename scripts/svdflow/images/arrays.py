@@ -1,7 +1,7 @@
 """Arrays that are images: .npy files and HDF5 datasets, checked by their headers before they are read."""
 
+import os
 import zlib
-from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,6 +10,10 @@ import h5py
 import numpy as np
 
 from svdflow.images.containers import Decoded, Page, check_size
+from svdflow.matrix.chunks import open_for_reading
+from svdflow.matrix.hdf5 import by_columns, coding_of_dataset, refuse_odd
+from svdflow.matrix.links import located
+from svdflow.matrix.written import refuse_unwritten
 from svdflow.store import ItemError
 
 _DEFLATE = 1  # H5Z_FILTER_DEFLATE
@@ -43,55 +47,47 @@ def read_npy(stream: BinaryIO, size: int, pixel_limit: int, *, channels: bool = 
     return _decoded(np.load(stream, allow_pickle=False), None, "NPY")
 
 
-def read_hdf5(file: Path, name: str | None, pixel_limit: int, *, channels: bool = False) -> Decoded:
-    """The one page of an HDF5 dataset, with the attributes of netCDF and MATLAB applied.
+def read_hdf5(
+    file: Path, name: str | None, pixel_limit: int, *, channels: bool = False, allow_links: bool = False
+) -> Decoded:
+    """The one page of an HDF5 dataset, as the readers of netCDF, xarray and MATLAB give it.
 
-    ``scale_factor`` and ``add_offset`` give values in floating point; ``_FillValue``, ``missing_value`` and
-    ``valid_range`` (CF 1.11, 2.5.1 and 8.1), and chunks that were never written, give the mask. Arrays of MATLAB
-    7.3 are turned, for it stores columns first.
+    Packing, missing values and valid range are those of `matrix.conventions`; what is missing is False in the mask.
 
     Raises
     ------
     ItemError
-        As `read_npy`; ``decompression_bomb`` for chunks that unpack to more than they declare; ``unsupported``
-        where the values stand in another file.
+        As `read_npy`; ``decompression_bomb`` for chunks that unpack to more than they declare.
+    ConventionError, LinkError, UnwrittenError
+        Attributes that are not decoded; a reference out of the file's folder, unless `allow_links`; values that
+        nobody wrote.
     """
-    with h5py.File(file, "r", locking=False) as content:
+    with open_for_reading(str(file)) as content:
         name = name or _only_dataset(content)
-        _refuse_links(content, name)
-        dataset = content.get(name)
+        known = _listed(content)
+    place = located(str(file), name, allow_links)
+    if place is None:
+        raise ItemError("unreadable", f"no dataset {name!r} (datasets here: {known})")
+    with open_for_reading(place[0]) as content:
+        dataset = content[place[1]]
         if not isinstance(dataset, h5py.Dataset):
-            raise ItemError("unreadable", f"no dataset {name!r} (datasets here: {_listed(content)})")
+            raise ItemError("unreadable", f"{name!r} is no dataset (datasets here: {known})")
         if dataset.shape is None:
             raise ItemError("zero_size", f"dataset {name!r} is empty")
-        matlab = "MATLAB_class" in dataset.attrs
-        shape = dataset.shape[::-1] if matlab else dataset.shape
-        _check_array(shape, dataset.dtype, file.stat().st_size, pixel_limit, channels)
+        shape = dataset.shape[::-1] if by_columns(dataset) else dataset.shape
+        _check_array(shape, dataset.dtype, os.path.getsize(place[0]), pixel_limit, channels)
+        refuse_odd(dataset, name)
         _check_kind(dataset)
-        mask = _written(dataset)
-        attrs = dict(dataset.attrs)
-        if "_NCProperties" in content.attrs and dataset.dtype.itemsize > 1:
-            attrs.setdefault("_FillValue", dataset.fillvalue)  # what netCDF leaves where nothing was written
-        array, valid = _converted(dataset[...], attrs)
-        mask = valid if mask is None else mask if valid is None else mask & valid
-        if matlab:
-            array, mask = array.T, None if mask is None else mask.T
-        return _decoded(array, mask, "HDF5")
-
-
-def _refuse_links(content: h5py.File, name: str) -> None:
-    """Links out of the file on the way to a dataset: reading it would open whatever they name."""
-    path = ""
-    for part in filter(None, name.split("/")):
-        path += "/" + part
-        try:
-            link = content.get(path, getlink=True)
-        except (KeyError, ValueError):
-            return
-        if isinstance(link, h5py.ExternalLink):
-            raise ItemError("unsupported", f"{path!r} is a link to another file; name that file itself")
-        if isinstance(link, h5py.SoftLink):
-            raise ItemError("unsupported", f"{path!r} is a link to {link.path!r}; name that dataset itself")
+        refuse_unwritten(dataset, place[0], allow_links)
+        coding = coding_of_dataset(dataset, dataset.dtype, name)
+        numbers = dataset[...]
+        array, absent = coding.values(numbers), coding.mask(numbers)
+        if by_columns(dataset):
+            array, absent = array.T, None if absent is None else absent.T
+    mask = None
+    if absent is not None and np.any(absent):
+        mask = ~(np.any(absent, axis=-1) if absent.ndim == 3 else absent)
+    return _decoded(array, mask, "HDF5")
 
 
 def _only_dataset(content: h5py.File) -> str:
@@ -142,14 +138,10 @@ def _check_array(
 
 
 def _check_kind(dataset: h5py.Dataset) -> None:
-    """Refuse what is stored elsewhere, what is an index, and chunks that unpack to more than they declare."""
-    if dataset.is_virtual or dataset.external:
-        raise ItemError("unsupported", "its values stand in other files; copy them into one dataset")
-    for key in ("IMAGE_SUBCLASS", "PALETTE"):  # HDF5 Image and Palette Specification 1.2
-        if _text(dataset.attrs.get(key)) == "IMAGE_INDEXED" or (key == "PALETTE" and key in dataset.attrs):
-            raise ItemError(
-                "unsupported", "its values are indices of a palette; store the colours, (H, W, 3)"
-            )
+    """Refuse what is an index, and chunks that unpack to more than they declare."""
+    indexed = _text(dataset.attrs.get("IMAGE_SUBCLASS")) == "IMAGE_INDEXED"
+    if indexed or "PALETTE" in dataset.attrs:  # HDF5 Image and Palette Specification 1.2
+        raise ItemError("unsupported", "its values are indices of a palette; store the colours, (H, W, 3)")
     if dataset.chunks is None:
         return
     creation = dataset.id.get_create_plist()
@@ -169,56 +161,6 @@ def _check_kind(dataset: h5py.Dataset) -> None:
             raise ItemError(
                 "decompression_bomb", f"chunk {number} unpacks to more than the {declared} bytes declared"
             )
-
-
-def _written(dataset: h5py.Dataset) -> np.ndarray | None:
-    """(H, W), False in chunks that were never written, whose values HDF5 makes up; None where all were."""
-    if dataset.id.get_storage_size() == 0:
-        raise ItemError("unsupported", "the dataset was declared, and no value was ever written to it")
-    if dataset.chunks is None:
-        return None
-    grid = [range(0, side, step) for side, step in zip(dataset.shape, dataset.chunks, strict=True)]
-    count = dataset.id.get_num_chunks()
-    if count == prod(map(len, grid)):
-        return None
-    there = {dataset.id.get_chunk_info(i).chunk_offset for i in range(count)}
-    mask = np.ones(dataset.shape, bool)
-    for start in product(*grid):
-        if start not in there:
-            mask[tuple(slice(at, at + step) for at, step in zip(start, dataset.chunks, strict=True))] = False
-    return _over_bands(mask)
-
-
-def _over_bands(mask: np.ndarray) -> np.ndarray:
-    return np.asarray(np.all(mask, axis=-1)) if mask.ndim == 3 else mask
-
-
-def _converted(array: np.ndarray, attrs: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Values as netCDF4 and xarray read them, and where they are valid, (H, W)."""
-    if _text(attrs.get("_Unsigned")).lower() == "true" and array.dtype.kind == "i":
-        array = array.view(array.dtype.str.replace("i", "u"))
-    valid = np.ones(array.shape, bool)
-    for key in ("_FillValue", "missing_value"):
-        for value in _numbers(attrs, key):
-            valid &= array != value.astype(array.dtype)
-    low, high = _numbers(attrs, "valid_min"), _numbers(attrs, "valid_max")
-    if len(both := _numbers(attrs, "valid_range")) == 2:
-        low, high = both[:1], both[1:]
-    if len(low):
-        valid &= array >= low[0]
-    if len(high):
-        valid &= array <= high[0]
-    scale, offset = _numbers(attrs, "scale_factor"), _numbers(attrs, "add_offset")
-    if len(scale):
-        array = array * scale[0]
-    if len(offset):
-        array = array + offset[0]
-    return array, None if valid.all() else _over_bands(valid)
-
-
-def _numbers(attrs: Any, key: str) -> np.ndarray:
-    values = np.atleast_1d(np.asarray(attrs.get(key, ())))
-    return values if values.dtype.kind in "iuf" else values[:0]
 
 
 def _text(value: Any) -> str:

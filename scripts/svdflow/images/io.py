@@ -33,9 +33,9 @@ from svdflow.images.containers import (
 from svdflow.images.ranges import value_range
 from svdflow.images.streams import read_stream
 from svdflow.images.tiff import read_tiff
+from svdflow.matrix.integers import may_be_lossy, refuse_lossy
 from svdflow.store import ItemError, slug_of
 
-EXACT_INTEGERS = 2**53  # largest magnitude up to which float64 holds every integer (IEEE 754)
 _GDAL_NODATA = 42113
 
 
@@ -60,7 +60,12 @@ class ImageRecord:
 
 
 def read_image(
-    path: str | Path, *, page: int | None = None, pixel_limit: int = PIXEL_LIMIT, channels: bool = False
+    path: str | Path,
+    *,
+    page: int | None = None,
+    pixel_limit: int = PIXEL_LIMIT,
+    channels: bool = False,
+    allow_links: bool = False,
 ) -> ImageRecord:
     """Read a PNG, JPEG, TIFF, WebP, BMP, GIF, npy or HDF5 image.
 
@@ -75,6 +80,8 @@ def read_image(
         checked against the header, before decoding.
     channels : bool
         Every band as it is stored, alpha among them: `array` is (H, W, C) of any C where there are several.
+    allow_links : bool
+        Follow references of an HDF5 file to files outside its folder.
 
     Returns
     -------
@@ -90,7 +97,7 @@ def read_image(
     """
     file, dataset = split_dataset(path)
     with _named_refusals(file.name):
-        pages, attrs = _decode(file, dataset, pixel_limit, channels)
+        pages, attrs = _decode(file, dataset, pixel_limit, channels, allow_links)
         return _record([_banded(p) for p in pages] if channels else pages, attrs, page)
 
 
@@ -109,7 +116,7 @@ def _banded(page: Page) -> Page:
     )
 
 
-def _decode(file: Path, dataset: str | None, pixel_limit: int, channels: bool) -> Decoded:
+def _decode(file: Path, dataset: str | None, pixel_limit: int, channels: bool, allow_links: bool) -> Decoded:
     with _opened(file) as stream:
         head = stream.read(16)
         kind = format_of(head)
@@ -129,7 +136,7 @@ def _decode(file: Path, dataset: str | None, pixel_limit: int, channels: bool) -
         if kind == "NPY":
             return read_npy(stream, file.stat().st_size, pixel_limit, channels=channels)
         if kind == "HDF5":
-            return read_hdf5(file, dataset, pixel_limit, channels=channels)
+            return read_hdf5(file, dataset, pixel_limit, channels=channels, allow_links=allow_links)
         data = head + stream.read()
     container = examine(data)
     return read_stream(data, container, pixel_limit)
@@ -159,8 +166,8 @@ def _named_refusals(name: str) -> Iterator[None]:
 
 def _refusal(error: Exception) -> tuple[str, str]:
     message = str(error) or type(error).__name__
-    if isinstance(error, ItemError):
-        return error.code, message
+    if isinstance(error, ItemError | ValueError) and isinstance(code := getattr(error, "code", None), str):
+        return code, message
     if isinstance(error, MemoryError):
         return "too_large", "does not fit in memory; cut it into tiles, or read it as a matrix"
     if isinstance(error, NotImplementedError):
@@ -194,7 +201,8 @@ def _record(pages: list[Page], attrs: dict[str, Any], page: int | None) -> Image
     arrays = [values for values in valid if values.size]
     if not arrays:
         raise ItemError("all_masked", "every pixel is missing (NaN, nodata or masked): nothing to process")
-    _check_integers(arrays)
+    for values in arrays if may_be_lossy(arrays[0].dtype) else ():
+        refuse_lossy(values, "pixels")
     significant = attrs.get("significant_bits")
     low, high, peak, source = value_range(arrays, significant)
     dtype = arrays[0].dtype
@@ -248,18 +256,6 @@ def _masked(page: Page, number: int) -> Page:
                 f"the first at index {first}; a missing value is NaN, or is declared as nodata",
             )
     return Page(array, page.alpha, mask)
-
-
-def _check_integers(arrays: list[np.ndarray]) -> None:
-    """Integers that float64 would round: all that is computed is computed in it."""
-    if arrays[0].dtype.kind not in "iu" or arrays[0].dtype.itemsize < 8:
-        return
-    largest = max(max(int(a.max()), -int(a.min())) for a in arrays)
-    if largest > EXACT_INTEGERS:
-        raise ItemError(
-            "unsupported",
-            f"integers up to {largest}, above 2^53, which floating point rounds; subtract an offset or divide first",
-        )
 
 
 def _alike(pages: list[Page]) -> list[Page]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import h5py
+import numpy as np
 
 from svdflow.matrix.chunks import open_for_reading
 from svdflow.matrix.conventions import TELLING, Coding, ConventionError, coding_of
@@ -66,26 +67,27 @@ def open_hdf5(
             return SparseSource(read_sparse(node, place[0], allow_links), f"{path}:{dataset}")
         if not isinstance(node, h5py.Dataset):
             raise ValueError(f"{path}: {dataset!r} is no dataset; there is {_known(path)}")
-        _refuse_odd(node, f"{path}:{dataset}")
+        refuse_odd(node, f"{path}:{dataset}")
         dense = HDF5Source(*place, allow_links=allow_links)
         return _dense(dense, node, fill)
 
 
 def _dense(source: HDF5Source, node: h5py.Dataset, fill: float | None = None) -> MatrixSource:
     """The source as its own reader gives it: decoded, and the right way round."""
-    _refuse_odd(node, source.name)
+    refuse_odd(node, source.name)
     if source.verified_by_svdflow:
         return source  # ours: numbers are the values
     decoded: MatrixSource = source
-    coding = _coding(node, source)
+    coding = coding_of_dataset(node, source.dtype, source.name)
     if not coding.trivial:
         decoded = DecodedSource(source, coding, fill)
-    return FlippedSource(decoded) if _by_columns(node) else decoded
+    return FlippedSource(decoded) if by_columns(node) else decoded
 
 
-def _coding(node: h5py.Dataset, source: HDF5Source) -> Coding:
+def coding_of_dataset(node: h5py.Dataset, dtype: np.dtype, name: str) -> Coding:
+    """How the values are made of the stored numbers, of type `dtype`; errors as of `coding_of`."""
     missing = None
-    if source.dtype.itemsize > 1 and (
+    if dtype.itemsize > 1 and (
         "_NCProperties" in node.file.attrs or any(mark in node.attrs for mark in NETCDF_MARKS)
     ):
         # What was never written in a netCDF file reads as its fill value, and means a missing value; bytes use all
@@ -93,9 +95,9 @@ def _coding(node: h5py.Dataset, source: HDF5Source) -> Coding:
         properties = node.id.get_create_plist()
         if properties.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
             missing = node.fillvalue
-    if source.dtype.kind == "c":
+    if dtype.kind == "c":
         missing = None
-    return coding_of(_attributes(node), source.dtype, source.name, fill=missing)
+    return coding_of(_attributes(node), dtype, name, fill=missing)
 
 
 def _attributes(node: h5py.Dataset) -> Mapping[str, Any]:
@@ -113,7 +115,7 @@ def _attributes(node: h5py.Dataset) -> Mapping[str, Any]:
     return found
 
 
-def _refuse_odd(node: h5py.Dataset, name: str) -> None:
+def refuse_odd(node: h5py.Dataset, name: str) -> None:
     """Refuse by name what looks like numbers and means something else, or holds nothing."""
     kind = _matlab_class(node)
     if kind and (kind not in MATLAB_NUMBERS or "MATLAB_object_decode" in node.attrs):
@@ -145,7 +147,7 @@ def _refuse_odd(node: h5py.Dataset, name: str) -> None:
         )
 
 
-def _by_columns(node: h5py.Dataset) -> bool:
+def by_columns(node: h5py.Dataset) -> bool:
     """Whether a program with arrays in columns wrote them as they lay, which turns them round for all others."""
     octave = node.name.endswith("/value") and "OCTAVE_NEW_FORMAT" in node.parent.attrs
     return bool(_matlab_class(node)) or octave
