@@ -12,7 +12,7 @@ import numpy as np
 from svdflow.images.containers import Decoded, Page, check_size
 from svdflow.matrix.chunks import open_for_reading
 from svdflow.matrix.hdf5 import by_columns, coding_of_dataset, refuse_odd
-from svdflow.matrix.links import located
+from svdflow.matrix.links import LinkError, located
 from svdflow.matrix.written import refuse_unwritten
 from svdflow.store import ItemError
 
@@ -47,9 +47,7 @@ def read_npy(stream: BinaryIO, size: int, pixel_limit: int, *, channels: bool = 
     return _decoded(np.load(stream, allow_pickle=False), None, "NPY")
 
 
-def read_hdf5(
-    file: Path, name: str | None, pixel_limit: int, *, channels: bool = False, allow_links: bool = False
-) -> Decoded:
+def read_hdf5(file: Path, name: str | None, pixel_limit: int, *, channels: bool = False) -> Decoded:
     """The one page of an HDF5 dataset, as the readers of netCDF, xarray and MATLAB give it.
 
     Packing, missing values and valid range are those of `matrix.conventions`; what is missing is False in the mask.
@@ -59,13 +57,20 @@ def read_hdf5(
     ItemError
         As `read_npy`; ``decompression_bomb`` for chunks that unpack to more than they declare.
     ConventionError, LinkError, UnwrittenError
-        Attributes that are not decoded; a reference out of the file's folder, unless `allow_links`; values that
-        nobody wrote.
+        Attributes that are not decoded; a reference out of the file's folder; values that nobody wrote.
     """
+    try:
+        return _read(file, name, pixel_limit, channels)
+    except LinkError as error:
+        said = str(error).partition("; where you trust")[0]
+        raise ItemError("link", f"{said}; copy the values into one file, or read it as a matrix") from error
+
+
+def _read(file: Path, name: str | None, pixel_limit: int, channels: bool) -> Decoded:
     with open_for_reading(str(file)) as content:
         name = name or _only_dataset(content)
         known = _listed(content)
-    place = located(str(file), name, allow_links)
+    place = located(str(file), name, allow_links=False)
     if place is None:
         raise ItemError("unreadable", f"no dataset {name!r} (datasets here: {known})")
     with open_for_reading(place[0]) as content:
@@ -78,7 +83,7 @@ def read_hdf5(
         _check_array(shape, dataset.dtype, os.path.getsize(place[0]), pixel_limit, channels)
         refuse_odd(dataset, name)
         _check_kind(dataset)
-        refuse_unwritten(dataset, place[0], allow_links)
+        refuse_unwritten(dataset, place[0])
         coding = coding_of_dataset(dataset, dataset.dtype, name)
         numbers = dataset[...]
         array, absent = coding.values(numbers), coding.mask(numbers)

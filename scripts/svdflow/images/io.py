@@ -65,7 +65,6 @@ def read_image(
     page: int | None = None,
     pixel_limit: int = PIXEL_LIMIT,
     channels: bool = False,
-    allow_links: bool = False,
 ) -> ImageRecord:
     """Read a PNG, JPEG, TIFF, WebP, BMP, GIF, npy or HDF5 image.
 
@@ -80,8 +79,6 @@ def read_image(
         checked against the header, before decoding.
     channels : bool
         Every band as it is stored, alpha among them: `array` is (H, W, C) of any C where there are several.
-    allow_links : bool
-        Follow references of an HDF5 file to files outside its folder.
 
     Returns
     -------
@@ -97,7 +94,7 @@ def read_image(
     """
     file, dataset = split_dataset(path)
     with _named_refusals(file.name):
-        pages, attrs = _decode(file, dataset, pixel_limit, channels, allow_links)
+        pages, attrs = _decode(file, dataset, pixel_limit, channels)
         return _record([_banded(p) for p in pages] if channels else pages, attrs, page)
 
 
@@ -116,7 +113,7 @@ def _banded(page: Page) -> Page:
     )
 
 
-def _decode(file: Path, dataset: str | None, pixel_limit: int, channels: bool, allow_links: bool) -> Decoded:
+def _decode(file: Path, dataset: str | None, pixel_limit: int, channels: bool) -> Decoded:
     with _opened(file) as stream:
         head = stream.read(16)
         kind = format_of(head)
@@ -136,7 +133,7 @@ def _decode(file: Path, dataset: str | None, pixel_limit: int, channels: bool, a
         if kind == "NPY":
             return read_npy(stream, file.stat().st_size, pixel_limit, channels=channels)
         if kind == "HDF5":
-            return read_hdf5(file, dataset, pixel_limit, channels=channels, allow_links=allow_links)
+            return read_hdf5(file, dataset, pixel_limit, channels=channels)
         data = head + stream.read()
     container = examine(data)
     return read_stream(data, container, pixel_limit)
