@@ -11,14 +11,19 @@ import svdflow
 from svdflow.audit.conditioning import audit_matrix
 from svdflow.audit.enclosures import certify_svd
 from svdflow.compat import TruncatedSVD, randomized_svd, svd_compressed
+from svdflow.images.codec import decode, encode
+from svdflow.images.denoise import patch_svd
+from svdflow.images.metrics import psnr
 from svdflow.linalg import SinglePassSVD
 from svdflow.linalg.leastsquares import lstsq_qr, lstsq_svd, pinv, tikhonov
 from svdflow.linalg.ranks.cross_validation import bi_cross_validation
 from svdflow.matrix import as_source
 from svdflow.matrix.checked import SourceError
+from svdflow.matrix.ingest import ingest_matrix
 from svdflow.matrix.integers import LossyIntegerError
 from svdflow.matrix.masks import MaskedError
 from svdflow.matrix.raw import StoredFile
+from svdflow.store import read_table
 
 A = np.random.default_rng(0).standard_normal((40, 12))
 HIDDEN = 1e6  # what lies under the mask: a door that reads it answers with it
@@ -76,6 +81,30 @@ def test_masks_of_dask_blocks_are_seen_however_they_came():
     )
 
 
+def dask_arrays_of(given):
+    """The same masked values in blocks that are masked, one array knowing it and one not."""
+    yield da.from_array(given, chunks=(10, 5), asarray=False)
+    hide = {"dtype": given.dtype, "meta": np.empty((0, 0), given.dtype)}
+    yield da.from_array(np.ma.getdata(given), chunks=(10, 5)).map_blocks(
+        lambda b: np.ma.masked_array(b, b == HIDDEN), **hide
+    )
+
+
+def test_doors_that_honour_masks_see_those_of_dask_blocks(tmp_path):
+    given = masked()
+    for array in dask_arrays_of(given):
+        encode(array, tmp_path / "a.h5", rel_error=1e-3)
+        back = decode(tmp_path / "a.h5")
+        assert np.ma.count_masked(back) == 3 and np.abs(back).max() < 10
+        assert psnr(A, array, data_range=1.0) == np.inf
+        picture = patch_svd(array, 0.1).values
+        assert np.ma.count_masked(picture) == 3 and np.abs(picture).max() < 10
+        (record,) = audit_matrix(array)
+        assert str(record.verdict) == "ERROR" and "3 of 480" in record.reason
+        with pytest.raises(MaskedError, match="3 of 480"):
+            certify_svd(array, *np.linalg.svd(A, full_matrices=False))
+
+
 @pytest.mark.parametrize("dtype", ["i8", "u8"])
 @pytest.mark.parametrize("kind", ["array", "csr", "dask", "npy", "h5", "wide"])
 def test_integers_that_float64_rounds_are_refused(tmp_path, dtype, kind):
@@ -97,6 +126,16 @@ def test_integers_that_float64_rounds_are_refused(tmp_path, dtype, kind):
             svdflow.truncated_svd(given, 2, method=method)
     with pytest.raises(LossyIntegerError):
         randomized_svd(given, 2, random_state=0)
+
+
+def test_ingest_refuses_integers_that_float64_rounds(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((5, 4), 2**53 + 1))
+    np.save(tmp_path / "b.npy", np.full((5, 4), 2**53))
+    files = [{"index": i, "path": str(tmp_path / n), "name": n} for i, n in enumerate(("a.npy", "b.npy"))]
+    ingest_matrix(files, tmp_path / "out.h5", dataset="toy", shard="00000")
+    (row,) = read_table(tmp_path / "out.h5", "errors").itertuples()
+    assert (row.name, row.code) == ("a.npy", "integer_overflow")
+    assert "20 integers" in row.message and str(2**53 + 1) in row.message
 
 
 def _saved(folder, array, suffix):

@@ -14,7 +14,7 @@ from svdflow.audit.condition import PANEL_SIDE, enclosure_records, norm_records,
 from svdflow.audit.enclosures import Certificate, Interval, certify_error, certify_svd, lossy_integers
 from svdflow.audit.records import Record, judged
 from svdflow.audit.verdicts import Threshold, Verdict
-from svdflow.matrix.masks import unmasked
+from svdflow.matrix.masks import materialized, unmasked
 from svdflow.store import StoredArray, StoredGroup, read_array, read_rows
 
 EPS = float(np.finfo(np.float64).eps)
@@ -40,7 +40,7 @@ class Full:
     @classmethod
     def of(cls, A: Any) -> "Full":
         """Decompose a matrix; ValueError names what is wrong with one that cannot be."""
-        A = np.asarray(unmasked(A, "matrix"))
+        A = np.asarray(unmasked(materialized(A), "matrix"))
         wide = checked_matrix(A)
         U, s, Vt = scipy.linalg.svd(wide, full_matrices=False, lapack_driver="gesdd")
         return cls(wide, U, s, Vt, max(EPS, _eps(A.dtype)))
@@ -109,7 +109,7 @@ def checked_matrix(A: Any) -> np.ndarray:
     """
     if scipy.sparse.issparse(A):
         raise ValueError("a sparse matrix; its full decomposition takes a dense one: A.toarray()")
-    A = np.asarray(unmasked(A, "matrix"))
+    A = np.asarray(unmasked(materialized(A), "matrix"))
     if A.dtype.kind not in "fiubc":
         at = next(
             (i for i, x in np.ndenumerate(A) if not isinstance(x, int | float | complex | np.number)), None

@@ -26,7 +26,7 @@ from svdflow.audit.jacobi import (
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.stage import Audit
 from svdflow.audit.verdicts import Threshold
-from svdflow.matrix.masks import unmasked
+from svdflow.matrix.masks import materialized, unmasked
 
 Array = np.ndarray
 Interval = tuple[float, float]
@@ -164,7 +164,9 @@ def certify_error(A: Any, U: Any, s: Any, Vt: Any) -> Interval:
 def _checked(A: Any, U: Any, s: Any, Vt: Any) -> tuple[Array, Array, Array, Array]:
     if not classical():
         raise RuntimeError("matrix products of this BLAS are not classical in float64: nothing can be proved")
-    A, U, s, Vt = (np.asarray(unmasked(x, name)) for name, x in zip(("A", "U", "s", "Vt"), (A, U, s, Vt)))
+    A, U, s, Vt = (
+        np.asarray(unmasked(materialized(x), name)) for name, x in zip(("A", "U", "s", "Vt"), (A, U, s, Vt))
+    )
     k = s.size
     if A.ndim != 2 or A.size == 0:
         raise ValueError(f"A: shape {A.shape} is not that of a matrix with entries")

@@ -10,7 +10,7 @@ import scipy.linalg
 from svdflow.engine import one_blas_thread
 from svdflow.linalg.full import full_svd, load_dense
 from svdflow.linalg.orthonormal import adjoint
-from svdflow.matrix.masks import unmasked
+from svdflow.matrix.masks import materialized, unmasked
 from svdflow.matrix.sources import as_source
 
 REFINEMENTS = 10  # each gains the digits that the condition number leaves; two or three settle it
@@ -220,7 +220,7 @@ def pinv(A: Any, rcond: float | None = None) -> PseudoInverse:
 
 
 def _system(A: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
-    A, b = load_dense(as_source(A)), np.asarray(unmasked(b, "b"))
+    A, b = load_dense(as_source(A)), np.asarray(unmasked(materialized(b), "b"))
     if b.ndim not in (1, 2) or len(b) != len(A):
         raise ValueError(f"b has shape {b.shape}, where A has {len(A)} rows")
     bad = np.argwhere(~np.isfinite(b))

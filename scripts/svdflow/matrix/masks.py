@@ -14,6 +14,25 @@ class MaskedError(ValueError):
     code = "masked"
 
 
+def materialized(array: Any) -> Any:
+    """A dask array in memory, as a NumPy masked array where any block has a masked value; anything else as it is.
+
+    `numpy.asarray` of a dask array drops the masks of its blocks, and so does joining blocks where the array does not
+    know that they are masked.
+    """
+    if not (hasattr(array, "__dask_graph__") and hasattr(array, "map_blocks") and hasattr(array, "_meta")):
+        return array
+    if not isinstance(array._meta, np.ndarray):
+        return array.compute()
+    import dask
+
+    plain, hidden = np.empty((0,) * array.ndim, array.dtype), np.empty((0,) * array.ndim, bool)
+    values = array.map_blocks(np.ma.getdata, dtype=array.dtype, meta=plain)
+    mask = array.map_blocks(np.ma.getmaskarray, dtype=bool, meta=hidden)
+    values, mask = dask.compute(values, mask)
+    return np.ma.MaskedArray(values, mask) if mask.any() else values
+
+
 def unmasked(array: Any, name: str) -> Any:
     """The entries of a NumPy masked array without a missing one; anything else as it is.
 

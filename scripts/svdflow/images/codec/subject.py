@@ -14,6 +14,7 @@ from svdflow.images.codec.quantize import Coded
 from svdflow.images.codec.tiles import TilesForm
 from svdflow.images.codec.tucker import TuckerForm
 from svdflow.images.ranges import value_range
+from svdflow.matrix.masks import materialized
 
 FORMS: Mapping[str, Any] = MappingProxyType({"svd": MatrixForm, "tucker": TuckerForm, "tiles": TilesForm})
 LEAST_SHARE = 2**-0.5  # of the norm, that the mean must hold to be taken off
@@ -120,6 +121,7 @@ def checked(A: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray | None]:
         It is empty, complex, not of numbers, not finite, of extreme range, or has integers that float64 does not
         hold; the mask is of another shape or type, or leaves nothing.
     """
+    A = materialized(A)
     mask = _valid(A, mask)
     A = np.asarray(A)
     if A.dtype.kind not in "fiub":

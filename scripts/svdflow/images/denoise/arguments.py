@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from svdflow.linalg.ranks.arguments import number, shown, whole
+from svdflow.matrix.masks import materialized
 
 __all__ = [
     "Given",
@@ -88,8 +89,7 @@ def given(name: str, what: str, values: Any, mask: Any, *, kinds: str = "iuf", f
         No array of such numbers, an empty one, valid values that are not finite, integers that double precision
         rounds, or a mask of another shape.
     """
-    if hasattr(values, "__dask_graph__"):
-        values = values.compute()  # `np.asarray` of a dask array of masked chunks drops their mask
+    values = materialized(values)
     masked_array = isinstance(values, np.ma.MaskedArray)
     hidden = np.ma.getmaskarray(values) if masked_array else None
     array = np.asarray(np.ma.getdata(values) if masked_array else values)

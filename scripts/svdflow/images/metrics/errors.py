@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from svdflow.matrix.masks import materialized
+
 Normalization = Literal["euclidean", "min-max", "mean"]
 
 
@@ -222,6 +224,7 @@ def valid_pair(reference: np.ndarray, image: np.ndarray, mask: Mask) -> tuple[np
 
 def finite_pair(reference: Any, image: Any, mask: Mask) -> tuple[np.ndarray, np.ndarray]:
     """As `valid_pair`, of finite numbers alone; what `numpy.ma` masks in one of them is not valid in either."""
+    reference, image = materialized(reference), materialized(image)
     hidden = [~np.ma.getmaskarray(a) for a in (reference, image) if isinstance(a, np.ma.MaskedArray)]
     if any(not known.all() for known in hidden):
         check_pair(reference, image)

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 
 from svdflow.linalg.ranks.arguments import whole
-from svdflow.matrix.masks import unmasked
+from svdflow.matrix.masks import materialized, unmasked
 
 FOLDS = (2, 2)  # Owen and Perry, section 6: large holdouts find the rank, small ones find too much
 
@@ -42,7 +42,7 @@ def bi_cross_validation(
     With ``A = [a b; c D]`` the block a is predicted as ``b D_k^+ c``, D_k being D truncated to rank k (section 2.1,
     equation 2.2): one SVD of D gives the errors of all ranks.
     """
-    A = np.asarray(unmasked(A, "matrix"))
+    A = np.asarray(unmasked(materialized(A), "matrix"))
     if max_rank is not None:
         whole("max_rank", max_rank, 0)
     folds = (whole("folds", folds[0], 2), whole("folds", folds[1], 2))
