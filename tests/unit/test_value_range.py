@@ -65,9 +65,10 @@ def smooth(shape, top, dtype=np.uint16):
         (np.int16([-1000, 3000]), 16, 4000, SPAN),
         (np.float32([-2.5, 7.5]), None, 10, SPAN),
         (np.float64([0, 1]), None, 1, SPAN),
-        (np.float64([4, 4]), None, 1, EQUAL),
+        (np.float64([4, 4]), None, 4, EQUAL),
+        (np.float64([0, 0]), None, 1, EQUAL),
         (np.uint16([7, 7]), 16, 255, FEWEST.format(8)),
-        (np.int32([-7, -7]), 32, 1, EQUAL),
+        (np.int32([-7, -7]), 32, 7, EQUAL),
     ],
 )
 def test_the_range_of_values(array, stated, data_range, source):
@@ -223,11 +224,21 @@ def test_replicates_share_the_range_of_the_first_without_its_noise(tmp_path):
     )
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.int16])
-def test_a_constant_picture_has_figures(tmp_path, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        (np.uint8, 7),
+        (np.uint16, 7),
+        (np.int16, -7),
+        (np.float32, 0),
+        (np.float32, 1e30),
+        (np.float64, -1e-30),
+    ],
+)
+def test_a_constant_picture_has_figures(tmp_path, dtype, value):
     name = "flat.png" if np.dtype(dtype).kind == "u" else "flat.tif"
     with np.errstate(all="raise", under="ignore"):
-        compress, _, _, place = staged(tmp_path, {name: np.full((30, 20), 7, dtype)}, images="all")
+        compress, _, _, place = staged(tmp_path, {name: np.full((30, 20), value, dtype)}, images="all")
     assert (compress["data_range"] > 0).all() and (compress["psnr"] > 100).all()
     assert compress["ssim"].to_numpy() == pytest.approx(1.0, abs=1e-6)
     assert len(list(place.glob("pictures/*.png"))) == 1

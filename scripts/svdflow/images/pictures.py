@@ -81,7 +81,7 @@ def display_limits(
         return 0.0, 255.0
     known = pixels if mask is None else pixels[_wide(mask, pixels)]
     low, high = np.quantile(known.astype(np.float64), QUANTILES) if known.size else (0.0, 1.0)
-    return float(low), float(high if high > low else low + 1)
+    return float(low), float(high if high > low else low + (abs(low) or 1.0))
 
 
 def eight_bits(pixels: np.ndarray, limits: tuple[float, float], mask: np.ndarray | None = None) -> np.ndarray:

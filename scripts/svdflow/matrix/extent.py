@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.plan.ranges import EQUAL, SPAN
+from svdflow.plan.ranges import span
 from svdflow.store import ItemError
 
 PLANE = "matrix"
@@ -32,14 +32,12 @@ class ValueRange:
         self.low, self.high = min(self.low, low), max(self.high, high)
 
     def attrs(self) -> dict[str, Any]:
-        """Attributes of the item: the range is that of this matrix, 1 where all entries are equal."""
+        """Attributes of the item: the range is that of this matrix."""
         if not self.low <= self.high:
             unread = {"data_range_source": "not read, as the matrix is large; give data_range"}
             return dict.fromkeys(("data_min", "data_max", "data_range"), math.nan) | unread
-        found = {"data_min": self.low, "data_max": self.high}
-        if self.high > self.low:
-            return found | {"data_range": self.high - self.low, "data_range_source": SPAN}
-        return found | {"data_range": 1.0, "data_range_source": EQUAL}
+        peak, source = span(self.low, self.high)
+        return {"data_min": self.low, "data_max": self.high, "data_range": peak, "data_range_source": source}
 
 
 def bits_of(dtype: np.dtype) -> int:

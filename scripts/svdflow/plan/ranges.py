@@ -5,7 +5,8 @@ It is one number a dataset (and kind of samples), from what the files say and ho
 - 8-bit samples: 255.
 - deeper integers without a negative value: 2**b - 1 for the bits b that a file states, where they are fewer than those
   of its container (12 of a 12-bit TIFF), else for the fewest of 8, 10, 12, 14 and 16 that hold the largest valid value.
-- floats, integers with negative values or past 16 bits: largest less smallest valid value; 1 where all are equal.
+- floats, integers with negative values or past 16 bits: largest less smallest valid value; where all are equal, the
+  magnitude of that one value, or 1 for 0.
 
 Fixed peaks keep figures comparable between pictures of one origin: a darker picture does not get a better PSNR.
 """
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 BITS = (8, 10, 12, 14, 16)
 EIGHT, STATED, FEWEST = "8 bits", "{} bits, as files state", "{} bits, the fewest that hold all values"
-SPAN, EQUAL, GIVEN = "largest less smallest value", "1, as all values are equal", "given (data_range)"
+SPAN, EQUAL, GIVEN = "largest less smallest value", "magnitude of the only value", "given (data_range)"
 EVERY = "every"  # the kind under which a range that was given stands
 
 
@@ -52,7 +53,12 @@ def joined(extents: Sequence[Extent]) -> ValueRange:
         return ValueRange(low, high, 255.0, EIGHT)
     if kind == "integers" and low >= 0 and (bits := _bits(extents)):
         return ValueRange(low, high, 2.0 ** bits[0] - 1, bits[1].format(bits[0]))
-    return ValueRange(low, high, high - low, SPAN) if high > low else ValueRange(low, high, 1.0, EQUAL)
+    return ValueRange(low, high, *span(low, high))
+
+
+def span(low: float, high: float) -> tuple[float, str]:
+    """Largest less smallest value with its source; a range that scales with the values where all are equal."""
+    return (high - low, SPAN) if high > low else (abs(high) or 1.0, EQUAL)
 
 
 def dataset_ranges(extents: Iterable[Extent]) -> list[list[Any]]:
