@@ -38,6 +38,20 @@ CONFIG = {
     "audit": {"functions_file": "own.py", "functions": ["squares", "identity"]},
 }
 
+SMALLEST_SHEET = """\
+name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters
+photos\timages\tphotos\tgray\t20\tcompress;denoise;encode;audit\t2\t-
+waves\tsynthetic\twaves\t-\t-\tcompress\t-\trows=24;columns=20
+file\tmatrix\tmatrix.h5:/A\t-\t-\tcompress\t-\t-
+"""
+SMALLEST = {
+    "compress": {"ranks": [1, 3]},
+    "denoise": {"ranks": [1, 3], "methods": ["shrink"]},
+    "encode": {"codecs": ["png"], "forms": ["svd"]},
+    "factorize": {"max_rank": 6},
+    "audit": {"functions_file": "own.py", "functions": ["identity"], "mutants": False},
+}
+
 
 class Workflow:
     """A working copy in which commands run as a user would run them."""
@@ -87,6 +101,20 @@ class Workflow:
         block = text[text.rindex("Job stats:") :]
         rows = dict(re.findall(r"^(\w+)\s+(\d+)$", block, flags=re.MULTILINE))
         return {rule: int(n) for rule, n in rows.items() if rule not in ("all", "total")}
+
+
+def smallest_workflow(folder: Path) -> Workflow:
+    """The smallest study that has every stage, with files of the user's beside its results."""
+    workflow = small_workflow(folder)
+    for name in ("photo4.png", "photo5.png"):
+        (folder / "photos" / name).unlink()
+    (folder / "sheet.tsv").write_text(SMALLEST_SHEET)
+    workflow.configure(**SMALLEST)
+    mine = folder / "results" / "pictures" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "thesis.txt").write_text("ten years\n")
+    (folder / "results" / "notes.txt").write_text("mine\n")
+    return workflow
 
 
 def small_workflow(folder: Path) -> Workflow:

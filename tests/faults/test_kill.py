@@ -1,56 +1,115 @@
-"""Kill a run at any moment: nothing half-written is believed, and the resumed run gives the same bits."""
+"""Kill runs and jobs at any moment: nothing half-written is believed, and the resumed run gives the same bits."""
 
 import os
-import random
 import signal
-import subprocess
-import sys
 import time
 
+import psutil
 import pytest
+from injection import (
+    changed,
+    contents,
+    family,
+    finished_shards,
+    kill_all,
+    made_again,
+    said,
+    start,
+    svdflow,
+    users_files,
+)
 
-from small_study import small_workflow
-from svdflow.store import verify
+from svdflow.store import StoreError, verify
 
 KILLS = 20
-KEPT = (".h5", ".html", ".csv", ".md", ".png")
 
 
-def contents(folder):
-    results = folder / "results"
-    return {p.relative_to(results): p.read_bytes() for p in results.rglob("*") if p.suffix in KEPT}
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    workflow = small_workflow(tmp_path_factory.mktemp("kill") / "reference")
-    start = time.monotonic()
-    done = workflow.run()
-    assert done.returncode == 0, done.stderr
-    return contents(workflow.folder), time.monotonic() - start
-
-
-@pytest.mark.parametrize("seed", range(KILLS))
-def test_a_killed_run_resumes_to_the_same_bits(reference, tmp_path, seed):
-    expected, seconds = reference
-    workflow = small_workflow(tmp_path / "killed")
-    workflow.command("plan", "--write", "--config", "study.yaml", module="svdflow")
-    environment = {**os.environ, "PYTHONPATH": str(workflow.folder / "scripts")}
-    run = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--configfile", "study.yaml"],
-        cwd=workflow.folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    time.sleep(random.Random(seed).uniform(0.05, 0.95) * seconds)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    for path in (workflow.folder / "results").rglob("*.h5"):
-        if not path.name.startswith("."):
+def half_written(workflow):
+    """Published files that do not verify."""
+    found = []
+    for path in finished_shards(workflow):
+        try:
             verify(path)
-    done = workflow.command("resume", "--config", "study.yaml", module="svdflow")
+        except StoreError as error:
+            found.append(str(error))
+    return found
+
+
+@pytest.mark.parametrize("moment", range(KILLS))
+def test_a_killed_run_resumes_to_the_same_bits(reference, fresh, score, moment):
+    before = users_files(fresh)
+    run = start(fresh)
+    time.sleep((moment + 0.5) / KILLS * reference.seconds)
+    kill_all(run)
+    wrong, shards = half_written(fresh), finished_shards(fresh)
+    done = svdflow(fresh, "resume")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert contents(workflow.folder) == expected
-    assert not list((workflow.folder / "results").rglob(".*tmp-*"))
+    score.judge(
+        "whole run killed (SIGKILL), 20 moments",
+        wrong=wrong,
+        touched=changed(before, users_files(fresh)),
+        different=changed(reference.contents, contents(fresh)),
+        lost=made_again(shards, fresh),
+    )
+    assert not list((fresh.folder / "results").rglob(".*tmp-*")), "temporary files are left"
+
+
+@pytest.mark.parametrize(
+    "rules", [("ingest_images", "compress", "audit_stability"), ("factorize", "encode", "report")]
+)
+def test_single_jobs_are_killed(reference, fresh, score, rules):
+    before, left = users_files(fresh), list(rules)
+    run = start(fresh)
+    while left and run.poll() is None:
+        for process in family(run):
+            try:
+                words = " ".join(process.cmdline()[1:2])
+                for rule in left[:]:
+                    if words.endswith(f".{rule}.py"):
+                        process.kill()
+                        left.remove(rule)
+            except psutil.Error:
+                continue
+        time.sleep(0.01)
+    assert run.wait() != 0, said(fresh)
+    wrong = half_written(fresh)
+    done = svdflow(fresh, "resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    score.judge(
+        "single jobs killed",
+        faults=len(rules) - len(left),
+        wrong=wrong,
+        touched=changed(before, users_files(fresh)),
+        different=changed(reference.contents, contents(fresh)),
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_stopped_says_so_in_one_line(reference, fresh, score, number):
+    before = users_files(fresh)
+    run = start(fresh)
+    time.sleep(0.5 * reference.seconds)
+    processes = family(run)
+    spoken = len(said(fresh))
+    asked = time.monotonic()
+    os.kill(run.pid, number)
+    status = run.wait(timeout=10)
+    seconds = time.monotonic() - asked
+    last = said(fresh)[spoken:]
+    assert status == 128 + number
+    assert seconds < 5
+    assert "go on with 'make resume'" in last
+    assert "Traceback" not in last
+    assert len([line for line in last.splitlines() if line.startswith("svdflow: stopped")]) == 1
+    alive = [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert not alive, "processes are left"
+    shards = finished_shards(fresh)
+    done = svdflow(fresh, "resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    score.judge(
+        "stopped by Ctrl-C, kill, hang-up",
+        wrong=half_written(fresh),
+        touched=changed(before, users_files(fresh)),
+        different=changed(reference.contents, contents(fresh)),
+        lost=made_again(shards, fresh),
+    )

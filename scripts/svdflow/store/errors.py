@@ -34,6 +34,9 @@ class MissingError(DamagedError, KeyError):
 class WriteError(OSError):
     """A result could not be written: a full disk, a quota, a read-only or failing disk. Never the fault of an item."""
 
+    def __str__(self) -> str:
+        return self.strerror or super().__str__()
+
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:

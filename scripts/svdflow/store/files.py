@@ -32,6 +32,7 @@ from svdflow.store.reading import COMPLETE, REMEDY, STRUCTURE, StoredFile, damag
 from svdflow.store.sink import Sink
 
 SCHEMA_VERSION = 2  # 2: every node carries a digest of its structure
+ARCHIVE_VERSION = 1  # archives have checksums of their own (docs/archives.md)
 # Newer formats lock out MATLAB, R and HDF5 1.14; older ones reopen as silent zeros after a kill.
 LIBVER = ("v110", "v110")
 LEFT = re.compile(r"\..+\.tmp-([0-9]+)")
@@ -72,7 +73,7 @@ def publish(
     try:
         with _created(temporary, small=isinstance(kind, bytes)) as file:
             file.attrs["kind"] = kind
-            file.attrs["schema_version"] = SCHEMA_VERSION
+            file.attrs["schema_version"] = ARCHIVE_VERSION if isinstance(kind, bytes) else SCHEMA_VERSION
             for key, value in sorted((provenance or {}).items()):
                 file.attrs[key] = (
                     value if isinstance(value, str | int | float) else json.dumps(value, sort_keys=True)
