@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from injection import contents, svdflow
 
+from injection import contents, svdflow
 from small_study import Workflow, smallest_workflow
 
 BEGIN, END = "<!-- score: begin, written by make faults -->", "<!-- score: end -->"

@@ -3,8 +3,8 @@
 import random
 
 import pytest
-from injection import changed, contents, svdflow, users_files
 
+from injection import changed, contents, svdflow, users_files
 from small_study import SMALLEST as SETTINGS
 from svdflow.images.codec import decode
 from svdflow.store import StoredArray, StoreError, open_published, read_array

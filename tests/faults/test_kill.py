@@ -6,6 +6,7 @@ import time
 
 import psutil
 import pytest
+
 from injection import (
     changed,
     contents,
@@ -18,7 +19,6 @@ from injection import (
     svdflow,
     users_files,
 )
-
 from svdflow.store import StoreError, verify
 
 KILLS = 20
