@@ -145,6 +145,17 @@ def test_a_wrong_study_is_refused_before_any_job(tmp_path, config, sheet, words)
     assert not (workflow.folder / "results").exists()
 
 
+def test_a_plain_snakemake_sees_the_line_that_it_merged_away(tmp_path):
+    workflow = small_workflow(tmp_path / "wrong")
+    study = workflow.folder / "study.yaml"
+    study.write_text(study.read_text() + "title: one\ntitle: two\n")
+    done = workflow.command("--configfile", "study.yaml")
+    text = done.stdout + done.stderr
+    assert done.returncode != 0 and "Traceback" not in text
+    assert "study.yaml: line" in text and "key 'title' stands twice" in text
+    assert not (workflow.folder / "results").exists()
+
+
 def test_an_adapter_refuses_another_svdflow(finished, tmp_path):
     """PYTHONPATH of one checkout, adapters of another."""
     other = finished.copy(tmp_path / "other")
