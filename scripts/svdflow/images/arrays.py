@@ -80,7 +80,8 @@ def _read(file: Path, name: str | None, pixel_limit: int, channels: bool) -> Dec
         if dataset.shape is None:
             raise ItemError("zero_size", f"dataset {name!r} is empty")
         shape = dataset.shape[::-1] if by_columns(dataset) else dataset.shape
-        _check_array(shape, dataset.dtype, os.path.getsize(place[0]), pixel_limit, channels)
+        held = dataset.id.get_storage_size() or os.path.getsize(place[0])
+        _check_array(shape, dataset.dtype, held, pixel_limit, channels)
         refuse_odd(dataset, name)
         _check_kind(dataset)
         refuse_unwritten(dataset, place[0])
