@@ -333,6 +333,15 @@ def test_an_image_changes_what_judges_carry_where_it_changes_the_range(folder, m
     assert {path.name for path in asked} == {"c.png", "d.png"}
 
 
+def test_the_files_are_gone_through_once_however_many_jobs_ask(folder, monkeypatch):
+    files_of(folder / "deep", {"a.png": smooth((9, 9), 200)})
+    found, calls = study(folder, DEEP), []
+    monkeypatch.setattr("svdflow.plan.study.extents", lambda m: calls.append(1) or manifest.extents(m))
+    for _ in range(3):
+        carried(found)
+    assert len(calls) == 1
+
+
 def spy(function, asked):
     def called(paths, *rest):
         asked.extend(paths)

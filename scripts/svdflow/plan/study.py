@@ -55,6 +55,7 @@ class Study:
         self.results = Path(self.config["pathvars"]["results"])
         self.datasets: dict[str, Dataset] = read_datasets(Path(self.config["datasets"]), root)
         self._manifests: dict[str, Manifest] = {}
+        self._ranges: dict[str, list[list[Any]]] = {}  # asked for by every job
         self._codes: dict[str, str] = {}
         self._left_out: list[str] | None = None
         self._check_results()
@@ -84,14 +85,18 @@ class Study:
         What the sheet says, else what the image files say and hold; empty where every matrix has its own. Images that
         are not of 8 bits are decoded once, and the manifest keeps what was found.
         """
-        row = self.datasets[dataset]
+        if dataset not in self._ranges:
+            self._ranges[dataset] = self._value_ranges(self.datasets[dataset])
+        return self._ranges[dataset]
+
+    def _value_ranges(self, row: Dataset) -> list[list[Any]]:
         if "data_range" in row.overrides:
             return given_range(row.overrides["data_range"])
         if row.kind != "images":
             return []
         limit = self.config["ingest"]["pixel_limit"]
-        self._manifests[dataset] = measured(self.manifest(dataset), limit, row.colour == "channels")
-        return dataset_ranges(extents(self._manifests[dataset]))
+        self._manifests[row.name] = measured(self.manifest(row.name), limit, row.colour == "channels")
+        return dataset_ranges(extents(self._manifests[row.name]))
 
     def manifest_path(self, dataset: str) -> Path:
         return self.results / "manifests" / f"{dataset}.tsv"
