@@ -104,8 +104,9 @@ def measured(manifest: Manifest, pixel_limit: int, channels: bool) -> Manifest:
 
 
 def extents(manifest: Manifest) -> list[Extent]:
-    """What the images that are there and can be read span."""
-    found = [entry.extent.removesuffix(" channels").split() for entry in manifest.entries if not entry.gone]
+    """What the images that are there and can be read span; what many have in common stands once."""
+    different = {entry.extent.removesuffix(" channels") for entry in manifest.entries if not entry.gone}
+    found = [text.split() for text in sorted(different)]
     return [Extent(w[0], int(w[1]), float(w[2]), float(w[3])) for w in found if len(w) == 4]
 
 
