@@ -119,7 +119,8 @@ def mppca(
     options = Options(rank, demean, estimator, threshold, shrink, weighting)
     options.check(known=sigma is not None, side=min(windows.voxels, scope.series.shape[-1]))
     known = None if sigma is None else np.square(_noise_map(sigma, scope) * scope.unit)
-    lost = lost_dimensions(scope.series, scope.valid, scope.unit, demean=bool(demean))
+    with one_blas_thread():
+        lost = lost_dimensions(scope.series, scope.valid, scope.unit, demean=bool(demean))
     job = _Job(scope, windows, known, options, lost, device_of(pick(backend)))
     total, maps, mean_rank = job.averaged(threads)
     done = maps[..., 0] > 0 if scope.valid is None else scope.valid & (maps[..., 0] > 0)
