@@ -8,6 +8,7 @@ import pytest
 
 from svdflow.images.colour import to_dtype
 from svdflow.images.denoise import DENOISERS, Observed, estimate_sigma, mppca, patch_svd, ssa, wnnm
+from svdflow.images.denoise.baselines import wavelet
 from svdflow.images.denoise.methods import METHODS, Scene
 from svdflow.images.denoise.patches import Patches
 from unit.odd_pictures import NOISE, hole, noisy
@@ -155,6 +156,13 @@ def test_a_range_far_from_the_values_only_decides_on_sizes(method, data_range):
     if method is patch_svd:  # what `wnnm` takes for the noise that is left goes by its strength too
         assert np.sqrt(np.mean((found - usual) ** 2)) < 0.02 * NOISE
     assert np.sqrt(np.mean((found - clean) ** 2)) < NOISE / 2
+
+
+def test_wavelets_see_noise_in_small_units():
+    _, values = noisy((40, 36))
+    whole = wavelet(values, NOISE).values
+    for unit in (1e-12, 1e-30, 1e30):  # and no range given: scikit-image sees no variance below 2e-16
+        np.testing.assert_allclose(wavelet(values * unit, NOISE * unit).values / unit, whole, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind == FACTORS])
