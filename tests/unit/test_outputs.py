@@ -269,7 +269,8 @@ def test_clean_removes_what_svdflow_wrote_and_nothing_else(folder, capsys, link)
         path.write_bytes(content)
     edited = folder / "results" / "report.html"
     edited.write_text("annotated")
-    (folder / "results" / ".metrics.h5.tmp-12").write_text("half")
+    for left in (".metrics.h5.tmp-12", ".tables.svdflow.tmp-12", ".svdflow-run.scratch"):
+        (folder / "results" / left).write_text("{}")
     shutil.copytree(ROOT / "config", folder / "config")
     shutil.copy(ROOT / "Snakefile", folder)
     (folder / "study.yaml").write_text("datasets: sheet.tsv\n")
@@ -283,7 +284,7 @@ def test_clean_removes_what_svdflow_wrote_and_nothing_else(folder, capsys, link)
         assert f"{name}: " in said, name
     assert (folder / "results").is_symlink() == link
     # Empty folders and marks of its own are gone, the other study is as it was.
-    assert not (folder / "results" / "factors").exists() and not (folder / "results" / ".svdflow").exists()
+    assert not (folder / "results" / "factors").exists() and not list((folder / "results").glob(".*"))
     (folder / "study.yaml").write_text("{datasets: sheet.tsv, pathvars: {results: results/fine}}\n")
     assert main(["clean", "--config", "study.yaml"]) == 0
     assert list((folder / "results" / "fine").rglob("*")) == []

@@ -153,3 +153,12 @@ def test_small_planes_keep_none(linked, monkeypatch):
     options = {"dataset": "one", "shard": 0, "item_rank": 8, "noisy_rank": 0, "seed": 1, "method": "krylov"}
     stage.factorize_shard(linked / "matrices.h5", linked / "factors.h5", **options)
     assert len(read_table(linked / "factors.h5", "factorize")) == 1
+
+
+def test_a_folder_of_the_users_in_the_place_of_checkpoints_is_left_alone(linked):
+    mine = linked / ".factors.h5.checkpoint" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        factorize(linked)
+    assert mine.read_text() == "mine" and not (linked / "factors.h5").exists()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from svdflow.plan.config import ConfigError
 from svdflow.plan.files import PACKAGE
+from svdflow.plan.lock import NAME as LOCK
 
 if TYPE_CHECKING:
     from svdflow.plan.study import Study
@@ -199,8 +200,8 @@ def clean(results: Path) -> tuple[int, list[tuple[Path, str]]]:
         if gone and (results / name).is_dir() and not any((results / name).iterdir()):
             (results / name).rmdir()
     for path in results.iterdir():
-        half, _, _ = path.name.removeprefix(".").partition(".tmp-")
-        if TEMPORARY.fullmatch(path.name) and half in (*FILES, *FOLDERS):
+        half = path.name.removeprefix(".").partition(".tmp-")[0].removesuffix(MARK)
+        if TEMPORARY.fullmatch(path.name) and (half in (*FILES, *FOLDERS) or path.name == LOCK):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if is_mark(results / MARK):
         (results / MARK).unlink()
