@@ -93,9 +93,10 @@ def _round(found: Found, folder: Path, seconds: float, args: argparse.Namespace,
         stuck = _wait(child, folder / "example" / "example.txt", args.limit)
     for line in out.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
-        found.examples += entry.pop("examples", 0)
-        if entry:
-            found.faults.setdefault(entry["kind"], entry)
+        found.faults.setdefault(entry["kind"], entry)
+    count = folder / "count.txt"
+    found.examples += int(count.read_text() or 0) if count.is_file() else 0
+    count.unlink(missing_ok=True)
     if child.returncode:
         found.deaths.append(_death(folder, child.returncode, stuck, len(found.deaths)))
 

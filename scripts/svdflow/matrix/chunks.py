@@ -19,6 +19,7 @@ import numpy as np
 from svdflow.matrix.raw import StoredFile, as_bytes
 from svdflow.store import StoreError
 from svdflow.store.arrays import SUFFIX
+from svdflow.store.heaps import endless_heap
 
 DEFLATE, SHUFFLE, FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32
 KNOWN_FILTERS = {DEFLATE, SHUFFLE, FLETCHER32}
@@ -108,6 +109,8 @@ def open_for_reading(path: str) -> h5py.File:
 
     HDF5 insists that a process opens one file in one way only, so where the caller holds it with a lock, so do we.
     """
+    if (place := endless_heap(path)) is not None:
+        raise OSError(f"damaged at byte {place}, among its texts")
     try:
         return h5py.File(path, "r", locking=False)
     except OSError as error:

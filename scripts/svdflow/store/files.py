@@ -18,6 +18,7 @@ from typing import Any
 import h5py
 
 from svdflow.store.errors import DamagedError, NotOursError, StoreError, writing
+from svdflow.store.heaps import endless_heap
 from svdflow.store.ownership import (
     MARK,
     claim,
@@ -124,6 +125,8 @@ def open_published(path: str | Path, kind: str | None = None) -> Iterator[Stored
     path = Path(path)
     if not path.is_file():
         raise StoreError(f"{path}: no such file; run the rule that makes it")
+    if (place := endless_heap(path)) is not None:
+        raise DamagedError(f"{path}: damaged at byte {place}, among its texts; {REMEDY}")
     try:
         # Published files are never written again, so no lock is needed, and some file systems have none.
         file = h5py.File(path, "r", locking=False)
