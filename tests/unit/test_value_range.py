@@ -342,6 +342,20 @@ def test_the_files_are_gone_through_once_however_many_jobs_ask(folder, monkeypat
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize(
+    "text", ["uint16 x 0 1", "uint16 16 nan 1", "uint16 16 5 1", "object 8 0 1", "7", "uint16 16 0 inf"]
+)
+def test_a_span_in_a_manifest_that_is_none_is_measured_again(folder, text):
+    files_of(folder / "deep", {"a.png": smooth((9, 9), 900)})
+    first = study(folder, DEEP)
+    first.value_ranges("deep")
+    path = first.manifest_path("deep")
+    manifest.write(first.manifest("deep"), path)
+    assert "uint16 16 0.0 900.0" in path.read_text()
+    path.write_text(path.read_text().replace("uint16 16 0.0 900.0", text))
+    assert carried(study(folder, DEEP)) == [["integers", 1023.0, FEWEST.format(10)]]
+
+
 def spy(function, asked):
     def called(paths, *rest):
         asked.extend(paths)

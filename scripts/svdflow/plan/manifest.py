@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 
 from svdflow.plan import census
@@ -105,9 +106,24 @@ def measured(manifest: Manifest, pixel_limit: int, channels: bool) -> Manifest:
 
 def extents(manifest: Manifest) -> list[Extent]:
     """What the images that are there and can be read span; what many have in common stands once."""
-    different = {entry.extent.removesuffix(" channels") for entry in manifest.entries if not entry.gone}
-    found = [text.split() for text in sorted(different)]
-    return [Extent(w[0], int(w[1]), float(w[2]), float(w[3])) for w in found if len(w) == 4]
+    different = {entry.extent for entry in manifest.entries if not entry.gone}
+    return [found for text in sorted(different) if (found := _extent(text))]
+
+
+def _extent(text: str) -> Extent | None:
+    """An extent from its text; None of what is none, a file that cannot be read among them."""
+    words = text.removesuffix(" channels").split()
+    try:
+        found = Extent(words[0], int(words[1]), float(words[2]), float(words[3]))
+    except (IndexError, ValueError):
+        return None
+    known = len(words) == 4 and re.fullmatch(r"u?int(8|16|32|64)|float(16|32|64)", found.dtype)
+    return found if known and -inf < found.low <= found.high < inf else None
+
+
+def _believed(text: str) -> str:
+    """What a manifest says of an extent, empty where that is nothing that was ever written: it is measured again."""
+    return text if text.removesuffix(" channels") == census.UNKNOWN or _extent(text) else ""
 
 
 def write(manifest: Manifest, path: Path) -> None:
@@ -220,7 +236,13 @@ def _read(path: Path) -> list[Entry]:
         rows = csv.DictReader(lines, delimiter="\t")
         try:
             entries = [
-                Entry(r["name"], int(r["size"]), int(r["mtime_ns"]), r["digest"], r.get("extent") or "")
+                Entry(
+                    r["name"],
+                    int(r["size"]),
+                    int(r["mtime_ns"]),
+                    r["digest"],
+                    _believed(r.get("extent") or ""),
+                )
                 for r in rows
             ]
             counted = Counter(entry.name for entry in entries)
