@@ -69,7 +69,7 @@ class Panels:
             else:
                 top = float(np.abs(finite).max(initial=0.0))
                 low, high = SAFE_NORM[8]
-                if top and not low < top**2 < high:
+                if top and not low < top * top < high:  # a power would raise where a product is infinite
                     finite, mean = finite / top, pilot / top
                 else:
                     mean = pilot
