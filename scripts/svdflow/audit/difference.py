@@ -17,6 +17,7 @@ from svdflow.audit.slopes import (
     EPS,
     BadInput,
     Steps,
+    check_settings,
     checked_gradient,
     checked_point,
     scalar,
@@ -24,6 +25,7 @@ from svdflow.audit.slopes import (
 )
 from svdflow.audit.thresholds import DEFAULTS
 from svdflow.audit.verdicts import Threshold, Verdict, judge
+from svdflow.checks import check_count, check_number
 
 LARGEST = 8  # entries of greatest magnitude that are always checked
 DIAGONAL = 32  # diagonal entries that are always checked
@@ -168,6 +170,9 @@ def check_gradient(
     """
     threshold = threshold or DEFAULTS["gradient"]
     try:
+        check_number("rtol", rtol, "a finite number of at least 0", least=0)
+        check_count("entries", entries, 0)
+        check_settings(radius, seed, threshold)
         x = checked_point(x)
         slopes, rounding = checked_gradient(grad, x)
         scalar(f(x.copy()))
@@ -193,6 +198,7 @@ def singular_radius(X: Any, share: float = 0.1) -> float:
     X : array_like, shape (..., m, n)
         A stack is given the smallest singular value of all.
     """
+    check_number("share", share, "a finite number above 0", least=0, open_=True)
     return share * float(np.linalg.svd(np.asarray(X), compute_uv=False).min())
 
 

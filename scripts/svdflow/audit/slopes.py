@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.audit.verdicts import Threshold, check_limits
+from svdflow.checks import check_count, check_number
 from svdflow.matrix.masks import unmasked
 
 EPS = float(np.finfo(np.float64).eps)
@@ -35,6 +37,14 @@ class Slope:
 
 class BadInput(ValueError):
     """What was given cannot be audited."""
+
+
+def check_settings(radius: Any, seed: Any, threshold: Threshold) -> None:
+    """Raise for a radius, a seed or limits that mean nothing: with them a check could only pass."""
+    if radius != inf:
+        check_number("radius", radius, "a number above 0", least=0, open_=True)
+    check_count("seed", seed, 0)
+    check_limits(threshold)
 
 
 def checked_point(x: Any) -> np.ndarray:

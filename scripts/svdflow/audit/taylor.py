@@ -156,6 +156,7 @@ def taylor_order(
     power = 1 if hessian_product is None else 2
     threshold = threshold or DEFAULTS["taylor_order" if power == 1 else "taylor_order_hessian"]
     try:
+        slopes.check_settings(radius, seed, threshold)
         x = slopes.checked_point(x)
         g, _ = slopes.checked_gradient(grad, x)
         slopes.scalar(f(x.copy()))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, isnan
 
+from svdflow.checks import check_number
+
 
 class Verdict(StrEnum):
     """What an audit may say."""
@@ -39,6 +41,30 @@ class Threshold:
     source: str = ""
 
 
+def check_limits(threshold: Threshold) -> None:
+    """Raise for limits with which an audit could only pass, or only fail.
+
+    Raises
+    ------
+    ValueError
+        `warn` and `fail` are both NaN, one of the limits is negative or infinite, or `resolution` or `excuse` is NaN.
+    """
+    for name in ("warn", "fail"):
+        value = getattr(threshold, name)
+        if not isnan(value):
+            check_number(
+                f"{name} of the threshold", value, "a finite number of at least 0, or NaN for none", least=0
+            )
+    if isnan(threshold.warn) and isnan(threshold.fail):
+        raise ValueError(
+            "a threshold needs a number for warn or for fail: with NaN for both everything would pass"
+        )
+    for name in ("resolution", "excuse"):
+        value = getattr(threshold, name)
+        if isinstance(value, bool) or not value >= 0:
+            raise ValueError(f"{name} of the threshold must be at least 0, not {value!r}")
+
+
 def judge(
     value: float, threshold: Threshold, resolution: float, absolute: float = inf
 ) -> tuple[Verdict, str]:
@@ -63,6 +89,8 @@ def judge(
     """
     if isnan(value):
         return Verdict.ERROR, "the value is not a number"
+    if isnan(resolution):
+        return Verdict.ERROR, "the resolution is not a number"
     if value >= threshold.fail:
         if value <= resolution:
             return Verdict.INCONCLUSIVE, "not to be told from rounding"

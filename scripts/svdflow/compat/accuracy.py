@@ -24,6 +24,7 @@ import math
 import numpy as np
 import scipy.sparse as sp
 
+from svdflow.linalg.arguments import MOST_READS
 from svdflow.linalg.plan import Target, choose_method
 from svdflow.linalg.result import SVDResult
 from svdflow.linalg.svd import factorize
@@ -48,7 +49,7 @@ def reads_for(n_iter: int, eps: float) -> int:
     power = 2 * n_iter + 1
     steepest = (1 / math.sqrt(eps)) ** (1 / power)
     degree = math.acosh(steepest ** (power - 2)) / math.acosh(steepest)
-    return math.ceil((math.ceil(degree) + 1) / 2) + 1
+    return min(MOST_READS, math.ceil((math.ceil(degree) + 1) / 2) + 1)
 
 
 def decompose(source: MatrixSource, rank: int, *, n_oversamples: int, n_iter: int, seed: int) -> SVDResult:

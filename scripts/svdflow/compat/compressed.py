@@ -7,6 +7,7 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
+from svdflow.checks import check_flags
 from svdflow.compat.accuracy import decompose, narrowed, peer_dtype
 from svdflow.compat.parameters import is_integer, seed_of_dask
 from svdflow.matrix.sources import DaskSource
@@ -88,6 +89,7 @@ def svd_compressed(
     ):
         if not is_integer(value, least):
             raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+    check_flags(compute=compute, coerce_signs=coerce_signs)
     rank = min(int(k), *source.shape)
     oversampling = max(LEAST_SUBSPACE, int(k + n_oversamples)) - rank
     options = (rank, oversampling, int(n_power_iter), seed_of_dask(seed), bool(coerce_signs))

@@ -1,11 +1,16 @@
 """What the door asks of its arguments, before anything is read."""
 
-from numbers import Integral
+from math import inf
 from typing import Any
 
 from svdflow.backend import BackendError, pick
+from svdflow.checks import is_integer, is_number
 from svdflow.linalg.plan import METHODS, Target
 from svdflow.matrix.sources import MatrixSource
+
+MOST_READS = (
+    10_000  # a tuple of as many widths is planned beforehand; the slowest search here ends in hundreds
+)
 
 
 def backend_for(source: MatrixSource, method: str, backend: str) -> str:
@@ -26,7 +31,7 @@ def checked_target(source: MatrixSource, rank: Any, error: Any, energy: Any) -> 
     if len(given) != 1:
         raise ValueError(f"give exactly one of rank, error and energy; given: {', '.join(given) or 'none'}")
     if rank is not None:
-        if not _is_integer(rank):
+        if not is_integer(rank):
             raise ValueError(f"rank must be an integer, not {rank!r}; for a share of energy use energy=")
         if not 1 <= rank <= min(source.shape):
             m, n = source.shape
@@ -34,9 +39,9 @@ def checked_target(source: MatrixSource, rank: Any, error: Any, energy: Any) -> 
                 f"{source.name}: rank {rank} is outside 1 to {min(m, n)} = min(m, n) of a {m} x {n} matrix"
             )
         return Target(rank=int(rank))
-    if error is not None and not (0 <= error < 1):
+    if error is not None and not (is_number(error) and 0 <= error < 1):
         raise ValueError(f"error must be in [0, 1), relative to the Frobenius norm, not {error!r}")
-    if energy is not None and not (0 < energy <= 1):
+    if energy is not None and not (is_number(energy) and 0 < energy <= 1):
         raise ValueError(f"energy must be in (0, 1], a share of the squared Frobenius norm, not {energy!r}")
     return Target(
         error=None if error is None else float(error), energy=None if energy is None else float(energy)
@@ -44,22 +49,24 @@ def checked_target(source: MatrixSource, rank: Any, error: Any, energy: Any) -> 
 
 
 def check_options(
-    source: MatrixSource, method: str, tol: Any, block_size: Any, max_reads: Any, seed: Any
+    source: MatrixSource,
+    method: Any,
+    tol: Any,
+    block_size: Any,
+    max_reads: Any,
+    seed: Any,
 ) -> None:
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method {method!r} is not one of {', '.join(METHODS)}")
-    if tol is not None and not 0 <= tol < float("inf"):
-        raise ValueError(f"tol must be 0 or positive, not {tol!r}")
-    if block_size is not None and (not _is_integer(block_size) or block_size < 1):
+    if tol is not None and not (is_number(tol) and 0 <= tol < inf):
+        raise ValueError(f"tol must be 0 or positive, and finite, not {tol!r}")
+    if block_size is not None and (not is_integer(block_size) or block_size < 1):
         raise ValueError(f"block_size must be a positive integer, not {block_size!r}")
     least = 1 if method == "single_pass" else 2
-    if max_reads is not None and (not _is_integer(max_reads) or max_reads < least):
+    if max_reads is not None and (not is_integer(max_reads) or not least <= max_reads <= MOST_READS):
         raise ValueError(
-            f"max_reads must be an integer of at least 2 (one for V, one for U), not {max_reads!r}"
+            f"max_reads must be an integer of at least 2 (one for V, one for U), and at most {MOST_READS:,}, "
+            f"not {max_reads!r}"
         )
-    if not _is_integer(seed) or not 0 <= seed < 2**64:
+    if not is_integer(seed) or not 0 <= seed < 2**64:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {seed!r}")
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)

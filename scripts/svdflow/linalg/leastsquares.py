@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from svdflow.checks import check_count, check_number
 from svdflow.engine import one_blas_thread
 from svdflow.linalg.full import full_svd, load_dense
 from svdflow.linalg.orthonormal import adjoint
@@ -202,8 +203,8 @@ def tikhonov(A: Any, b: Any, damping: float) -> LeastSquares:
     -----
     Hansen (1998), "Rank-deficient and discrete ill-posed problems", section 5.1.
     """
-    if not damping > 0:
-        raise ValueError(f"damping is {damping}, and must be positive; lstsq_svd solves without it")
+    wanted = "positive and finite (lstsq_svd solves without it)"
+    check_number("damping", damping, wanted, least=0, open_=True)
     A, b = _system(A, b)
     U, s, Vt = full_svd(A)
     size = np.hypot(s, damping)
@@ -232,6 +233,10 @@ def _system(A: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _kept(A: np.ndarray, rank: int | None, rcond: float | None) -> tuple:
+    if rcond is not None:
+        check_number("rcond", rcond, "from 0 to 1", least=0, most=1)
+    if rank is not None:
+        check_count("rank", rank)
     U, s, Vt = full_svd(A)
     cut = (max(A.shape) * np.finfo(float).eps if rcond is None else rcond) * s[0]
     r = int(np.count_nonzero(s > cut))

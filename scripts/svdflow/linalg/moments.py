@@ -69,15 +69,14 @@ class Moments:
         return np.asarray(self.squares / self.rows)
 
 
-def deviations(
-    sums: np.ndarray, lengths: np.ndarray, rows: int, summed: int, constant: float = 1.0
-) -> np.ndarray:
+def deviations(sums: np.ndarray, lengths: np.ndarray, rows: int, constant: float = 1.0) -> np.ndarray:
     """Standard deviations by `column_moments`; `constant` for columns that are constant to rounding.
 
-    `summed` is how many rows were added up one by one.
+    Those are columns whose deviation is at most ``rows eps |mean|``, for every method, however rows were cut: what
+    adding them up may leave (scikit-learn's StandardScaler has the same rule).
     """
     deviation = lengths / np.sqrt(rows)
-    noise = summed * np.finfo(float).eps * np.abs(sums) / rows
+    noise = rows * np.finfo(float).eps * np.abs(sums / rows)
     return np.where(deviation > noise, deviation, constant)
 
 

@@ -149,7 +149,7 @@ def by_lapack(source: MatrixSource, plan: Plan, center: bool, standardized: bool
     mean = deviation = None
     uncentred = 0.0
     if standardized:
-        deviation = deviations(*column_moments(A, A.dtype), len(A), len(A), scale)
+        deviation = deviations(*column_moments(A, A.dtype), len(A), scale)
         unit = 1.0
     if center:
         mean = A.mean(axis=0)

@@ -123,7 +123,7 @@ class Panels:
 
     def _deviations(self, columns: Any) -> np.ndarray:
         rows = columns.shape[0]
-        return deviations(*column_moments(columns, self.wide, self.device), rows, rows, self.scale)
+        return deviations(*column_moments(columns, self.wide, self.device), rows, self.scale)
 
     def slices(self, start: int, stop: int, dtype: np.dtype) -> list[tuple[int, int]]:
         """Rows of a dense panel in slices of 8 MB, for the cache of a processor; others are taken whole."""
@@ -239,7 +239,7 @@ def _pilot_deviation(panels: Panels, block: Any) -> np.ndarray:
     else:
         finite = np.nan_to_num(np.asarray(panels.device.get(block), panels.wide), posinf=0.0, neginf=0.0)
     rows = finite.shape[0]
-    deviation = deviations(*column_moments(finite, panels.wide), rows, rows, 0.0)
+    deviation = deviations(*column_moments(finite, panels.wide), rows, 0.0)
     top = deviation.max(initial=0.0)
     if not 0 < top < np.inf:
         return np.ones_like(deviation)

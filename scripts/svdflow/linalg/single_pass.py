@@ -20,6 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from svdflow.backend import to_numpy
+from svdflow.checks import check_count, check_flags
 from svdflow.engine import Engine, as_engine, one_blas_thread
 from svdflow.linalg.random import gaussian
 from svdflow.linalg.result import SVDResult
@@ -84,8 +85,13 @@ class SinglePassSVD:
         seed: int = 0,
         engine: Any = None,
     ) -> None:
-        if rank < 1:
-            raise ValueError(f"rank must be at least 1, not {rank}")
+        check_count("rank", rank)
+        if width is not None:
+            check_count("width", width)
+        if n_features is not None:
+            check_count("n_features", n_features)
+        check_count("seed", seed, 0)
+        check_flags(center=center)
         if width is not None and width < rank:
             raise ValueError(f"width {width} is below the rank {rank}; it must be that or more")
         self.rank, self.width, self.center, self.seed = rank, width, center, seed

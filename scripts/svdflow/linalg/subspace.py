@@ -170,9 +170,10 @@ class Reader:
             self.norm_squared = max(0.0, facts.norm_squared - m * float(np.vdot(self.mean, self.mean).real))
         if self.panels.standardize == "columns":
             rows = self.plan.tall.shape[0]
-            summed = rows if self.plan.tall.sparse else self.plan.panel_height
-            moments = facts.column_sums, np.sqrt(facts.column_squares)
-            self.deviation = deviations(*moments, rows, summed, self.panels.scale)
+            # Of the columns as they are: what is constant to rounding goes by their own means, not by what a pilot left.
+            shift = 0.0 if self.panels.shift is None else self.panels.shift
+            moments = facts.column_sums + rows * shift, np.sqrt(facts.column_squares)
+            self.deviation = deviations(*moments, rows, self.panels.scale)
             self.uncentred = facts.energy(self.deviation)
             self.norm_squared = facts.energy(self.deviation, 0.0 if self.mean is None else self.mean)
         return self._centred(adjoint(sums.product), X)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from svdflow.backend import device_of
+from svdflow.checks import check_flags
 from svdflow.engine import as_engine, one_blas_thread
 from svdflow.linalg.arguments import backend_for, check_options, checked_target
 from svdflow.linalg.costs import USUAL_TOL
@@ -86,10 +87,10 @@ def truncated_svd(
         Subtract the column means (without another read, and without making a sparse matrix dense).
     scale : bool
         Divide columns by their standard deviation (of the population, about the mean, also where that is not
-        subtracted; constant columns by 1). The result and its figures are of the matrix so divided, ``info.scale`` (n,)
-        are the divisors. It takes no read more, but for ``shift``, ``lanczos`` and ``rsvd`` on a matrix that is not
-        worked on as its transpose: there one, for the deviations; and ``krylov`` may take one there, where the first
-        panel's deviations are far off those of the whole. ``single_pass`` refuses.
+        subtracted; columns that are constant, to ``m eps`` of their mean, by 1). The result and its figures are of the
+        matrix so divided, ``info.scale`` (n,) are the divisors. It takes no read more, but for ``shift``, ``lanczos``
+        and ``rsvd`` on a matrix that is not worked on as its transpose: there one, for the deviations; and ``krylov``
+        may take one there, where the first panel's deviations are far off those of the whole. ``single_pass`` refuses.
     seed : int
         Of the test matrix; at least 0. The result does not depend on workers or scheduler.
     backend : {"auto", "numpy", "cupy"}
@@ -199,6 +200,7 @@ def factorize(
     All other parameters, results and errors are those of `truncated_svd`. A wide matrix that is worked on as its
     transpose has its long factor, Vt, in memory.
     """
+    check_flags(center=center, scale=scale)
     source = as_source(A)
     if scale and method == "single_pass":
         raise ValueError(
