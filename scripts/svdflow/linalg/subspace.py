@@ -170,7 +170,7 @@ class Reader:
             self.norm_squared = max(0.0, facts.norm_squared - m * float(np.vdot(self.mean, self.mean).real))
         if self.panels.standardize == "columns":
             rows = self.plan.tall.shape[0]
-            # Of the columns as they are: what is constant to rounding goes by their own means, not by what a pilot left.
+            # Of the columns as they are: what is constant goes by their own means, not by what a pilot left.
             shift = 0.0 if self.panels.shift is None else self.panels.shift
             moments = facts.column_sums + rows * shift, np.sqrt(facts.column_squares)
             self.deviation = deviations(*moments, rows, self.panels.scale)
