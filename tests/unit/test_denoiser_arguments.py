@@ -7,6 +7,7 @@ from svdflow.images.denoise import (
     Observed,
     anscombe,
     denoise_poisson,
+    denoise_shard,
     estimate_sigma,
     inverse_anscombe,
     mppca,
@@ -161,3 +162,32 @@ def test_figures_of_nonsense_are_refused():
         valid = np.isfinite(broken)
         masked = np.ma.MaskedArray(broken + 1, mask=~valid)
         assert figure(PICTURE, masked) == figure(PICTURE, broken + 1, mask=valid)
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("sigma", (np.nan, -1.0, np.inf, True, "5")),
+        ("passes", (0, 1.5, True, 10**9)),
+        ("poisson", ("false", 1, None)),
+    ],
+)
+def test_a_stage_refuses_nonsense_before_it_begins(factored_shard, option, values):
+    shard = factored_shard().image(PICTURE.astype(np.uint8)).write()
+
+    def run(value):
+        denoise_shard(
+            shard.matrices,
+            shard.factors,
+            shard.out,
+            shard.pictures,
+            dataset="d",
+            shard=0,
+            method="patch_svd",
+            ranks=[],
+            rank_rules=[],
+            **{option: value},
+        )
+
+    assert refused(run, *values) == []
+    assert not shard.out.exists()

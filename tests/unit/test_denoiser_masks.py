@@ -15,6 +15,7 @@ from svdflow.images.denoise import (
 )
 from svdflow.images.denoise.baselines import nl_means, tv, wavelet
 from svdflow.store import read_table
+from svdflow.summary.pictures import _maps
 from unit.odd_pictures import NOISE, hole, noisy
 
 SHAPES = {"mppca": (6, 7, 12), "ssa": (40, 3)}
@@ -124,3 +125,10 @@ def test_the_stage_keeps_masks(factored_shard):
     assert len(table) == 0
     assert list(errors.code) == ["masked"]
     assert "does not take masks" in errors.message[0]
+
+
+def test_the_report_shows_maps_with_gaps():
+    found = mppca(noisy((8, 9, 12))[1], mask=hole((8, 9)))
+    assert np.isnan(found.maps["sigma"]).any()
+    (shown,) = _maps({"sigma": found.maps["sigma"].astype(np.float32)})
+    assert "noise level found" in str(shown)

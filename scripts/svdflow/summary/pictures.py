@@ -273,9 +273,12 @@ def _maps(kept: Mapping[str, np.ndarray]) -> list[Picture]:
     words = {"rank": "components kept", "sigma": "noise level found"}
     pictures = []
     for name, text in words.items():
-        if name in kept and np.ptp(kept[name]) > 0:
-            low, high = float(np.min(kept[name])), float(np.max(kept[name]))
-            pictures.append(_grey(kept[name], low, high, f"{text}: {low:.3g} (black) to {high:.3g}"))
+        if name not in kept or not np.isfinite(kept[name]).any():
+            continue
+        low, high = float(np.nanmin(kept[name])), float(np.nanmax(kept[name]))
+        if high > low:  # black where nothing was done
+            known = np.nan_to_num(kept[name], nan=low)
+            pictures.append(_grey(known, low, high, f"{text}: {low:.3g} (black) to {high:.3g}"))
     return pictures
 
 

@@ -13,9 +13,11 @@ import h5py
 import numpy as np
 
 from svdflow.images.batch import PlaneFactors, Rows, each_item, factors_by_observation
+from svdflow.images.denoise.arguments import number, whole
 from svdflow.images.denoise.candidates import Tried, by_spectrum, by_values
 from svdflow.images.denoise.judge import best, judge
 from svdflow.images.denoise.methods import METHODS
+from svdflow.images.denoise.patch_svd import MOST_PASSES
 from svdflow.images.denoise.spectral import DENOISERS
 from svdflow.images.io import picture_name
 from svdflow.images.pictures import write_pictures
@@ -117,8 +119,8 @@ def denoise_shard(
 
     Raises
     ------
-    ValueError
-        Unknown method or rank rule.
+    ValueError, TypeError
+        Unknown method or rank rule; a sigma, passes or poisson that make no sense.
 
     Notes
     -----
@@ -131,6 +133,10 @@ def denoise_shard(
     and items that they do not apply to.
     """
     check_names(method, rank_rules)
+    number("denoise: sigma", sigma)
+    whole("denoise: passes", passes, 1, MOST_PASSES)
+    if not isinstance(poisson, bool):
+        raise TypeError(f"denoise: poisson must be True or False, not {poisson!r}")
     wanted = Wanted(method, ranks, rank_rules, write, loss, sigma, poisson, passes, seed)
     with (
         open_published(matrices, "matrices") as source,
