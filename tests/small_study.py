@@ -65,7 +65,7 @@ class Workflow:
         return Workflow(folder)
 
     def command(
-        self, *words: str, module: str = "snakemake", timeout: int = 240
+        self, *words: str, module: str = "snakemake", timeout: int = 900
     ) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE")}
         environment["PYTHONPATH"] = str(self.folder / "scripts")

@@ -136,10 +136,10 @@ def test_temporary_folder_and_home(reference, fresh, score, what):
         with mounted(small, "size=16k"):
             (small / "filler").write_bytes(b"0" * 12000)
             run = start(fresh, environment=environment)
-            status = run.wait(timeout=240)
+            status = run.wait(timeout=900)
     else:
         run = start(fresh, environment=environment)
-        status = run.wait(timeout=240)
+        status = run.wait(timeout=900)
     if status:
         assert "Traceback" not in said(fresh).rpartition("svdflow: ")[2]
         done = svdflow(fresh, "resume")
@@ -180,7 +180,7 @@ def test_two_runs_of_a_study_at_once(reference, fresh, score):
         time.sleep(0.05)
     refused = [svdflow(fresh, command) for command in ("run", "resume", "clean")]
     plain = fresh.command("--configfile", "study.yaml")
-    assert first.wait(timeout=240) == 0, said(fresh)
+    assert first.wait(timeout=900) == 0, said(fresh)
     for done in refused:
         assert done.returncode == 1
         assert f"process {first.pid}" not in done.stderr  # Snakemake's, which does the work
@@ -212,7 +212,7 @@ def test_resume_while_another_study_runs_here(reference, fresh, score):
         time.sleep(0.05)
     done = svdflow(fresh, "resume")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert second.wait(timeout=240) == 0
+    assert second.wait(timeout=900) == 0
     found = {
         str(p.relative_to(fresh.folder / "results_b")): p for p in (fresh.folder / "results_b").rglob("*.h5")
     }
@@ -253,7 +253,7 @@ def test_inputs_change_while_a_run_goes_on(reference, fresh, tmp_path, score, ho
         photo.unlink()
     else:
         os.utime(fresh.folder / "matrix.h5", (1, 1))
-    run.wait(timeout=240)
+    run.wait(timeout=900)
     after = svdflow(fresh, "run")
     clean = smallest_workflow(tmp_path / "clean")
     for path in clean.folder.glob("photos/*"):
