@@ -72,7 +72,7 @@ def publish(
     path = Path(path)
     temporary = _begin(path, force)
     try:
-        with _created(temporary, small=isinstance(kind, bytes)) as file:
+        with _created(temporary, path, small=isinstance(kind, bytes)) as file:
             file.attrs["kind"] = kind
             file.attrs["schema_version"] = ARCHIVE_VERSION if isinstance(kind, bytes) else SCHEMA_VERSION
             for key, value in sorted((provenance or {}).items()):
@@ -91,14 +91,14 @@ def publish(
 
 
 @contextmanager
-def _created(path: Path, *, small: bool) -> Iterator[h5py.File]:
+def _created(path: Path, final: Path, *, small: bool) -> Iterator[h5py.File]:
     """A new HDF5 file, written through a `Sink`; a `small` one is laid out in memory first.
 
     HDF5 packs what it lays out in memory as it packs a file that it opens itself, and what it writes through a sink
     more tightly. Archives keep the one layout, in which their bytes were always counted.
     """
     options: dict[str, Any] = {"libver": LIBVER, "track_order": False}
-    with Sink(path) as sink:
+    with Sink(path, final) as sink:
         if not small:
             with h5py.File(sink, "w", **options) as file:
                 yield file

@@ -13,10 +13,13 @@ from svdflow.store.errors import write_error
 
 
 class Sink:
-    """A new file as h5py's driver ``fileobj`` wants one: opened at `path`, closed with the block."""
+    """A new file as h5py's driver ``fileobj`` wants one: opened at `path`, closed with the block.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Errors name `final`, the place that the file is meant for.
+    """
+
+    def __init__(self, path: Path, final: Path) -> None:
+        self.path, self.final = path, final
         self.error: OSError | None = None
         self._place = self._end = 0
 
@@ -24,7 +27,7 @@ class Sink:
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise write_error(self.path, error) from error
+            raise write_error(self.final, error) from error
         return self
 
     def __exit__(
@@ -32,7 +35,7 @@ class Sink:
     ) -> None:
         os.close(self._file)
         if self.error is not None:
-            raise write_error(self.path, self.error) from (value or self.error)
+            raise write_error(self.final, self.error) from (value or self.error)
 
     def write(self, data: memoryview) -> int:
         part = memoryview(data).cast("B")
