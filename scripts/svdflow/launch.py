@@ -36,6 +36,12 @@ def launch(study: Study, config: str | None, words: Sequence[str], *, checksums:
     lock = RunLock(study.results)
     if holder := lock.holder():
         raise ConfigError(lock.complaint(holder))
+    for place in (study.results, Path(".snakemake"), Path()):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise ConfigError(
+                f"{place.absolute()} cannot be written: a read-only disk, or a folder of another user; "
+                "name another folder with 'pathvars: {results: FOLDER}', or see to its permissions"
+            )
     release_snakemake_locks(study.results)
     for sentence in make_way(study, checksums=checksums):
         print(f"svdflow: {visible(sentence)}", file=sys.stderr)
