@@ -1,9 +1,8 @@
 """A look at the heaps of an HDF5 file before the library sees them.
 
 Texts of variable length lie in global heaps (HDF5 file format 3.0, section III.E): collections of objects, each with
-its size, and a last one for the free space. The library goes from object to object by these sizes. Where a block of the
-file was lost and reads as zeros, the free space has none, and the library (seen with 2.0.0) stands on it for ever:
-no error, and no signal that ends it.
+its size, and a last one for the free space. Whoever reads them goes from object to object by these sizes, so they are
+checked against the format first: on damage there the library may not come back, and no signal would end it.
 """
 
 import mmap

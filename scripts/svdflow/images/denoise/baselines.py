@@ -188,7 +188,7 @@ def _picture(
     sigma = number(f"{name}: sigma", sigma)
     data_range = number(f"{name}: data_range", data_range, open_=True)
     planes = image.reshape(*image.shape[:2], -1).astype(np.float64)
-    valid = None if seen.valid is None else seen.valid.reshape(planes.shape).all(2)
+    valid = None if seen.valid is None else np.asarray(seen.valid.reshape(planes.shape).all(2))
     if valid is not None and not valid.any():
         raise ValueError(f"{name}: the mask leaves no pixel of which all channels are valid")
     if valid is not None:

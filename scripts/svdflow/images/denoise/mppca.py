@@ -166,16 +166,17 @@ class _Scope(NamedTuple):
 
 def _scope(seen: Given, *, blank: bool) -> _Scope:
     """What is to be denoised; without voxels that are zero at all points where these are `blank`."""
-    series, times, valid = seen.values, None, None
+    series, times = seen.values, None
+    valid: np.ndarray | None = None
     if not 2 <= series.ndim <= 4:
         raise ValueError(f"mppca: series must be (..., T) with one to three spatial axes, not {series.shape}")
     if seen.valid is not None:
-        valid, times = seen.valid, seen.valid.any(tuple(range(series.ndim - 1)))
+        valid, times = seen.valid, np.asarray(seen.valid.any(tuple(range(series.ndim - 1))))
         if times.all():
             times = None
         else:
             series, valid = np.ascontiguousarray(series[..., times]), valid[..., times]
-        valid = valid.all(-1)
+        valid = np.asarray(valid.all(-1))
         if not valid.any():
             raise ValueError("mppca: the mask leaves no voxel that is valid at all points of the series")
     if series.dtype.kind == "c":
@@ -217,7 +218,7 @@ class _Job:
         """Sums over windows: weighted values (..., T); weights, ranks and variances (..., 3); and the mean rank."""
         series = self.scope.series
         most = max(1, BLOCK_VALUES[self.device.name] // (self.windows.voxels * series.shape[-1]))
-        total = np.zeros(series.shape, self._kind)
+        total: np.ndarray = np.zeros(series.shape, self._kind)
         maps = np.zeros((*series.shape[:-1], 3))
         kept, count = 0, 0
         job = replace(self, alone=self._alone(most))
@@ -249,7 +250,7 @@ class _Job:
         return self.windows.values(valid[..., None], block)[..., 0]
 
     def _values(self, block: Block, inside: np.ndarray | None) -> np.ndarray:
-        X = self.windows.values(self.scope.series, block).astype(self._kind, copy=False)
+        X: np.ndarray = self.windows.values(self.scope.series, block).astype(self._kind, copy=False)
         if inside is not None:
             X[~inside] = 0
         if self.scope.unit != 1:
@@ -258,8 +259,9 @@ class _Job:
 
     def block(self, block: Block) -> _Part:
         """Denoise the windows of a block."""
-        valid, inside, alive = self.scope.valid, None, slice(None)
-        if valid is not None:
+        valid, inside = self.scope.valid, None
+        alive: slice | np.ndarray = slice(None)
+        if valid is not None and self.alone is not None:
             inside = self._inside(valid, block)
             counts = inside.sum(1)
             needed = (2 * counts >= self.windows.voxels) | self._inside(self.alone, block).any(1)

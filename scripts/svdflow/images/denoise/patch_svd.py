@@ -1,7 +1,7 @@
 """Denoising of photographs by low-rank groups of similar patches; the public door of both such methods."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import frexp, isfinite
 from typing import Any
 
@@ -157,7 +157,7 @@ class Observed:
     sigma: float = 0.0
     strength: float = 0.0
     means: np.ndarray | float = 0.0
-    basis: np.ndarray | None = None
+    basis: np.ndarray = field(default_factory=lambda: np.eye(1))
     by_pixel: np.ndarray | float = 1.0
     valid: np.ndarray | None = None
 
@@ -209,7 +209,7 @@ def observe(
         raise ValueError(f"{name}: image must be (H, W) or (H, W, C), not {seen.values.shape}")
     choice(f"{name}: colour", colour, COLOURS)
     data_range = number(f"{name}: data_range", data_range, open_=True)
-    valid = None if seen.valid is None else seen.valid.reshape(*seen.valid.shape[:2], -1).all(2)
+    valid = None if seen.valid is None else np.asarray(seen.valid.reshape(*seen.valid.shape[:2], -1).all(2))
     if valid is not None and not valid.any():
         raise ValueError(f"{name}: the mask leaves no pixel of which all channels are valid")
     channels = seen.values.reshape(*seen.values.shape[:2], -1).astype(np.float64)

@@ -62,9 +62,10 @@ def whole(where: str, value: Any, least: int, most: int | None = None, why: str 
         raise TypeError(f"{where} must be a whole number {bounds}, not {shown(value)}")
     if not isinstance(value, Integral) and not float(value).is_integer():
         raise ValueError(f"{where} must be a whole number {bounds}, not {value!r}")
-    if value < least or (most is not None and value > most):
+    found = int(value)  # type: ignore[call-overload]  # a whole Real is one
+    if found < least or (most is not None and found > most):
         raise ValueError(f"{where} must be a whole number {bounds}{why and f', {why}'}, not {value!r}")
-    return int(value)
+    return found
 
 
 def checked_values(s: Any, *, descending: bool = False) -> np.ndarray:
