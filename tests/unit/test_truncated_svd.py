@@ -512,7 +512,8 @@ def test_groups_hold_all_panels_in_order():
 
 def test_a_wide_zipped_file_is_worked_on_as_it_lies(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("A", (2000, 50000), "f4", chunks=(20, 50000), compression="gzip")
+        A = file.create_dataset("A", (2000, 50000), "f4", chunks=(20, 50000), compression="gzip", fillvalue=0)
+        A[0] = 1
     source = as_source(f"{tmp_path / 'a.h5'}:/A")
     plan = make_plan(
         source, Target(rank=5), method="auto", tol=1e-2, block_size=None, max_reads=None, center=False

@@ -122,7 +122,9 @@ def refuse_unlike(block: Any, shape: tuple[int, ...], dtype: np.dtype, sparse: b
         )
     if tuple(block.shape) != tuple(shape):
         raise SourceError(f"{where} came with shape {tuple(block.shape)}, where {tuple(shape)} is due")
-    if block.dtype != dtype:
+    # Of another array library by name: its dtypes need not be NumPy's.
+    known = isinstance(block.dtype, np.dtype)
+    if (block.dtype != dtype) if known else str(block.dtype).rpartition(".")[2] != dtype.name:
         raise SourceError(
             f"{where} came as {block.dtype}, where {dtype} was promised; convert them with astype({str(dtype)!r}), "
             "or promise what comes"
