@@ -1,5 +1,6 @@
 """Start Snakemake on a study, and stop it: at once, with one line, and with no process left."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from svdflow.plan.study import Study
 
 GRACE = 2.0  # seconds that jobs have to put away what they had begun
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1  # prctl(2)
 LITTLE = 2**20  # bytes free on a disk that is full
 
 
@@ -66,7 +68,9 @@ class _Run:
     def __init__(self, command: Sequence[str]) -> None:
         self._stopped = 0
         self._before = {number: signal.signal(number, self._stop) for number in STOPPING}
-        self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+        self._child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_end_with_parent
+        )
 
     def wait(self) -> int:
         """The exit status; minus the number of the signal that stopped the run."""
@@ -102,6 +106,12 @@ class _Run:
                 with suppress(psutil.Error):
                     job.kill()
             psutil.wait_procs(left, timeout=GRACE)
+
+
+def _end_with_parent() -> None:
+    """In the child: where this process is killed outright, Snakemake lets its jobs finish and starts no more."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _sweep(results: Path) -> None:

@@ -113,3 +113,25 @@ def test_a_run_that_is_stopped_says_so_in_one_line(reference, fresh, score, numb
         different=changed(reference.contents, contents(fresh)),
         lost=made_again(shards, fresh),
     )
+
+
+def test_svdflow_alone_is_killed(reference, fresh, score):
+    """Snakemake lets its jobs finish and ends; it does not go on for itself."""
+    before = users_files(fresh)
+    run = start(fresh)
+    time.sleep(0.4 * reference.seconds)
+    processes = family(run)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    _, alive = psutil.wait_procs(processes, timeout=4 * reference.seconds)
+    assert not alive, "processes go on"
+    shards = finished_shards(fresh)
+    done = svdflow(fresh, "resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    score.judge(
+        "stopped by Ctrl-C, kill, hang-up",
+        wrong=half_written(fresh),
+        touched=changed(before, users_files(fresh)),
+        different=changed(reference.contents, contents(fresh)),
+        lost=made_again(shards, fresh),
+    )

@@ -11,6 +11,7 @@ from svdflow.plan.outputs import output_folders, result_files
 
 if TYPE_CHECKING:
     from svdflow.plan.study import Study
+    from svdflow.store.ownership import Entry
 
 RECORDS = Path(".snakemake", "metadata")
 
@@ -38,7 +39,7 @@ def make_way(study: "Study", *, checksums: bool) -> list[str]:
             path.unlink()
         if not path.exists():
             said.append(f"{why}; it is made anew")
-    for folder, why in torn_folders(study):
+    for folder, why in torn_folders(study, checksums=checksums):
         remove_ours(folder, made=True)
         said.append(f"{folder}: {why}; the folder is made anew")
     return said
@@ -75,19 +76,30 @@ def _as_listed(path: Path) -> bool:
     return not digests or digest_of(path, size) in digests
 
 
-def torn_folders(study: "Study") -> Iterator[tuple[Path, str]]:
-    """Folders of pictures, archives, tables and pages that lack a file which their mark lists, or hold an empty one."""
+def torn_folders(study: "Study", *, checksums: bool) -> Iterator[tuple[Path, str]]:
+    """Folders of pictures, archives, tables and pages that lack a file of their mark, or hold a damaged one."""
     from svdflow.store.ownership import beside, read_mark
 
     for folder in output_folders(study):
         for name, entries in sorted(read_mark(beside(folder)).items()) if folder.is_dir() else ():
-            path = folder / name
-            if not path.exists():
-                yield folder, f"lacks {name}"
+            if why := _torn(folder / name, entries, checksums):
+                yield folder, f"{why} {name}"
                 break
-            if not path.stat().st_size and any(entry.size for entry in entries):
-                yield folder, f"{name} is empty"
-                break
+
+
+def _torn(path: Path, entries: "list[Entry]", checksums: bool) -> str:
+    """What is wrong with a file of such a folder; a picture or a table of another length is the user's by now."""
+    from svdflow.store.ownership import digest_of
+
+    if not path.exists():
+        return "lacks"
+    size = path.stat().st_size
+    if not size and any(entry.size for entry in entries):
+        return "has an empty"
+    if path.suffix != ".h5":
+        return ""
+    same = {entry.digest for entry in entries if entry.size == size}
+    return "" if same and (not checksums or digest_of(path, size) in same) else "has a damaged"
 
 
 def damaged_records(study: "Study") -> Iterator[tuple[Path, str]]:
@@ -114,6 +126,6 @@ def changed_files(study: "Study") -> Iterator[str]:
     from svdflow.plan.outputs import foreign_outputs
 
     yield from (f"{path}: {why}" for path, why in foreign_outputs(study))
-    yield from (f"{folder}: {why}" for folder, why in torn_folders(study))
+    yield from (f"{folder}: {why}" for folder, why in torn_folders(study, checksums=True))
     missing = [p for p in [*result_files(study), *output_folders(study)] if not p.exists()]
     yield from (f"{path}: is missing" for path in missing)
