@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -152,12 +154,19 @@ def test_temporary_folder_and_home(reference, fresh, score, what):
 
 
 @ROOT
-def test_another_user_may_read_and_not_write(finished, score):
+def test_another_user_may_read_and_not_write(reference, score):
     nobody = 65534
-    probe = subprocess.run(
-        [sys.executable, "-c", "import h5py"], user=nobody, group=nobody, capture_output=True, check=False
-    )
-    if probe.returncode:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to others
+        os.chmod(place, 0o755)
+        _as_another_user(reference.workflow.copy(Path(place) / "study"), score, nobody)
+
+
+def _as_another_user(finished, score, nobody):
+    try:
+        subprocess.run(
+            [sys.executable, "-c", "import h5py"], user=nobody, group=nobody, capture_output=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
         pytest.skip("another user cannot run this Python")
     before, results = users_files(finished), contents(finished)
     (finished.folder / "results" / "metrics.h5").unlink()
