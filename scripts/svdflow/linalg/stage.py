@@ -16,7 +16,6 @@ import numpy as np
 from svdflow.linalg.result import SVDResult
 from svdflow.linalg.svd import factorize
 from svdflow.matrix import MatrixSource, as_source
-from svdflow.matrix.checked import unchanged
 from svdflow.matrix.linked import open_linked
 from svdflow.store import (
     DamagedError,
@@ -249,17 +248,16 @@ def _solve(
         writers.append(create_array(file.require_group(task.path), "U", shape, dtype))
         return writers[-1]
 
-    with unchanged(source):
-        result = factorize(
-            source,
-            min(task.rank, *source.shape),
-            engine=threads,
-            memory_limit=limit,
-            sink=sink,
-            scratch=folder,
-            checkpoint=folder / task.path if math.prod(source.shape) > SIDE_BY_SIDE else None,
-            **options,
-        )
+    result = factorize(
+        source,
+        min(task.rank, *source.shape),
+        engine=threads,
+        memory_limit=limit,
+        sink=sink,
+        scratch=folder,
+        checkpoint=folder / task.path if math.prod(source.shape) > SIDE_BY_SIDE else None,
+        **options,
+    )
     for writer in writers:
         writer.close()
     return result

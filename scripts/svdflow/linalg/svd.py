@@ -141,25 +141,23 @@ def truncated_svd(
     >>> s.round(6).tolist()
     [3.0, 2.0]
     """
-    source = as_source(A)
-    with unchanged(source):
-        result = factorize(
-            source,
-            rank,
-            error=error,
-            energy=energy,
-            tol=tol,
-            method=method,
-            block_size=block_size,
-            max_reads=max_reads,
-            center=center,
-            scale=scale,
-            seed=seed,
-            backend=backend,
-            engine=engine,
-            memory_limit=memory_limit,
-            checkpoint=checkpoint,
-        )
+    result = factorize(
+        A,
+        rank,
+        error=error,
+        energy=energy,
+        tol=tol,
+        method=method,
+        block_size=block_size,
+        max_reads=max_reads,
+        center=center,
+        scale=scale,
+        seed=seed,
+        backend=backend,
+        engine=engine,
+        memory_limit=memory_limit,
+        checkpoint=checkpoint,
+    )
     warn_if_short(result.info, USUAL_TOL if tol is None else tol, error=error, energy=energy)
     return result
 
@@ -238,7 +236,8 @@ def factorize(
         threads,
     )
     limit = parse_size(memory_limit) if backend == "cupy" else None
-    with one_blas_thread(), device_of(backend, threads=staging, memory_limit=limit) as device:
+    device_there = device_of(backend, threads=staging, memory_limit=limit)
+    with unchanged(source), one_blas_thread(), device_there as device:
         if plan.method == "full":
             return delivered(by_lapack(source, plan, center, scale, seed), sink)
         if plan.method == "single_pass":
