@@ -97,5 +97,8 @@ def finished_shards(workflow):
 
 
 def made_again(before, workflow):
+    """How many finished shards were written once more; the archives of one shard are one folder, from one job."""
     after = finished_shards(workflow)
-    return sum(after.get(path) != time for path, time in before.items())
+    results = workflow.folder / "results"
+    again = [path for path, time in before.items() if after.get(path) != time]
+    return len({path.parent if path.is_relative_to(results / "archives") else path for path in again})

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ class Counts:
 
 
 class Score:
-    """The counts by kind of fault. A fault counts as bad until `judge` has found it good."""
+    """The counts by kind of fault. One that never comes to `judge` fails its test, and is not among the good ones."""
 
     def __init__(self) -> None:
         self.counts: dict[str, Counts] = defaultdict(Counts)
@@ -44,6 +44,14 @@ class Score:
         assert not touched, f"files of the user's were touched: {sorted(touched)}"
         assert not different, f"not the same after resume: {sorted(different)[:10]}"
         assert lost <= 1, f"{lost} finished shards were made again"
+
+    def keep(self, table):
+        """Take over the rows of an earlier table of which nothing was injected this time."""
+        for line in table.splitlines():
+            kind, *figures = (cell.strip() for cell in line.strip("| ").split("|"))
+            if len(figures) == len(fields(Counts)) and all(f.isdigit() for f in figures):
+                self.counts.setdefault(kind, Counts(*map(int, figures)))
+        self.skipped = {kind: why for kind, why in self.skipped.items() if kind not in self.counts}
 
     def table(self):
         head = ["fault", "injected", *JUDGED, "finished shards lost, at most"]
@@ -84,7 +92,8 @@ def pytest_sessionfinish(session, exitstatus):
     if page and SCORE.counts:
         path = Path(page)
         text = path.read_text()
-        head, tail = text.partition(BEGIN)[0], text.partition(END)[2]
+        head, block, tail = text.partition(BEGIN)[0], text.partition(BEGIN)[2], text.partition(END)[2]
+        SCORE.keep(block.partition(END)[0])
         path.write_text(f"{head}{BEGIN}\n{SCORE.table()}\n{END}{tail}")
 
 
