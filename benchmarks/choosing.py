@@ -3,7 +3,7 @@
     python benchmarks/choosing.py [--rounds 3] [--output benchmarks/results/choosing.md]
 
 Times are medians over interleaved rounds on this machine. The regret of a choice is its time over that of the fastest
-method; the constants of svdflow/linalg/costs.py rest on this table.
+method; the constants of svdflow/svd/costs.py rest on this table.
 """
 
 import argparse
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from svdflow.linalg import costs, truncated_svd
-from svdflow.linalg.plan import Target, candidates
 from svdflow.matrix import as_source
+from svdflow.svd import costs, truncated_svd
+from svdflow.svd.plan import Target, candidates
 
 METHODS = ("full", "gram", "krylov")
 SHAPES = (

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from svdflow import truncated_svd
-from svdflow.backend import BackendError, namespace, pick, to_numpy
+from svdflow.compute import BackendError, namespace, pick, to_numpy
 from svdflow.matrix.generators import generate
 
 RESULTS = Path(__file__).parent / "results"

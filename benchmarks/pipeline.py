@@ -31,9 +31,9 @@ from threadpoolctl import threadpool_limits
 
 from svdflow import read_table, truncated_svd
 from svdflow.images.colour import luma
-from svdflow.images.compress import compress_shard, measure
-from svdflow.images.ingest import ingest_images
-from svdflow.images.metrics import psnr_of_error
+from svdflow.images.ingest_images import ingest_images
+from svdflow.metrics import psnr_of_error
+from svdflow.tasks.compress import compress_shard, measure
 
 SIDE = 512
 RANKS = [2, 5, 10, 20, 50, 100]
@@ -113,7 +113,7 @@ def ours_in_memory(images: list[np.ndarray], threads: int) -> Figures:
 
 def ours_through_files(matrices: Path, threads: int) -> Figures:
     """The two stages as the workflow runs them: factors written, synced, verified, read again, results published."""
-    from svdflow.linalg.stage import factorize_shard
+    from svdflow.svd.factorize_shard import factorize_shard
 
     place = {"dataset": "pipeline", "shard": 0}
     factors, out = matrices.with_name("factors.h5"), matrices.with_name("compress.h5")

@@ -27,10 +27,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from svdflow.linalg.random import TILE_ROWS, gaussian
 from svdflow.matrix import MatrixSource, open_matrix
-from svdflow.matrix.chunks import chunks_of
+from svdflow.matrix.formats.hdf5_chunks import chunks_of
 from svdflow.store import create_array
+from svdflow.svd.random_blocks import TILE_ROWS, gaussian
 
 COLUMNS = 4096
 BLOCK = 8 * 2**20

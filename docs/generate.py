@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from svdflow.audit import catalogue
-from svdflow.plan import options
+from svdflow.selfcheck import catalogue
 from svdflow.store import schema
+from svdflow.study import options_page
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"options": options.markdown(ROOT), "schema": schema.markdown(), "audits": catalogue.markdown()}
+PAGES = {"options": options_page.markdown(ROOT), "schema": schema.markdown(), "audits": catalogue.markdown()}
 
 for name, text in PAGES.items():
     (ROOT / "docs" / f"{name}.md").write_text(text, encoding="utf-8")

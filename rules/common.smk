@@ -5,10 +5,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from snakemake.exceptions import WorkflowError
-from svdflow.plan.config import ConfigError
-from svdflow.plan.lock import RunLock
-from svdflow.plan.outputs import GATHER, check_outputs, output_folders, result_files
-from svdflow.plan.study import Study
+from svdflow.study.config import ConfigError
+from svdflow.study.run_lock import RunLock
+from svdflow.study.outputs import GATHER, check_outputs, output_folders, result_files
+from svdflow.study.study import Study
 
 try:
     study = Study(config, Path(workflow.basedir), workflow.configfiles)

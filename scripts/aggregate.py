@@ -1,7 +1,7 @@
 """Rules gather and aggregate: bring measurements together in one file."""
 
-from svdflow.rule import running
-from svdflow.summary.aggregate import aggregate
+from svdflow.compute.runtime import running
+from svdflow.report.aggregate import aggregate
 
 
 def main(job):

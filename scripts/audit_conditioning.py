@@ -1,7 +1,7 @@
 """Rule audit_conditioning: how well conditioned the planes of a shard are, and how good their factors."""
 
 from svdflow.audit.conditioning import audit_conditioning_shard
-from svdflow.rule import running
+from svdflow.compute.runtime import running
 
 
 def main(job):

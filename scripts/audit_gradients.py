@@ -1,9 +1,9 @@
 """Rule audit_gradients: matrix derivatives and the engines that compute them."""
 
-from svdflow.audit.curves import differences
-from svdflow.audit.gradients import AUDITS, FAMILY
-from svdflow.audit.stage import publish_family
-from svdflow.rule import running
+from svdflow.audit.family import publish_family
+from svdflow.compute.runtime import running
+from svdflow.selfcheck.curves import differences
+from svdflow.selfcheck.gradients import AUDITS, FAMILY
 
 
 def main(job):

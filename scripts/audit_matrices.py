@@ -1,9 +1,9 @@
 """Rule audit_matrices: solvers, ranks and the laws of singular values on matrices of known answer."""
 
-from svdflow.audit.curves import digits_lost
-from svdflow.audit.matrices import AUDITS, FAMILY
-from svdflow.audit.stage import publish_family
-from svdflow.rule import running
+from svdflow.audit.family import publish_family
+from svdflow.compute.runtime import running
+from svdflow.selfcheck.curves import digits_lost
+from svdflow.selfcheck.matrices import AUDITS, FAMILY
 
 
 def main(job):

@@ -1,8 +1,8 @@
 """Rule audit_mutants: faults that the audits must catch."""
 
-from svdflow.audit.mutants import AUDITS, FAMILY
-from svdflow.audit.stage import publish_family
-from svdflow.rule import running
+from svdflow.audit.family import publish_family
+from svdflow.compute.runtime import running
+from svdflow.selfcheck.mutants import AUDITS, FAMILY
 
 
 def main(job):

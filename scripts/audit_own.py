@@ -1,7 +1,7 @@
 """Rule audit_own: a user's own functions and matrices."""
 
 from svdflow.audit.own import audit_own
-from svdflow.rule import running
+from svdflow.compute.runtime import running
 
 
 def main(job):

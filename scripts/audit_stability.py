@@ -1,8 +1,8 @@
 """Rule audit_stability: sums, log-sum-exp, softmax and contractions in every precision."""
 
-from svdflow.audit.stability import AUDITS, FAMILY
-from svdflow.audit.stage import publish_family
-from svdflow.rule import running
+from svdflow.audit.family import publish_family
+from svdflow.compute.runtime import running
+from svdflow.selfcheck.stability import AUDITS, FAMILY
 
 
 def main(job):

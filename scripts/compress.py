@@ -1,7 +1,7 @@
 """Rule compress: reconstruct a shard at every rank and measure it."""
 
-from svdflow.images.compress import compress_shard
-from svdflow.rule import running
+from svdflow.compute.runtime import running
+from svdflow.tasks.compress import compress_shard
 
 
 def main(job):

@@ -1,7 +1,7 @@
 """Rule denoise: denoise the observations of a shard by one method at every rank, and measure it."""
 
-from svdflow.images.denoise import denoise_shard
-from svdflow.rule import running
+from svdflow.compute.runtime import running
+from svdflow.tasks.denoise import denoise_shard
 
 
 def main(job):

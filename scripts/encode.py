@@ -1,7 +1,7 @@
 """Rule encode: archive the planes of a shard at their target, and compare bytes on disk with other codecs."""
 
-from svdflow.images.encode import encode_shard
-from svdflow.rule import running
+from svdflow.compute.runtime import running
+from svdflow.tasks.encode import encode_shard
 
 
 def main(job):

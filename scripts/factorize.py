@@ -1,7 +1,7 @@
 """Rule factorize: one truncated SVD per plane, at the largest rank that any stage asks for."""
 
-from svdflow.linalg.stage import factorize_shard
-from svdflow.rule import running
+from svdflow.compute.runtime import running
+from svdflow.svd.factorize_shard import factorize_shard
 
 
 def main(job):

@@ -1,8 +1,8 @@
 """Rule ingest_images: read the images of a shard into planes of their own type."""
 
-from svdflow.images.ingest import ingest_images
-from svdflow.plan.files import shard_files
-from svdflow.rule import running
+from svdflow.compute.runtime import running
+from svdflow.images.ingest_images import ingest_images
+from svdflow.study.located import shard_files
 
 
 def main(job):

@@ -1,8 +1,8 @@
 """Rule ingest_matrix: check and link the matrix files of a shard; they are never copied."""
 
-from svdflow.matrix.ingest import ingest_matrix
-from svdflow.plan.files import shard_files
-from svdflow.rule import running
+from svdflow.compute.runtime import running
+from svdflow.matrix.ingest_matrix import ingest_matrix
+from svdflow.study.located import shard_files
 
 
 def main(job):

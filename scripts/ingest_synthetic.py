@@ -1,7 +1,7 @@
 """Rule ingest_synthetic: generate the matrices of a shard, panel by panel."""
 
-from svdflow.matrix.synthesize import ingest_synthetic
-from svdflow.rule import running
+from svdflow.compute.runtime import running
+from svdflow.matrix.ingest_synthetic import ingest_synthetic
 
 
 def main(job):

@@ -1,7 +1,7 @@
 """Rule report: write the report, one page that opens offline."""
 
-from svdflow.rule import running
-from svdflow.summary.report import write_report
+from svdflow.compute.runtime import running
+from svdflow.report.document import write_report
 
 
 def main(job):

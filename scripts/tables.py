@@ -1,7 +1,7 @@
 """Rule tables: summarize the measurements per dataset, rank and method."""
 
-from svdflow.rule import running
-from svdflow.summary.tables import write_tables
+from svdflow.compute.runtime import running
+from svdflow.report.tables import write_tables
 
 
 def main(job):

@@ -4,9 +4,9 @@ import io
 import json
 from pathlib import Path
 
-from svdflow.rule import running
+from svdflow.compute.runtime import running
+from svdflow.report.verdict import verdict
 from svdflow.store import publish_text
-from svdflow.summary.verdict import verdict
 
 
 def job_seconds(folder):

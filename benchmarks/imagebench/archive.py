@@ -9,9 +9,9 @@ import imagecodecs
 import numpy as np
 from skimage import data as samples
 
-from svdflow.images.codec import decode, encode, streams
-from svdflow.images.codec.subject import Subject
-from svdflow.images.rates import PEERS, at_error, curve
+from svdflow.codec import decode, encode, streams
+from svdflow.codec.forms import Subject
+from svdflow.codec.other_codecs import PEERS, at_error, curve
 
 NAME = "archive"
 TITLE = "Archives of quantized factors"

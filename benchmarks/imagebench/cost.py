@@ -14,10 +14,10 @@ import numpy as np
 from skimage import data as samples
 from skimage.metrics import structural_similarity
 
-from svdflow.images.compress import judge_by_spectrum
-from svdflow.images.compress import measure as measure_ranks
-from svdflow.images.metrics import psnr, psnr_of_error
-from svdflow.linalg.svd import truncated_svd
+from svdflow.metrics import psnr, psnr_of_error
+from svdflow.svd.factorization import truncated_svd
+from svdflow.tasks.compress import judge_by_spectrum
+from svdflow.tasks.compress import measure as measure_ranks
 
 NAME = "cost"
 TITLE = "Twelve ranks for the price of one"

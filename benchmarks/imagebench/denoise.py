@@ -15,9 +15,9 @@ import numpy as np
 from skimage import data as samples
 from skimage import io
 
-from svdflow.images.denoise.baselines import nl_means, tv, wavelet
-from svdflow.images.denoise.patch_svd import patch_svd
-from svdflow.images.denoise.wnnm import wnnm
+from svdflow.denoisers.baselines import nl_means, tv, wavelet
+from svdflow.denoisers.patch_svd import patch_svd
+from svdflow.denoisers.wnnm import wnnm
 
 NAME = "denoise"
 TITLE = "Denoising of photographs"

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from skimage import data as samples
 
-from svdflow.images.codec import encode, rate_curve
-from svdflow.images.metrics import bd_rate, psnr
-from svdflow.images.rates import PEERS, RatePoint, at_rate, curve, point, verdict
+from svdflow.codec import encode, rate_curve
+from svdflow.codec.other_codecs import PEERS, CodecPoint, at_rate, curve, point, verdict
+from svdflow.metrics import bd_rate, psnr
 
 NAME = "photographs"
 TITLE = "Rate and distortion of photographs"
@@ -102,7 +102,7 @@ def _photographs(small: bool, data: Path | None) -> Iterator[tuple[str, np.ndarr
             yield name, np.asarray(Image.fromarray(getattr(samples, name)()).convert("L"))
 
 
-def _curves(luma: np.ndarray) -> dict[str, list[RatePoint]]:
+def _curves(luma: np.ndarray) -> dict[str, list[CodecPoint]]:
     """Points of every codec, ours among them."""
     measured: dict[str, Any] = {"data_range": 255.0, "with_ssim": False}
     curves = {
@@ -142,7 +142,7 @@ def _float_factors(luma: np.ndarray) -> dict[float, float]:
     return found
 
 
-def _bd_rate(reference: list[RatePoint], points: list[RatePoint]) -> float:
+def _bd_rate(reference: list[CodecPoint], points: list[CodecPoint]) -> float:
     return bd_rate(
         [p.bytes for p in reference],
         [p.psnr for p in reference],

@@ -16,8 +16,8 @@ import numpy as np
 from skimage import data as samples
 from skimage import io
 
-from svdflow.images.denoise import estimate_sigma
-from svdflow.linalg.ranks import (
+from svdflow.denoisers import estimate_sigma
+from svdflow.ranks import (
     bi_cross_validation,
     gavish_donoho,
     hard_threshold,

@@ -10,11 +10,11 @@ import numpy as np
 from skimage import data as photographs
 from skimage import restoration, transform
 
-from svdflow.engine import one_blas_thread
-from svdflow.images.denoise.baselines import nl_means, tv, wavelet
-from svdflow.images.denoise.mppca import mppca
-from svdflow.images.denoise.ssa import noise_edge, ssa
-from svdflow.linalg import ranks
+from svdflow import ranks
+from svdflow.compute.engine import one_blas_thread
+from svdflow.denoisers.baselines import nl_means, tv, wavelet
+from svdflow.denoisers.mppca import mppca
+from svdflow.denoisers.ssa import noise_edge, ssa
 from svdflow.matrix.generators import generate
 
 NAME = "stacks"

@@ -35,7 +35,7 @@ from svdbench.timing import (
     settings_grid,
 )
 from svdflow import truncated_svd
-from svdflow.engine import Engine
+from svdflow.compute.engine import Engine
 
 RANK, SMALL_RANK, PHOTO_RANK = 50, 10, 100
 OURS = [{"tol": tol} for tol in (3, 1, 0.3, 0.1, 0.03, 3e-3, 1e-3, 1e-4, 1e-5, 1e-6)]

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import svds
 from skimage import data
 
 from svdbench.accuracy import panels
-from svdflow.engine import Engine
+from svdflow.compute.engine import Engine
 from svdflow.images.colour import luma
 from svdflow.matrix.generators.generated import GeneratedMatrix
 from svdflow.matrix.generators.prescribed import prescribed

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from svdflow.plan.sizes import parse_size
+from svdflow.study.sizes import parse_size
 
 Row = dict[str, Any]
 SCHEMA = 1

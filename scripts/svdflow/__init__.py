@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from svdflow.linalg import ConvergenceWarning, SVDResult, truncated_svd
     from svdflow.matrix import open_matrix
     from svdflow.store import read_table
+    from svdflow.svd import ConvergenceWarning, SVDResult, truncated_svd
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,9 +22,9 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "ConvergenceWarning": "svdflow.linalg",
-    "SVDResult": "svdflow.linalg",
-    "truncated_svd": "svdflow.linalg",
+    "ConvergenceWarning": "svdflow.svd",
+    "SVDResult": "svdflow.svd",
+    "truncated_svd": "svdflow.svd",
     "open_matrix": "svdflow.matrix",
     "read_table": "svdflow.store",
 }

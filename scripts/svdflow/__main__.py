@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from svdflow.errors import ConfigError
 from svdflow.escaping import visible
-from svdflow.plan.config import ConfigError
-from svdflow.plan.lock import RunLock
-from svdflow.plan.methods import APPLIES
-from svdflow.plan.numerals import real, whole
-from svdflow.plan.ranges import GIVEN, given_range
-from svdflow.plan.targets import parse_target
+from svdflow.study.denoiser_names import APPLIES
+from svdflow.study.numerals import real, whole
+from svdflow.study.run_lock import RunLock
+from svdflow.study.targets import parse_target
+from svdflow.study.value_range import GIVEN, given_range
 
 if TYPE_CHECKING:
     import pandas
 
-    from svdflow.plan.study import Study
+    from svdflow.study.study import Study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _expected() -> tuple[type[Exception], ...]:
     """What bad input and a full disk raise: one line on the terminal, no traceback."""
-    from svdflow.store.errors import ItemError  # with all that reads files, which `svdflow plan` needs not
+    from svdflow.errors import ItemError
 
     return OSError, ValueError, ArithmeticError, MemoryError, ImportError, RuntimeError, ItemError
 
@@ -51,9 +51,9 @@ def plan(args: argparse.Namespace) -> int:
 
 
 def _prepare(study: "Study", *, write: bool, quiet: bool) -> None:
-    from svdflow.plan import manifest
-    from svdflow.plan.estimate import check_disk, estimate, table
-    from svdflow.plan.outputs import check_outputs
+    from svdflow.study import manifest
+    from svdflow.study.estimate import check_disk, estimate, table
+    from svdflow.study.outputs import check_outputs
 
     check_outputs(study)
     estimates = estimate(study)
@@ -69,7 +69,7 @@ def _prepare(study: "Study", *, write: bool, quiet: bool) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a study: write the manifests, make way for what is damaged, start Snakemake."""
-    from svdflow.launch import launch
+    from svdflow.study.launch import launch
 
     study = _study(args)
     _prepare(study, write=True, quiet=args.quiet)
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Verify that every result is complete and as svdflow left it; names all that are not."""
-    from svdflow.plan.health import changed_files
     from svdflow.store import StoreError, verify
+    from svdflow.study.repair import changed_files
 
     study = _study(args)
     files = sorted(p for p in study.results.rglob("*.h5") if not _hidden(p.relative_to(study.results)))
@@ -109,15 +109,15 @@ def _hidden(path: Path) -> bool:
 
 def resume(args: argparse.Namespace) -> int:
     """Go on after a kill or damage: release the lock that is left, verify every result, and run what is due."""
-    from svdflow.launch import launch
+    from svdflow.study.launch import launch
 
     return launch(_study(args), args.config, args.words, checksums=True)
 
 
 def clean(args: argparse.Namespace) -> int:
     """Remove the results of a study: what svdflow wrote and nobody changed, and nothing else."""
-    from svdflow.plan.config import complete_config, load_config
-    from svdflow.plan.outputs import clean as remove
+    from svdflow.study.config import complete_config, load_config
+    from svdflow.study.outputs import clean as remove
 
     root = _workflow()
     files = [root / "config" / "config.yaml", *([Path(args.config)] if args.config else [])]
@@ -138,7 +138,7 @@ def clean(args: argparse.Namespace) -> int:
 
 def adopt(args: argparse.Namespace) -> int:
     """Mark the results of an earlier version of svdflow, which kept no marks, as its own."""
-    from svdflow.plan.outputs import adopt as find
+    from svdflow.study.outputs import adopt as find
 
     found = find(_study(args), write=args.yes)
     for path in found[:_NAMED]:
@@ -160,8 +160,8 @@ _NAMED = 20  # files that a message lists
 
 def compress(args: argparse.Namespace) -> int:
     """Compress one image at several ranks: pictures and a table."""
-    from svdflow.images.compress import compress_shard
     from svdflow.store import read_table
+    from svdflow.tasks.compress import compress_shard
 
     with tempfile.TemporaryDirectory() as scratch:
         matrices, factors = _one_file(args, Path(scratch), max(args.ranks))
@@ -189,9 +189,9 @@ def _say_range(table: "pandas.DataFrame") -> None:
 
 def denoise(args: argparse.Namespace) -> int:
     """Denoise one image: the picture and a table."""
-    from svdflow.images.denoise import denoise_shard
-    from svdflow.images.denoise.spectral import DENOISERS
+    from svdflow.denoisers.spectral import DENOISERS
     from svdflow.store import read_table
+    from svdflow.tasks.denoise import denoise_shard
 
     with tempfile.TemporaryDirectory() as scratch:
         # Methods of groups and pictures do not look at the factors of the whole.
@@ -212,8 +212,8 @@ def encode(args: argparse.Namespace) -> int:
     """Archive an array (.npy, or a grey image) as quantized factors, at an error or a size."""
     import numpy as np
 
-    from svdflow.images.codec import encode as encode_array
-    from svdflow.images.ranges import value_range
+    from svdflow.codec import encode as encode_array
+    from svdflow.images.item_range import value_range
 
     targets = {key: value for key in _TARGETS if (value := getattr(args, key)) is not None}
     if len(targets) != 1:
@@ -239,7 +239,7 @@ def decode(args: argparse.Namespace) -> int:
     """Decode an archive into a .npy file or, by its ending, a picture; at a smaller rank if one is given."""
     import numpy as np
 
-    from svdflow.images.codec import decode as decode_archive
+    from svdflow.codec import decode as decode_archive
     from svdflow.images.io import write_image
     from svdflow.store import publish_file
 
@@ -275,7 +275,7 @@ def _npy(path: Path) -> Any:
     """The array of a .npy file; what NumPy says of one that is none may advise to unpickle it."""
     import numpy as np
 
-    from svdflow.matrix.raw import npy_header
+    from svdflow.matrix.formats.raw import npy_header
 
     if path.exists() and not path.is_file():  # opening a pipe would wait for ever
         raise ValueError(f"{path}: not a regular file")
@@ -326,8 +326,8 @@ def _array(path: Path) -> tuple[Any, float | None, str]:
 
 def audit(args: argparse.Namespace) -> int:
     """Repeat audits by name, or audit stored arrays (FILE.h5:/path) and functions of your own (FILE.py:name)."""
-    from svdflow.audit.catalogue import run_catalogue
     from svdflow.audit.records import Record, worst_first
+    from svdflow.selfcheck.catalogue import run_catalogue
 
     records = run_catalogue(args.names or None, seed=args.seed)
     print(Record.HEAD)
@@ -352,8 +352,8 @@ def _refuse_input(file: str, outputs: Sequence[Path]) -> None:
 
 
 def _one_file(args: argparse.Namespace, scratch: Path, rank: int, needed: bool = True) -> tuple[Path, Path]:
-    from svdflow.images.ingest import ingest_images
-    from svdflow.linalg.stage import factorize_shard
+    from svdflow.images.ingest_images import ingest_images
+    from svdflow.svd.factorize_shard import factorize_shard
 
     if Path(args.out).exists() and not Path(args.out).is_dir():
         raise ValueError(f"{args.out} is a file; name a folder for the pictures")
@@ -442,7 +442,7 @@ _PEAK = "peak of PSNR and SSIM, in place of the one that the file tells"
 
 
 def _study(args: argparse.Namespace) -> "Study":
-    from svdflow.plan.study import Study
+    from svdflow.study.study import Study
 
     return Study.load(_workflow(), args.config)
 

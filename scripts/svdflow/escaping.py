@@ -1,7 +1,7 @@
 """Text of users on its way out: one function a format, so that a file name is only ever read, never obeyed.
 
 Every writer of the workflow calls one of these: `visible` for terminals, logs and JSON, `csv_cell`, `markdown`,
-`xml` (which serves HTML attributes and SVG too). Jinja's own escaping does HTML; `svdflow.summary.page` adds `visible`.
+`xml` (which serves HTML attributes and SVG too). Jinja's own escaping does HTML; `svdflow.report.page` adds `visible`.
 """
 
 import re

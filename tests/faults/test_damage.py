@@ -6,7 +6,7 @@ import pytest
 
 from injection import changed, contents, svdflow, users_files
 from small_study import SMALLEST as SETTINGS
-from svdflow.images.codec import decode
+from svdflow.codec import decode
 from svdflow.store import StoredArray, StoreError, open_published, read_array
 
 STAGES = ("matrices", "factors", "compress", "denoise", "encode", "audit", "metrics.h5", "archives")

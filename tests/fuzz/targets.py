@@ -20,18 +20,9 @@ from soundness import Draw, Target, sound
 
 from svdflow import open_matrix
 from svdflow.__main__ import main
-from svdflow.images.codec import decode, describe, encode
+from svdflow.codec import decode, describe, encode
+from svdflow.errors import ConfigError, FamilyError
 from svdflow.images.io import read_image
-from svdflow.linalg.journal import Journal
-from svdflow.linalg.panelwork import Facts, Sums
-from svdflow.plan import manifest
-from svdflow.plan.config import ConfigError, load_config
-from svdflow.plan.datasets import Dataset, read_datasets
-from svdflow.plan.families import FAMILIES, FamilyError, parse_parameters
-from svdflow.plan.numerals import real, whole
-from svdflow.plan.sizes import parse_size
-from svdflow.plan.study import Study
-from svdflow.plan.targets import parse_target
 from svdflow.store import (
     ItemError,
     StoreError,
@@ -46,6 +37,16 @@ from svdflow.store import (
     write_array,
     write_table,
 )
+from svdflow.study import manifest
+from svdflow.study.config import load_config
+from svdflow.study.families import FAMILIES, parse_parameters
+from svdflow.study.numerals import real, whole
+from svdflow.study.sheet import Dataset, read_datasets
+from svdflow.study.sizes import parse_size
+from svdflow.study.study import Study
+from svdflow.study.targets import parse_target
+from svdflow.svd.checkpoint import Journal
+from svdflow.svd.read.panel_work import Facts, Sums
 
 ROOT = Path(__file__).parents[2]
 MOST_VALUES = 2**24  # of a sample of a few kilobytes: more would have come out of nothing

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import svdflow
-from svdflow.backend import BackendError, DeviceMemoryError, device_of
-from svdflow.linalg.plan import METHODS
-from svdflow.linalg.random import gaussian
+from svdflow.compute import BackendError, DeviceMemoryError, device_of
+from svdflow.svd.plan import METHODS
+from svdflow.svd.random_blocks import gaussian
 
 pytestmark = pytest.mark.gpu
 
@@ -215,7 +215,7 @@ def test_a_factorization_leaves_nothing_on_the_device(cupy, pool):
 @pytest.mark.parametrize("dtype", ["uint8", "bool", "float16", "float32", "complex128", ">f4"])
 @pytest.mark.parametrize("layout", ["C", "F"])
 def test_panels_arrive_as_they_are_stored(cupy, dtype, layout, monkeypatch):
-    monkeypatch.setattr("svdflow.backend.cuda.PIECE_BYTES", 2**16)
+    monkeypatch.setattr("svdflow.compute.cuda.PIECE_BYTES", 2**16)
     A = np.asarray(np.arange(4000 * 70).reshape(4000, 70) % 251, dtype=dtype, order=layout)
     bounds = [(start, min(start + 700, 4000)) for start in range(0, 4000, 700)]
     device = device_of("cupy", threads=2)

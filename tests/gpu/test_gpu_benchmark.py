@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from svdflow import backend
+from svdflow import compute
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
@@ -23,7 +23,7 @@ def gpu():
 
 
 def test_without_a_device_it_fails_and_says_so(gpu, monkeypatch, capsys):
-    monkeypatch.setattr(backend.choice, "_cupy_trouble", lambda: "no CUDA device was found")
+    monkeypatch.setattr(compute.choice, "_cupy_trouble", lambda: "no CUDA device was found")
     assert gpu.main([]) == 1
     assert "found none" in capsys.readouterr().err
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from svdflow.images.denoise import mppca, patch_svd, wnnm
+from svdflow.denoisers import mppca, patch_svd, wnnm
 
 pytestmark = pytest.mark.gpu
 

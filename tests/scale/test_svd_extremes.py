@@ -9,7 +9,7 @@ from unit.svd_extremes import MATRICES, Truth, complaints, extreme
 
 METHODS = ["full", "gram", "krylov", "shift", "lanczos", "rsvd", "single_pass"]
 TYPES = ["float16", "float32", "float64", "complex64", "complex128"]
-pytestmark = pytest.mark.filterwarnings("ignore::svdflow.linalg.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::svdflow.svd.ConvergenceWarning")
 
 
 def centred(A):

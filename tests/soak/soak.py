@@ -25,10 +25,10 @@ import psutil
 
 from injection import changed, contents, family, kill_all, start, svdflow, users_files
 from small_study import smallest_workflow
-from svdflow.images.codec import decode, encode
-from svdflow.images.compress import compress_shard
-from svdflow.linalg.stage import factorize_shard
+from svdflow.codec import decode, encode
 from svdflow.store import StoreError, open_published, publish, read_table, verify, write_array
+from svdflow.svd.factorize_shard import factorize_shard
+from svdflow.tasks.compress import compress_shard
 
 LEAK = 64 * 2**10  # bytes a round that memory may grow by: what allocators do not give back at once
 WARM = 0.5  # share of the rounds in which caches and pools still fill

@@ -1,4 +1,4 @@
-"""As much of CuPy as `svdflow.backend.cuda` calls, on the host, with the laziest order that streams allow.
+"""As much of CuPy as `svdflow.compute.cuda` calls, on the host, with the laziest order that streams allow.
 
 Nothing enqueued runs before someone waits for it: a copy reads its pinned buffer, and a product its panel, as late
 as events permit. Code that forgets to wait therefore computes with what was overwritten, or with the poison that
@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 import array_api_compat.numpy
 import numpy as np
 
-from svdflow.backend import choice
+from svdflow.compute import backend
 
 POISON = 0xA5
 
@@ -165,7 +165,7 @@ class FakeCupy:
             ("array_api_compat.cupy", array_api_compat.numpy),
         ):
             monkeypatch.setitem(sys.modules, name, module)
-        monkeypatch.setattr(choice, "_cupy_trouble", lambda: "")
+        monkeypatch.setattr(backend, "_cupy_trouble", lambda: "")
         monkeypatch.delenv("CUPY_TF32", raising=False)
         return self
 

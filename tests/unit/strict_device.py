@@ -10,7 +10,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from svdflow.backend import Device
+from svdflow.compute import Device
 
 DEVICE = array_api_strict.Device("device1")
 HOST = array_api_strict.Device("CPU_DEVICE")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from svdflow.images.denoise.anscombe import anscombe, denoise_poisson, inverse_anscombe
-from svdflow.images.denoise.estimate import Denoised
+from svdflow.denoisers.anscombe import anscombe, denoise_poisson, inverse_anscombe
+from svdflow.denoisers.estimate import Denoised
 
 COUNTS = np.arange(2000)
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from autograd import hessian_vector_product
 
-from svdflow.audit import adjoint, hessian, reproducibility
-from svdflow.audit.adjoint import Operator, dot_test, own_operators
-from svdflow.audit.hessian import FUNCTIONS, check_hvp, gradient_difference, remainder_slope
-from svdflow.audit.reproducibility import mismatch
-from svdflow.audit.thresholds import resolve
+from svdflow.audit.limits import resolve
 from svdflow.audit.verdicts import Verdict
-from svdflow.linalg import truncated_svd
+from svdflow.selfcheck import adjoint, hessian, reproducibility
+from svdflow.selfcheck.adjoint import Operator, dot_test, own_operators
+from svdflow.selfcheck.hessian import FUNCTIONS, check_hvp, gradient_difference, remainder_slope
+from svdflow.selfcheck.reproducibility import mismatch
+from svdflow.svd import truncated_svd
 
 LIMITS = resolve()
 AUDITS = {**adjoint.AUDITS, **hessian.AUDITS, **reproducibility.AUDITS}

@@ -10,7 +10,7 @@ import scipy.sparse
 from svdflow.audit import audit_matrix, run_catalogue
 from svdflow.audit.conditioning import audit_conditioning_shard
 from svdflow.audit.decomposition import Full, full_records
-from svdflow.audit.thresholds import resolve
+from svdflow.audit.limits import resolve
 from svdflow.audit.verdicts import Verdict
 from svdflow.store import add_item, add_observation, publish, read_table, write_array
 

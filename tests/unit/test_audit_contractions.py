@@ -7,7 +7,9 @@ import mpmath
 import numpy as np
 import pytest
 
-from svdflow.audit.contractions import (
+from svdflow.audit.limits import resolve
+from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck.contractions import (
     EPSILON,
     PATTERNS,
     SIZES,
@@ -20,9 +22,7 @@ from svdflow.audit.contractions import (
     roundings,
     shapes,
 )
-from svdflow.audit.precision import FORMATS, gamma
-from svdflow.audit.thresholds import resolve
-from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck.precision import FORMATS, gamma
 
 LIMITS = resolve()
 

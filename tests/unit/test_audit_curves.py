@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from svdflow.audit.curves import KAPPAS, differences, digits_lost
+from svdflow.selfcheck.curves import KAPPAS, differences, digits_lost
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,17 @@ import pytest
 import scipy.linalg
 
 from svdflow.audit import audit_matrix
-from svdflow.audit.condition import AUDITS as CONDITION_AUDITS
-from svdflow.audit.condition import audit_hilbert, exact_rank, norm_records, rank_records, rank_rules
-from svdflow.audit.enclosures import AUDITS as ENCLOSURE_AUDITS
-from svdflow.audit.enclosures import (
-    Certificate,
-    audit_enclosures,
-    certify_error,
-    certify_svd,
-)
+from svdflow.audit.condition import exact_rank, norm_records, rank_records, rank_rules
+from svdflow.audit.enclosures import Certificate, certify_error, certify_svd
 from svdflow.audit.jacobi import classical, sliced_product
-from svdflow.audit.posterior import AUDITS as POSTERIOR_AUDITS
-from svdflow.audit.posterior import audit_posterior
-from svdflow.audit.thresholds import resolve
+from svdflow.audit.limits import resolve
 from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck.hilbert import AUDITS as CONDITION_AUDITS
+from svdflow.selfcheck.hilbert import audit_hilbert
+from svdflow.selfcheck.known_enclosures import AUDITS as ENCLOSURE_AUDITS
+from svdflow.selfcheck.known_enclosures import audit_enclosures
+from svdflow.selfcheck.posterior import AUDITS as POSTERIOR_AUDITS
+from svdflow.selfcheck.posterior import audit_posterior
 
 LIMITS = resolve()
 EPS = 2.0**-52
@@ -293,7 +290,7 @@ def test_enclosures_that_are_wide_are_a_warning():
 
 
 def factorized(change):
-    from svdflow.linalg import truncated_svd
+    from svdflow.svd import truncated_svd
 
     return lambda A, **options: change(truncated_svd(A, **options))
 

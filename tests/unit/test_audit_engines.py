@@ -7,8 +7,11 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 
-from svdflow.audit.autodiff import Dual, Value
-from svdflow.audit.engines import (
+from svdflow.audit.limits import resolve
+from svdflow.audit.records import attempt
+from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck.autodiff import Dual, Value
+from svdflow.selfcheck.engines import (
     AUDITS,
     EDGES,
     FORMS,
@@ -22,7 +25,7 @@ from svdflow.audit.engines import (
     train_xor,
     xor_gradient,
 )
-from svdflow.audit.mutants.engines import (
+from svdflow.selfcheck.mutants.differentiation import (
     CosineSign,
     HalfProduct,
     Recursive,
@@ -31,9 +34,6 @@ from svdflow.audit.mutants.engines import (
     Unfolded,
     Unshared,
 )
-from svdflow.audit.records import attempt
-from svdflow.audit.thresholds import resolve
-from svdflow.audit.verdicts import Verdict
 
 LIMITS = resolve()
 DUAL, EXACT, ENGINE = audit_dual_exact, audit_value_exact, audit_value_engine

@@ -7,8 +7,11 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest
 
-from svdflow.audit import ensembles
-from svdflow.audit.ensembles import (
+from svdflow.audit.limits import DEFAULTS
+from svdflow.audit.verdicts import Verdict
+from svdflow.matrix.generators.random_ensembles import marchenko_pastur_truth
+from svdflow.selfcheck import random_states
+from svdflow.selfcheck.random_states import (
     audit_cholesky_sampling,
     audit_random_spectra,
     cholesky_sample,
@@ -20,11 +23,8 @@ from svdflow.audit.ensembles import (
     random_state,
     singular_values,
 )
-from svdflow.audit.thresholds import DEFAULTS
-from svdflow.audit.verdicts import Verdict
-from svdflow.matrix.generators.ensembles import marchenko_pastur_truth
 
-ENSEMBLES = ensembles.AUDITS
+ENSEMBLES = random_states.AUDITS
 EPS = np.finfo(float).eps
 ALARMS = {Verdict.FAIL, Verdict.WARN, Verdict.ERROR}
 
@@ -83,19 +83,19 @@ def test_quantiles_are_those_of_the_density(shape):
         assert mass == pytest.approx((i + 0.5) / side, abs=1e-6)
 
 
-@pytest.mark.parametrize("shape", list(ensembles.RANK_DEVIATION))
+@pytest.mark.parametrize("shape", list(random_states.RANK_DEVIATION))
 def test_deviation_of_the_rank_is_as_recorded(shape):
     """With 2000 seeds this is how the constants were made; 100 of them meet it to four sd of their own."""
     seeds = range(100)
     ranks = [interpolated_rank(singular_values(random_state(*shape, s)), 0.99) for s in seeds]
     tolerance = 4 / sqrt(2 * len(seeds))
-    assert np.std(ranks, ddof=1) == pytest.approx(ensembles.RANK_DEVIATION[shape], rel=tolerance)
+    assert np.std(ranks, ddof=1) == pytest.approx(random_states.RANK_DEVIATION[shape], rel=tolerance)
 
 
 @pytest.fixture
 def small_states(monkeypatch):
-    monkeypatch.setattr(ensembles, "ENTROPY_STATES", ((4, 4, 200), (16, 64, 8), (64, 64, 8)))
-    monkeypatch.setattr(ensembles, "RANK_DEVIATION", {(64, 256): ensembles.RANK_DEVIATION[64, 256]})
+    monkeypatch.setattr(random_states, "ENTROPY_STATES", ((4, 4, 200), (16, 64, 8), (64, 64, 8)))
+    monkeypatch.setattr(random_states, "RANK_DEVIATION", {(64, 256): random_states.RANK_DEVIATION[64, 256]})
 
 
 def real_state(m, n, seed):
@@ -130,7 +130,7 @@ def test_wrong_singular_values_are_caught(small_states):
 
 
 def test_a_rank_off_by_one_is_caught(small_states):
-    records = rows(audit_random_spectra, rank=lambda A, e: ensembles.energy_rank(A, e) + 1)
+    records = rows(audit_random_spectra, rank=lambda A, e: random_states.energy_rank(A, e) + 1)
     assert alarms(records) == {("energy_rank", "truncated_svd")}
 
 
@@ -217,9 +217,9 @@ def test_p_values_of_normal_columns_are_uniform():
 
 
 def test_the_alarm_counts_every_p_value():
-    assert ensembles._alarm([1e-9, 0.5]) == pytest.approx(-log10(1e-9 * 2 * ensembles.DOUBTS))
-    assert ensembles._alarm([0.5]) == 0
-    assert np.isnan(ensembles._alarm([0.5, np.nan]))
+    assert random_states._alarm([1e-9, 0.5]) == pytest.approx(-log10(1e-9 * 2 * random_states.DOUBTS))
+    assert random_states._alarm([0.5]) == 0
+    assert np.isnan(random_states._alarm([0.5, np.nan]))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from svdflow.audit import check_gradient
 from svdflow.audit.difference import singular_radius
-from svdflow.audit.identities import PROBLEMS, Problem
 from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.selfcheck.gradient_identities import PROBLEMS, Problem
 
 
 def problem(name: str, seed: int = 3) -> Problem:
@@ -412,8 +412,16 @@ def test_bad_input_is_an_error_with_its_reason(f, grad, x, said):
 
 
 def test_the_family_holds_the_audits_of_its_modules():
-    from svdflow.audit import adjoint, engines, gradients, hessian, identities, planted_derivatives, taylor
+    from svdflow.audit import taylor
+    from svdflow.selfcheck import (
+        adjoint,
+        engines,
+        gradient_identities,
+        gradients,
+        hessian,
+        planted_derivatives,
+    )
 
-    modules = (identities, taylor, engines, adjoint, hessian, planted_derivatives)
+    modules = (gradient_identities, taylor, engines, adjoint, hessian, planted_derivatives)
     assert gradients.FAMILY == "gradients"
     assert len(gradients.AUDITS) == sum(len(module.AUDITS) for module in modules)  # no name twice

@@ -8,7 +8,9 @@ import mpmath
 import numpy as np
 import pytest
 
-from svdflow.audit.identities import (
+from svdflow.audit.limits import resolve
+from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck.gradient_identities import (
     AUDITS,
     PROBLEMS,
     audit_identity,
@@ -17,8 +19,6 @@ from svdflow.audit.identities import (
     inverse_transposed,
     log_det,
 )
-from svdflow.audit.thresholds import resolve
-from svdflow.audit.verdicts import Verdict
 
 LIMITS = resolve()
 

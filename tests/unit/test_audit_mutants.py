@@ -6,7 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from svdflow.audit.mutants import (
+from svdflow.audit.limits import resolve
+from svdflow.audit.records import Judge
+from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck.mutants import (
     AUDITS,
     FAMILY,
     MUTANTS,
@@ -14,11 +17,8 @@ from svdflow.audit.mutants import (
     audit_mutants,
     decompositions,
     derivatives,
-    gradients,
+    gradient_checks,
 )
-from svdflow.audit.records import Judge
-from svdflow.audit.thresholds import resolve
-from svdflow.audit.verdicts import Verdict
 
 LIMITS = resolve({})
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
@@ -52,7 +52,7 @@ def test_every_fault_is_caught_as_expected():
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_seed_does_not_matter(seed):
-    quick = [*gradients.MUTANTS, *decompositions.MUTANTS, *derivatives.MUTANTS]
+    quick = [*gradient_checks.MUTANTS, *decompositions.MUTANTS, *derivatives.MUTANTS]
     *_, rate = audit_mutants(seed, LIMITS, quick)
     assert rate.reason == f"{len(quick)} of {len(quick)} killed"
 

@@ -11,14 +11,14 @@ import scipy.linalg
 import scipy.optimize
 
 from svdflow.audit import Verdict, audit_matrix, check_gradient
-from svdflow.audit.least_squares import by_numpy, by_qr
+from svdflow.audit.family import run_family
+from svdflow.audit.limits import resolve
 from svdflow.audit.own import audit_functions
-from svdflow.audit.precision import audit_precision
 from svdflow.audit.records import Judge
-from svdflow.audit.stage import run_family
-from svdflow.audit.strd import audit_strd, digits, fit
 from svdflow.audit.taylor import taylor_order
-from svdflow.audit.thresholds import resolve
+from svdflow.selfcheck.least_squares_solvers import by_numpy, by_qr
+from svdflow.selfcheck.precision import audit_precision
+from svdflow.selfcheck.strd import audit_strd, digits, fit
 
 SHIFTS = np.linspace(0.1, 1.0, 10_000)
 

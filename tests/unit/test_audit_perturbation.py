@@ -11,8 +11,10 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svdflow.audit import perturbation
-from svdflow.audit.perturbation import (
+from svdflow.audit.limits import DEFAULTS
+from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck import perturbation
+from svdflow.selfcheck.perturbation import (
     Planted,
     audit_cluster_subspaces,
     audit_perturbation_laws,
@@ -22,9 +24,7 @@ from svdflow.audit.perturbation import (
     rotation,
     sine_between,
 )
-from svdflow.audit.thresholds import DEFAULTS
-from svdflow.audit.verdicts import Verdict
-from svdflow.linalg import truncated_svd
+from svdflow.svd import truncated_svd
 
 LAWS = perturbation.AUDITS
 EPS = np.finfo(float).eps

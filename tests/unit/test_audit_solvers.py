@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from svdflow.audit import integer_rank, least_squares, penrose, solve, strd
-from svdflow.audit.thresholds import DEFAULTS
+from svdflow.audit import integer_rank
+from svdflow.audit.limits import DEFAULTS
 from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck import least_squares_solvers, linear_solvers, penrose, strd
 
 EPS = float(np.finfo(float).eps)
 SEEDS = range(3)  # none in 40 seeds when these limits were set
@@ -37,8 +38,8 @@ def fewer_matrices(monkeypatch):
     "audit",
     [
         integer_rank.audit_integer_rank,
-        solve.audit_solve,
-        least_squares.audit_least_squares,
+        linear_solvers.audit_solve,
+        least_squares_solvers.audit_least_squares,
         penrose.audit_penrose,
         penrose.audit_tikhonov,
     ],
@@ -54,7 +55,7 @@ def test_no_false_alarm(audit):
             )
 
 
-@pytest.mark.parametrize("module", [integer_rank, solve, least_squares, strd, penrose])
+@pytest.mark.parametrize("module", [integer_rank, linear_solvers, least_squares_solvers, strd, penrose])
 def test_same_seed_same_rows(module):
     for audit in module.AUDITS.values():
         assert repr(rows(audit, 3)) == repr(rows(audit, 3))
@@ -69,8 +70,8 @@ def test_nothing_that_is_no_number_passes():
         return blind(A, b), A.shape[1]
 
     for audit, subject, caught in (
-        (solve.audit_solve, blind, {"solve_backward", "solve_forward"}),
-        (least_squares.audit_least_squares, ranked, {"ls_ratios", "ls_backward"}),
+        (linear_solvers.audit_solve, blind, {"solve_backward", "solve_forward"}),
+        (least_squares_solvers.audit_least_squares, ranked, {"ls_ratios", "ls_backward"}),
         (strd.audit_strd, ranked, {"strd_digits", "ls_backward"}),
         (penrose.audit_tikhonov, blind, {"tikhonov", "tikhonov_limit", "tikhonov_monotone"}),
     ):
@@ -131,11 +132,12 @@ def test_exact_solve_inverts_the_hilbert_matrix():
     n = 12
     H = [[Fraction(1, i + j + 1) for j in range(n)] for i in range(n)]
     assert (
-        solve.exact_solve(H, np.eye(n, dtype=int).tolist()) == scipy.linalg.invhilbert(n, exact=True).tolist()
+        linear_solvers.exact_solve(H, np.eye(n, dtype=int).tolist())
+        == scipy.linalg.invhilbert(n, exact=True).tolist()
     )
-    assert solve.exact_solve([[0, 2], [4, 0]], [[1], [1]]) == [[Fraction(1, 4)], [Fraction(1, 2)]]
+    assert linear_solvers.exact_solve([[0, 2], [4, 0]], [[1], [1]]) == [[Fraction(1, 4)], [Fraction(1, 2)]]
     with pytest.raises(ZeroDivisionError, match="singular"):
-        solve.exact_solve([[1.0, 2.0], [2.0, 4.0]], [[1], [1]])
+        linear_solvers.exact_solve([[1.0, 2.0], [2.0, 4.0]], [[1], [1]])
 
 
 def test_residual_is_rounded_once():
@@ -146,7 +148,7 @@ def test_residual_is_rounded_once():
         float(Fraction(t) - sum(Fraction(p) * Fraction(q) for p, q in zip(row, x.tolist(), strict=True)))
         for row, t in zip(A.tolist(), b.tolist(), strict=True)
     ]
-    assert solve.residual(A, x, b).tolist() == truth
+    assert linear_solvers.residual(A, x, b).tolist() == truth
 
 
 def test_backward_errors_of_planted_perturbations():
@@ -154,18 +156,21 @@ def test_backward_errors_of_planted_perturbations():
     # (1 + e)(1 + d) = 1 + f with |e|, |f| <= t needs t = d / (2 + d)
     for d in (1e-3, 1e-9):
         x = np.array([1 + d])
-        for error in (solve.componentwise_backward_error, solve.normwise_backward_error):
+        for error in (linear_solvers.componentwise_backward_error, linear_solvers.normwise_backward_error):
             assert error(one, x, np.ones(1)) == pytest.approx((x[0] - 1) / (1 + x[0]), rel=1e-12)
     rng = np.random.default_rng(2)
     A, b, t = rng.standard_normal((8, 8)), rng.standard_normal(8), 1e-7
     x = np.linalg.solve(A * (1 + t * rng.uniform(-1, 1, A.shape)), b * (1 + t * rng.uniform(-1, 1, 8)))
-    omega, eta = solve.componentwise_backward_error(A, x, b), solve.normwise_backward_error(A, x, b)
+    omega, eta = (
+        linear_solvers.componentwise_backward_error(A, x, b),
+        linear_solvers.normwise_backward_error(A, x, b),
+    )
     assert 1e-9 < eta <= omega <= t
     # rows in other units change the second, not the first
     scale = 2.0 ** np.arange(0, 80, 10)
-    assert solve.componentwise_backward_error(A * scale[:, None], x, b * scale) == omega
-    assert solve.componentwise_backward_error(np.zeros((1, 1)), np.ones(1), np.zeros(1)) == 0
-    assert solve.componentwise_backward_error(np.zeros((1, 1)), np.ones(1), np.ones(1)) == 1
+    assert linear_solvers.componentwise_backward_error(A * scale[:, None], x, b * scale) == omega
+    assert linear_solvers.componentwise_backward_error(np.zeros((1, 1)), np.ones(1), np.zeros(1)) == 0
+    assert linear_solvers.componentwise_backward_error(np.zeros((1, 1)), np.ones(1), np.ones(1)) == 1
 
 
 def test_bad_linear_solvers_are_caught():
@@ -175,34 +180,36 @@ def test_bad_linear_solvers_are_caught():
     def slightly_off(A, b):
         return np.linalg.solve(A, b) * (1 + 1e-13)
 
-    for solver in (solve.by_inverse, single, slightly_off, lambda A, b: -np.linalg.solve(A, b)):
-        found = failed(rows(solve.audit_solve, subject=solver))
+    for solver in (linear_solvers.by_inverse, single, slightly_off, lambda A, b: -np.linalg.solve(A, b)):
+        found = failed(rows(linear_solvers.audit_solve, subject=solver))
         # slightly_off stays within 30 (n + 1) eps entry by entry, and is seen in the norm
         assert found == {"solve_backward"}
 
 
 def test_growth_of_elimination_is_seen():
-    A = solve.growth_matrix(5)
+    A = linear_solvers.growth_matrix(5)
     # by hand: elimination doubles the last column in every step
     assert scipy.linalg.lu(A)[2][:, -1].tolist() == [1, 2, 4, 8, 16]
-    found = [r for r in rows(solve.audit_solve) if "Wilkinson" in r.subject]
+    found = [r for r in rows(linear_solvers.audit_solve) if "Wilkinson" in r.subject]
     assert [r.verdict for r in found] == [Verdict.WARN] and found[0].value > 1e12
-    found = rows(solve.audit_solve, subject=lambda A, b: least_squares.by_qr(A, b)[0])
+    found = rows(linear_solvers.audit_solve, subject=lambda A, b: least_squares_solvers.by_qr(A, b)[0])
     assert all(r.verdict is Verdict.PASS for r in found if "Wilkinson" in r.subject)
 
 
 def test_understated_error_bounds_are_caught(monkeypatch):
-    true_error, true_bound = solve.componentwise_backward_error, scipy.linalg.lapack.dgesvx
+    true_error, true_bound = linear_solvers.componentwise_backward_error, scipy.linalg.lapack.dgesvx
     with monkeypatch.context() as patch:
-        patch.setattr(solve, "componentwise_backward_error", lambda A, x, b: true_error(A, x, b) / 20)
-        assert failed(rows(solve.audit_solve)) == {"solve_forward"}
+        patch.setattr(
+            linear_solvers, "componentwise_backward_error", lambda A, x, b: true_error(A, x, b) / 20
+        )
+        assert failed(rows(linear_solvers.audit_solve)) == {"solve_forward"}
 
     def boastful(*args):
         *most, ferr, berr, info = true_bound(*args)
         return *most, ferr / 1000, berr, info
 
     monkeypatch.setattr(scipy.linalg.lapack, "dgesvx", boastful)
-    assert failed(rows(solve.audit_solve)) == {"solve_bound"}
+    assert failed(rows(linear_solvers.audit_solve)) == {"solve_bound"}
 
 
 # ------------------------------------------------------------------ least squares
@@ -219,11 +226,11 @@ def optimal_backward_error(A, x, b):
 def test_backward_error_is_near_the_least_one():
     rng = np.random.default_rng(3)
     for trial in range(30):
-        A = solve.randsvd(rng, 20, 5, np.geomspace(1, 10.0 ** -(trial % 5), 5))
+        A = linear_solvers.randsvd(rng, 20, 5, np.geomspace(1, 10.0 ** -(trial % 5), 5))
         A = A / np.linalg.norm(A, axis=0) * 1.5  # of length in [1, 2), so that the scaling leaves it
         b = rng.standard_normal(20)
         x = np.linalg.lstsq(A, b, rcond=None)[0] + 10.0 ** -(trial % 7) * rng.standard_normal(5)
-        value, unseen = least_squares.backward_error(A, x, b)
+        value, unseen = least_squares_solvers.backward_error(A, x, b)
         truth = optimal_backward_error(A, x, b) / np.linalg.norm(A)
         # Gratton, Jimenez and Titley-Peloquin (2012): between 1 and sqrt(2) too large, or golden-ratio small
         assert 0.6 * truth <= value <= 1.5 * truth
@@ -234,9 +241,11 @@ def test_backward_error_does_not_depend_on_units():
     rng = np.random.default_rng(4)
     A, b, x = rng.standard_normal((9, 4)), rng.standard_normal(9), rng.standard_normal(4)
     units = np.array([1.0, 2.0**40, 2.0**-30, 2.0**7])
-    assert least_squares.backward_error(A, x, b) == least_squares.backward_error(A * units, x / units, b)
-    assert least_squares.backward_error(A, np.full(4, np.nan), b)[0] == np.inf
-    assert least_squares.backward_error(A, np.zeros(4), b)[0] > 1e-3
+    assert least_squares_solvers.backward_error(A, x, b) == least_squares_solvers.backward_error(
+        A * units, x / units, b
+    )
+    assert least_squares_solvers.backward_error(A, np.full(4, np.nan), b)[0] == np.inf
+    assert least_squares_solvers.backward_error(A, np.zeros(4), b)[0] > 1e-3
 
 
 def test_ratios_see_what_they_are_for():
@@ -246,11 +255,11 @@ def test_ratios_see_what_they_are_for():
     A = U @ V[:, :4].T
     b = A @ rng.standard_normal(6)
     x = A.T @ b
-    sound = least_squares.ratios(A, x, b, V[:, :4])
+    sound = least_squares_solvers.ratios(A, x, b, V[:, :4])
     assert max(sound.values()) < 5
-    beside = least_squares.ratios(A, x + 1e-10 * V[:, 5], b, V[:, :4])
+    beside = least_squares_solvers.ratios(A, x + 1e-10 * V[:, 5], b, V[:, :4])
     assert beside["DQRT14"] > 1e4 and beside["DQRT16"] < 5 and beside["DQRT17"] < 5
-    short = least_squares.ratios(A, x * (1 - 1e-10), b, V[:, :4])
+    short = least_squares_solvers.ratios(A, x * (1 - 1e-10), b, V[:, :4])
     assert short["DQRT14"] < 5 and short["DQRT16"] > 1e3 and short["DQRT17"] > 1e3
 
 
@@ -259,12 +268,17 @@ def test_bad_least_squares_are_caught():
         return np.linalg.solve(A.T @ A + 1e-12 * np.eye(A.shape[1]), A.T @ b), A.shape[1]
 
     def one_entry(A, b):
-        x, rank = least_squares.by_qr(A, b)
+        x, rank = least_squares_solvers.by_qr(A, b)
         x[-1] *= 1 + 1e-9
         return x, rank
 
-    for method in (least_squares.by_normal_equations, least_squares.by_svd, one_entry, damped):
-        found = rows(least_squares.audit_least_squares, subject=method)
+    for method in (
+        least_squares_solvers.by_normal_equations,
+        least_squares_solvers.by_svd,
+        one_entry,
+        damped,
+    ):
+        found = rows(least_squares_solvers.audit_least_squares, subject=method)
         assert "ls_backward" in failed(found)
         # the ratios of well-conditioned problems cannot see what only bad condition brings out
         assert ("ls_ratios" in failed(found)) == (method in (one_entry, damped))
@@ -305,12 +319,12 @@ def test_digits():
 
 def test_filip_digits_are_reached_and_their_loss_is_found_without_the_answer():
     data = strd.fit("Filip")
-    got, rank = strd.found_digits(data, least_squares.by_qr)
+    got, rank = strd.found_digits(data, least_squares_solvers.by_qr)
     assert got >= 7.5 and rank == 11
     assert data.ceiling == pytest.approx(7.66, abs=0.01)
     for name in strd.names():
         data = strd.fit(name)
-        assert strd.found_digits(data, least_squares.by_qr)[0] > data.ceiling - 1e-3
+        assert strd.found_digits(data, least_squares_solvers.by_qr)[0] > data.ceiling - 1e-3
     found = {(r.audit, r.subject): r for r in rows(strd.audit_strd)}
     assert not failed(found.values())
     assert all(r.verdict is Verdict.PASS for r in found.values() if r.audit in OWN)
@@ -324,7 +338,11 @@ def test_filip_digits_are_reached_and_their_loss_is_found_without_the_answer():
 
 
 def test_methods_that_lose_digits_are_caught():
-    for method in (least_squares.by_numpy, least_squares.by_gelsd, least_squares.by_normal_equations):
+    for method in (
+        least_squares_solvers.by_numpy,
+        least_squares_solvers.by_gelsd,
+        least_squares_solvers.by_normal_equations,
+    ):
         assert {"strd_digits", "ls_backward"} <= failed(rows(strd.audit_strd, subject=method))
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import scipy.special
 
-from svdflow.audit import precision, softmax, sums
-from svdflow.audit.precision import FORMATS, REFERENCE, Share, bfloat16, cast, gamma, likely_share, worst
+from svdflow.audit.family import publish_family
+from svdflow.audit.limits import resolve
 from svdflow.audit.records import Judge
-from svdflow.audit.stability import AUDITS, FAMILY
-from svdflow.audit.stage import publish_family
-from svdflow.audit.thresholds import resolve
 from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck import precision, softmax, sums
+from svdflow.selfcheck.precision import FORMATS, REFERENCE, Share, bfloat16, cast, gamma, likely_share, worst
+from svdflow.selfcheck.stability import AUDITS, FAMILY
 from svdflow.store import read_table
 
 LIMITS = resolve()

@@ -8,11 +8,8 @@ import pytest
 import scipy.sparse as sp
 from autograd import grad
 
-from svdflow.audit import planted_derivatives as audits
-from svdflow.audit.planted_derivatives import AUDITS, OWN, SCALES, Planted, cotangents_of, pairing
-from svdflow.audit.svd_derivatives import (
+from svdflow.analysis.svd_derivatives import (
     EPS,
-    ClusterError,
     expected_error,
     naive_truncated_backward,
     singular_value_gradient,
@@ -20,10 +17,13 @@ from svdflow.audit.svd_derivatives import (
     svd_derivative,
     truncated_svd_backward,
 )
-from svdflow.audit.thresholds import resolve
+from svdflow.audit.limits import resolve
 from svdflow.audit.verdicts import Verdict
-from svdflow.linalg import truncated_svd
+from svdflow.errors import ClusterError
 from svdflow.matrix.generators.randomness import normal
+from svdflow.selfcheck import planted_derivatives
+from svdflow.selfcheck.planted_derivatives import AUDITS, OWN, SCALES, Planted, cotangents_of, pairing
+from svdflow.svd import truncated_svd
 
 LIMITS = resolve()
 
@@ -157,7 +157,7 @@ def test_values_alone_move_as_their_gradients_say(values):
 def test_without_a_cluster_the_error_is_what_is_expected(gap):
     """The gradient of ||U S V||^2 is 2 A; a small gap costs digits, at most as many as are foretold."""
     for seed in range(20):
-        case = audits.tied(np.random.default_rng(seed), gap, False)
+        case = planted_derivatives.tied(np.random.default_rng(seed), gap, False)
         U, s, Vh = factors = np.linalg.svd(case.A, full_matrices=False)
         gA = svd_backward(factors, (2 * U * s**2, 2 * s, 2 * (s**2)[:, None] * Vh))
         error = np.linalg.norm(gA - 2 * case.A) / np.linalg.norm(2 * case.A)
@@ -342,11 +342,11 @@ def test_a_wrong_derivative_at_a_wide_gap_is_no_excuse_for_raising():
 def test_a_function_that_sees_the_basis_is_found_by_rotation():
     """The contract of `cluster`: what it makes of Re tr(B^H A), smooth as that is, turns with the basis."""
     rng = np.random.default_rng(4)
-    case = audits.tied(rng, 0.0, False)
+    case = planted_derivatives.tied(rng, 0.0, False)
     B = rng.standard_normal(case.A.shape)
     found = []
     for _ in range(2):
-        U, s, Vh = factors = audits.rotated(rng, case.factors, 2)
+        U, s, Vh = factors = planted_derivatives.rotated(rng, case.factors, 2)
         g = B @ Vh.T * s, np.einsum("ji,jk,ik->i", U, B, Vh), s[:, None] * (U.T @ B)
         found.append(svd_backward(factors, g, cluster=1e-12))
     assert np.linalg.norm(found[0] - found[1]) > 1e-3

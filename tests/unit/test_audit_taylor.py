@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from svdflow.audit.limits import resolve
 from svdflow.audit.step_errors import error_against_step
-from svdflow.audit.taylor import AUDITS, CASES, audit_taylor_order, taylor_order
-from svdflow.audit.thresholds import resolve
+from svdflow.audit.taylor import taylor_order
 from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.selfcheck.taylor_orders import AUDITS, CASES, audit_taylor_order
 
 LIMITS = resolve()
 X = np.linspace(0.2, 1.1, 6)

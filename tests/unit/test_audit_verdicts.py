@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import svdflow
+from svdflow.audit.limits import DEFAULTS, resolve
 from svdflow.audit.records import Record, attempt
-from svdflow.audit.thresholds import DEFAULTS, resolve
 from svdflow.audit.verdicts import Threshold, Verdict, judge
 from svdflow.store.schema import TABLES
 

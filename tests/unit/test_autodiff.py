@@ -8,12 +8,12 @@ import mpmath
 import numpy as np
 import pytest
 
-from svdflow.audit.autodiff import Dual, Value, dual, value
-from svdflow.audit.autodiff.reference import (
+from svdflow.selfcheck.autodiff import Dual, Value, dual, value
+from svdflow.selfcheck.autodiff.reference import (
     KNOWN,
     OPERATIONS,
-    Case,
     Exact,
+    ExpressionCase,
     amplification,
     evaluate,
     random_cases,
@@ -71,13 +71,13 @@ def test_exact_derivatives_agree_with_mpmath():
         return nodes[-1]
 
     with mpmath.workdps(60):
-        for case in (Case.of(KNOWN, 1.5), *random_cases(0)[:40]):
+        for case in (ExpressionCase.of(KNOWN, 1.5), *random_cases(0)[:40]):
             expected = mpmath.diff(lambda x, case=case: run(case.program, x), mpmath.mpf(case.x), h=1e-30)
             assert abs(mpmath.mpf(str(case.derivative)) / expected - 1) < mpmath.mpf(10) ** -40
 
 
 def test_known_derivative():
-    known = Case.of(KNOWN, 1.5)
+    known = ExpressionCase.of(KNOWN, 1.5)
     assert str(known.derivative).startswith("0.072561626520431690765")  # reference, section 1.3
     assert known.doubt < 1e-40
     assert known.ulps(float("nan")) == known.ulps(float("inf")) == float("inf")
@@ -108,7 +108,7 @@ def test_within_eight_ulps(engine):
     cases = random_cases(0)
     errors = [case.ulps(float(engine(lambda x, c=case: evaluate(c.program, x), case.x))) for case in cases]
     assert max(errors) <= 8
-    known = Case.of(KNOWN, 1.5)
+    known = ExpressionCase.of(KNOWN, 1.5)
     assert known.ulps(float(engine(lambda x: evaluate(KNOWN, x), 1.5))) <= 8
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage import data, restoration
 
-from svdflow.images.denoise.baselines import BASELINES, nl_means, tv, wavelet
+from svdflow.denoisers.baselines import BASELINES, nl_means, tv, wavelet
 
 SIGMA = 25.0
 CAMERA = data.camera()[100:228, 150:278].astype(np.float64)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.linalg import norm
 
-from svdflow.linalg import frobenius_certificate, truncated_svd
-from svdflow.linalg.certificates import FLOOR, pair_residuals, tail_certificate
+from svdflow.ranks.spectrum_rules import FLOOR
+from svdflow.svd import frobenius_certificate, truncated_svd
+from svdflow.svd.certificates import pair_residuals, tail_certificate
 
 EPS = np.finfo(float).eps
 

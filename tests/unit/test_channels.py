@@ -6,7 +6,7 @@ import tifffile
 
 from svdflow.__main__ import main
 from svdflow.images.colour import for_display, from_planes, to_planes
-from svdflow.images.ingest import ingest_images
+from svdflow.images.ingest_images import ingest_images
 from svdflow.images.io import read_image
 from svdflow.store import items, open_published, read_array, read_table
 

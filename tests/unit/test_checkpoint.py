@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from svdflow.linalg import truncated_svd
 from svdflow.matrix import MatrixSource
+from svdflow.svd import truncated_svd
 
 
 class Stopped(Exception):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svdflow.images.codec import (
+from svdflow.codec import (
     ArchiveWarning,
     archive,  # the layout itself
     decode,
@@ -22,9 +22,10 @@ from svdflow.images.codec import (
     forms_for,
     rate_curve,
 )
-from svdflow.images.codec.quality import Unreachable, closest
-from svdflow.images.codec.quantize import dead_zone
-from svdflow.images.codec.streams import NAMES, pack, unpack
+from svdflow.codec.quality import closest
+from svdflow.codec.quantize import dead_zone
+from svdflow.codec.streams import NAMES, pack, unpack
+from svdflow.errors import UnreachableTargetError
 from svdflow.store import StoreError, publish, verify
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "archives.md"
@@ -131,7 +132,7 @@ def test_a_smaller_rank_is_a_prefix_and_rows_are_rows(name, tmp_path):
 
 
 def test_a_small_rank_reads_few_streams_and_few_rows_read_one_chunk(tmp_path, monkeypatch):
-    from svdflow.images.codec import archive
+    from svdflow.codec import archive
 
     A = np.random.default_rng(0).standard_normal((9000, 70))
     encode(A, tmp_path / "a.h5", rel_error=0.1, form="svd")
@@ -153,7 +154,7 @@ def test_the_rank_of_an_exactly_low_rank_matrix_is_found(tmp_path):
 
 @pytest.mark.parametrize("given", [{"rel_error": 1e-2}, {"rel_error": 0.3, "rank": 12}, {"max_abs": 1e-3}])
 def test_large_matrices_are_factored_only_as_far_as_needed(given, tmp_path, monkeypatch):
-    monkeypatch.setattr("svdflow.images.codec.matrix.FULL_COST", 0)
+    monkeypatch.setattr("svdflow.codec.svd_form.FULL_COST", 0)
     A = decaying(600, 400, 7, rate=8.0)
     info = encode(A, tmp_path / "a.h5", form="svd", **given)
     assert 0.98 * info.target_value <= getattr(info, info.target) <= info.target_value
@@ -339,7 +340,7 @@ def test_the_search_finds_the_edge_of_a_known_cost():
     assert 0.99 * 10**0.8 <= closest(lambda step: step**1.25, 10.0, 1e-3) <= 10**0.8
     wavy = lambda step: step * (1 + 0.05 * np.sin(1e3 * step))  # noqa: E731
     assert 0.98 * 7 <= wavy(closest(wavy, 7.0, 1e3)) <= 7
-    with pytest.raises(Unreachable) as refused:
+    with pytest.raises(UnreachableTargetError) as refused:
         closest(lambda step: 2 + step, 1.0, 1.0)
     assert refused.value.least == pytest.approx(2, rel=0.1)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import svdflow.images.codec
+import svdflow.codec
 from svdflow.__main__ import main
 
 
@@ -59,7 +59,7 @@ def test_missing_values_come_back_as_missing_or_as_the_number_asked_for(tmp_path
     assert main(["decode", archive, str(tmp_path / "filled.npy"), "--fill", "-1"]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "filled.npy") == -1, np.isnan(values))
     whole = np.ma.MaskedArray(np.arange(600).reshape(30, 20), np.isnan(values))
-    svdflow.images.codec.encode(whole, tmp_path / "whole.h5", max_abs=0.4)
+    svdflow.codec.encode(whole, tmp_path / "whole.h5", max_abs=0.4)
     lost = ["decode", str(tmp_path / "whole.h5"), str(tmp_path / "whole.npy")]
     assert main(lost) == 1 and "3 values are missing" in capsys.readouterr().err
     assert main([*lost, "--fill", "0.5"]) == 1 and "whole number" in capsys.readouterr().err

@@ -18,8 +18,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from svdflow.compat import InvalidParameterError, accuracy, randomized_svd, svd_compressed
-from svdflow.linalg.random import gaussian
 from svdflow.matrix.sources import ArraySource
+from svdflow.svd.random_blocks import gaussian
 
 # The peers' own tests ---------------------------------------------------------------------------------------------
 

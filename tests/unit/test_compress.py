@@ -9,9 +9,9 @@ import tifffile
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-import svdflow.images.compress
-from svdflow.images.compress import compress_shard, judge_by_spectrum, measure
+import svdflow.tasks.compress
 from svdflow.store import read_table
+from svdflow.tasks.compress import compress_shard, judge_by_spectrum, measure
 
 CAMERA = data.camera()[100:228, 180:340]  # 128 x 160
 
@@ -127,7 +127,7 @@ def test_what_is_not_dense_is_judged_by_its_spectrum(factored_shard, monkeypatch
     A = rng.standard_normal((40, 30)) @ np.diag(0.8 ** np.arange(30)) @ rng.standard_normal((30, 50))
     measured = run(factored_shard(stored=12).matrix(A), ranks=[1, 4, 12])
     linked = run(factored_shard(stored=12).matrix(A, link=True), ranks=[1, 4, 12])
-    monkeypatch.setattr(svdflow.images.compress, "DENSE_LIMIT", 100)
+    monkeypatch.setattr(svdflow.tasks.compress, "DENSE_LIMIT", 100)
     large = run(factored_shard(stored=12).matrix(A), ranks=[1, 4, 12])
     for table in (linked, large):
         assert table["ssim"].isna().all()
@@ -158,14 +158,14 @@ def test_zero_matrix(shard):
 
 
 def test_a_bad_item_does_not_stop_the_shard(shard, monkeypatch):
-    genuine = svdflow.images.compress.measure
+    genuine = svdflow.tasks.compress.measure
 
     def failing(plane, *args, **more):
         if plane.shape[0] == 50:
             raise FloatingPointError("planted")
         return genuine(plane, *args, **more)
 
-    monkeypatch.setattr(svdflow.images.compress, "measure", failing)
+    monkeypatch.setattr(svdflow.tasks.compress, "measure", failing)
     shard.image(CAMERA, name="a").image(CAMERA[:50], name="bad").image(CAMERA[:60], name="c")
     table = run(shard, ranks=[1])
     assert list(table["name"]) == ["a", "c"]

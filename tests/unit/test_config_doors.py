@@ -8,15 +8,16 @@ import pytest
 import yaml
 
 from svdflow.__main__ import main
-from svdflow.audit.thresholds import DEFAULTS, resolve
-from svdflow.images.codec import encode
-from svdflow.plan.config import ConfigError, load_config
-from svdflow.plan.families import FamilyError, parse_parameters
-from svdflow.plan.numerals import real, whole
-from svdflow.plan.sizes import parse_size
-from svdflow.plan.study import Study
-from svdflow.plan.targets import parse_target
-from svdflow.plan.yamlfile import YamlError, parse_yaml
+from svdflow.audit.limits import DEFAULTS, resolve
+from svdflow.codec import encode
+from svdflow.errors import ConfigError, FamilyError, YamlError
+from svdflow.study.config import load_config
+from svdflow.study.families import parse_parameters
+from svdflow.study.numerals import real, whole
+from svdflow.study.sizes import parse_size
+from svdflow.study.study import Study
+from svdflow.study.targets import parse_target
+from svdflow.study.yaml_file import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 HEAD = "name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters\n"

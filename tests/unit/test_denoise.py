@@ -8,9 +8,10 @@ import pytest
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
-from svdflow.images.denoise import DENOISERS, Observed, denoise_shard, estimate_sigma
-from svdflow.images.denoise.noise import estimate_sigma_of_matrix
+from svdflow.denoisers import DENOISERS, ObservedSpectrum, estimate_sigma
+from svdflow.denoisers.noise import estimate_sigma_of_matrix
 from svdflow.store import read_table
+from svdflow.tasks.denoise import denoise_shard
 
 CAMERA = data.camera()[::2, ::2]  # 256 x 256
 RANKS = [1, 3, 5, 10, 20, 50, 100]
@@ -43,7 +44,7 @@ def spiked(m, n, spikes, seed):
 
 
 def observed(A):
-    return Observed(*np.linalg.svd(A, full_matrices=False))
+    return ObservedSpectrum(*np.linalg.svd(A, full_matrices=False))
 
 
 # Noise levels

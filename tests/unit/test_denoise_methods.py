@@ -6,13 +6,13 @@ import yaml
 from skimage import data, restoration
 
 from small_study import ROOT
-from svdflow.images.denoise import denoise_shard
-from svdflow.images.denoise.methods import METHODS
-from svdflow.images.denoise.noise import estimate_sigma_of_plane
-from svdflow.images.denoise.spectral import DENOISERS
-from svdflow.linalg.ranks import RANK_RULES
-from svdflow.plan.methods import APPLIES, COST
+from svdflow.denoisers.methods import METHODS
+from svdflow.denoisers.noise import estimate_sigma_of_plane
+from svdflow.denoisers.spectral import DENOISERS
+from svdflow.ranks import RANK_RULES
 from svdflow.store import open_published, read_array, read_table
+from svdflow.study.denoiser_names import APPLIES, COST
+from svdflow.tasks.denoise import denoise_shard
 
 CAMERA = data.camera()[100:196, 180:276]
 COLOUR = data.astronaut()[40:136, 180:276]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from svdflow.images.denoise import (
-    Observed,
+from svdflow import ranks
+from svdflow.denoisers import (
+    ObservedSpectrum,
     anscombe,
     denoise_poisson,
     denoise_shard,
@@ -17,15 +18,14 @@ from svdflow.images.denoise import (
     truncate,
     wnnm,
 )
-from svdflow.images.denoise.baselines import nl_means, tv, wavelet
-from svdflow.images.metrics import psnr, snr
-from svdflow.linalg import ranks
+from svdflow.denoisers.baselines import nl_means, tv, wavelet
+from svdflow.metrics import psnr, snr
 from unit.odd_pictures import noisy
 
 PICTURE = noisy((16, 16))[1]
 SERIES = noisy((5, 5, 8))[1]
 S = np.array([9.0, 4.0, 1.0])
-FACTORED = Observed(np.eye(3), S, np.eye(3))
+FACTORED = ObservedSpectrum(np.eye(3), S, np.eye(3))
 NUMBERS = (np.nan, np.inf, -1.0, True, "25", None, 1j, [1.0, 2.0, 3.0, 4.0])
 
 

@@ -4,7 +4,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from svdflow.images.denoise import (
+from svdflow.denoisers import (
     denoise_poisson,
     denoise_shard,
     estimate_sigma,
@@ -13,9 +13,9 @@ from svdflow.images.denoise import (
     ssa,
     wnnm,
 )
-from svdflow.images.denoise.baselines import nl_means, tv, wavelet
+from svdflow.denoisers.baselines import nl_means, tv, wavelet
+from svdflow.report.reconstructions import _maps
 from svdflow.store import read_table
-from svdflow.summary.pictures import _maps
 from unit.odd_pictures import NOISE, hole, noisy
 
 SHAPES = {"mppca": (6, 7, 12), "ssa": (40, 3)}

@@ -6,11 +6,11 @@ Methods come from their tables, so that a new one is tried too.
 import numpy as np
 import pytest
 
+from svdflow.denoisers import DENOISERS, ObservedSpectrum, estimate_sigma, mppca, patch_svd, ssa, wnnm
+from svdflow.denoisers.baselines import wavelet
+from svdflow.denoisers.methods import METHODS, PlaneContext
+from svdflow.denoisers.patches import Patches
 from svdflow.images.colour import to_dtype
-from svdflow.images.denoise import DENOISERS, Observed, estimate_sigma, mppca, patch_svd, ssa, wnnm
-from svdflow.images.denoise.baselines import wavelet
-from svdflow.images.denoise.methods import METHODS, Scene
-from svdflow.images.denoise.patches import Patches
 from unit.odd_pictures import NOISE, hole, noisy
 
 SHAPES = {"picture": (24, 28), "series": (6, 7, 12), "columns": (40, 3)}
@@ -85,9 +85,9 @@ def by_name(name, values, mask=None, *, sigma=NOISE, data_range=255.0):
     """A denoiser of the table on values; those of factors by the SVD of the whole."""
     if KINDS[name] == FACTORS:
         U, s, Vt = np.linalg.svd(np.asarray(values, np.float64), full_matrices=False)
-        return DENOISERS[name].apply(Observed(U, s, Vt), sigma=sigma).rows(0, len(U))
+        return DENOISERS[name].apply(ObservedSpectrum(U, s, Vt), sigma=sigma).rows(0, len(U))
     colour = "rgb" if values.ndim == 3 else "gray"
-    scene = Scene(sigma, True, data_range, colour, 1, 2, False, mask)
+    scene = PlaneContext(sigma, True, data_range, colour, 1, 2, False, mask)
     return METHODS[name].apply(values, scene).values
 
 

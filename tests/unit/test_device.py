@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from svdflow.backend import BackendError, Device, DeviceMemoryError, choice, cuda, device_of
+from svdflow.compute import BackendError, Device, DeviceMemoryError, backend, cuda, device_of
 from unit.fake_cupy import FakeCupy, OutOfMemoryError
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
@@ -289,7 +289,7 @@ def test_the_simulated_device_counts_transfers():
         lambda x: bool(x[0, 0] == 0),
         np.from_dlpack,
         np.asarray,
-        choice.to_numpy,
+        backend.to_numpy,
         lambda x: x @ array_api_strict.ones((7, 2)),
         lambda x: x + np.ones(7),
     ],

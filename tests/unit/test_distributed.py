@@ -10,10 +10,10 @@ import pytest
 import scipy.sparse as sp
 
 from svdflow import truncated_svd
-from svdflow.engine import Engine, as_engine
-from svdflow.linalg.random import gaussian
+from svdflow.compute.engine import Engine, as_engine
 from svdflow.matrix import panels
 from svdflow.matrix.sources import MatrixSource
+from svdflow.svd.random_blocks import gaussian
 
 distributed = pytest.importorskip(
     "distributed", reason="dask.distributed is not installed (pip install svdflow[cluster])"

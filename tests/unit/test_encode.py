@@ -8,10 +8,10 @@ import pytest
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from svdflow.images import ingest, io
-from svdflow.images.codec import decode, describe
-from svdflow.images.encode import encode_shard
+from svdflow.codec import decode, describe
+from svdflow.images import ingest_images, io
 from svdflow.store import read_table, verify
+from svdflow.tasks.encode import encode_shard
 
 CAMERA = data.camera()[100:196, 180:276]
 CODECS = ("png", "jpeg", "jpeg2000", "webp", "avif", "zfp", "sz3", "zstd")
@@ -132,9 +132,9 @@ def test_missing_pixels_stay_missing_in_the_archives_of_a_shard(tmp_path, monkey
         record = io.read_image(tmp_path / "a.npy")
         return replace(record, pages=[record.pages[0]._replace(mask=valid if "hole" in path else None)])
 
-    monkeypatch.setattr(ingest, "read_image", read_image)
+    monkeypatch.setattr(ingest_images, "read_image", read_image)
     files = [{"index": i, "path": name, "name": name} for i, name in enumerate(["full.npy", "hole.npy"])]
-    ingest.ingest_images(
+    ingest_images.ingest_images(
         files, tmp_path / "matrices.h5", dataset="test", shard=0, colour="gray", noise_sigma=[], seed=0
     )
     assert not list(read_table(tmp_path / "matrices.h5", "errors")["message"])

@@ -18,17 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from svdflow import rule
 from svdflow.__main__ import main
+from svdflow.compute import runtime
 from svdflow.escaping import csv_cell, markdown, visible, xml
+from svdflow.report import figures, page, tables
+from svdflow.report.aggregate import aggregate
+from svdflow.report.document import write_report
+from svdflow.report.junit import junit
+from svdflow.report.tables import write_csv, write_tables
+from svdflow.report.verdict import verdict
 from svdflow.store import ItemError, error_row, publish, write_table
 from svdflow.store.schema import TABLES
-from svdflow.summary import figures, page, tables
-from svdflow.summary.aggregate import aggregate
-from svdflow.summary.junit import junit
-from svdflow.summary.report import write_report
-from svdflow.summary.tables import write_csv, write_tables
-from svdflow.summary.verdict import verdict
 
 ORDINARY = [
     "IMG_0001.jpg",
@@ -244,7 +244,7 @@ def test_the_last_lines_of_a_run(metrics):
 
 def test_a_template_escapes_what_it_is_given(tmp_path, monkeypatch):
     (tmp_path / "t.j2").write_text("<p title='{{ x }}'>{{ x }}</p>")
-    (tmp_path / "report.css").write_text("")
+    (tmp_path / "document.css").write_text("")
     monkeypatch.setattr(page, "__file__", str(tmp_path / "page.py"))
     for name in HOSTILE:
         element = ElementTree.fromstring(page.page("t.j2", {"x": name.replace("\n", "")}))
@@ -252,7 +252,7 @@ def test_a_template_escapes_what_it_is_given(tmp_path, monkeypatch):
 
 
 def test_a_log_steers_no_terminal(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(rule, "_only_ours", lambda _: None)
+    monkeypatch.setattr(runtime, "_only_ours", lambda _: None)
     log = tmp_path / "job.log"
     config = {"runtime": {"memory_limit": "auto"}}
     snakemake = SimpleNamespace(
@@ -260,8 +260,8 @@ def test_a_log_steers_no_terminal(tmp_path, monkeypatch, capsys):
     )
 
     def job():
-        with rule.running(snakemake):
-            rule.log.warning("".join(CONTROLS))
+        with runtime.running(snakemake):
+            runtime.log.warning("".join(CONTROLS))
             raise ValueError("".join(CONTROLS))
 
     handlers = logging.root.handlers[:]

@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose
 
-from svdflow.linalg.random import gaussian
 from svdflow.matrix.sources import ArraySource
+from svdflow.svd.random_blocks import gaussian
 
 pytest.importorskip("sklearn", reason="the estimator needs scikit-learn")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import svdflow
-from svdflow import engine
+from svdflow.compute import engine
 
 SECONDS = 20
 

@@ -11,12 +11,12 @@ import scipy.linalg
 import scipy.stats
 
 from svdflow.matrix.generators import BUILDERS, FAMILIES, FamilyError, derive_seed, generate
-from svdflow.matrix.generators.ensembles import marchenko_pastur_truth
 from svdflow.matrix.generators.prescribed import compact_wy, random_mixer
+from svdflow.matrix.generators.random_ensembles import marchenko_pastur_truth
 from svdflow.matrix.generators.randomness import stream, tile_height
-from svdflow.matrix.synthesize import ingest_synthetic
-from svdflow.plan import families, numerals
+from svdflow.matrix.ingest_synthetic import ingest_synthetic
 from svdflow.store import items, open_published
+from svdflow.study import families, numerals
 
 EPS = np.finfo(np.float64).eps
 SHAPES = [(300, 40), (40, 300), (97, 97), (64, 1), (1, 64), (1, 1), (2, 2)]

@@ -13,13 +13,12 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 
-from svdflow.linalg.stage import factorize_shard
+from svdflow.errors import DeclaredSizeError, LinkError
 from svdflow.matrix import open_matrix
-from svdflow.matrix.bounded import DeclaredSizeError
-from svdflow.matrix.ingest import ingest_matrix
-from svdflow.matrix.links import LinkError
+from svdflow.matrix.ingest_matrix import ingest_matrix
 from svdflow.store import open_published, read_table
 from svdflow.store.shards import items
+from svdflow.svd.factorize_shard import factorize_shard
 
 A = np.random.default_rng(0).standard_normal((12, 7))
 SECRET = "hunter2 is the password of the backup"
@@ -322,7 +321,7 @@ BLOATED = {
 @pytest.mark.parametrize("name", BLOATED)
 def test_chunks_that_unpack_to_more_than_declared_are_refused_in_bounded_memory(tmp_path, name, monkeypatch):
     BLOATED[name](tmp_path / name)
-    monkeypatch.setattr("svdflow.matrix.zarr_chunks.HARMLESS", 2**20)  # our limit, lowered
+    monkeypatch.setattr("svdflow.matrix.formats.zarr_chunks.HARMLESS", 2**20)  # our limit, lowered
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = entry_error(tmp_path, tmp_path / name)
     assert name in found.message

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 from scipy import stats
 
-from svdflow.images.ingest import ingest_images, with_noise
+from svdflow.images.ingest_images import ingest_images, with_noise
 from svdflow.images.io import read_image
 from svdflow.store import items, open_published, read_array, read_table
 

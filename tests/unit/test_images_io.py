@@ -657,12 +657,12 @@ def test_an_image_larger_than_memory_is_refused_by_name(tmp_path, monkeypatch):
 
 
 def test_a_chunk_that_unpacks_to_more_than_declared_is_refused(tmp_path, monkeypatch):
-    from svdflow.images import arrays
+    from svdflow.images.formats import array_files
 
     with h5py.File(tmp_path / "a.h5", "w") as file:
         dataset = file.create_dataset("a", (4, 4), "u1", chunks=(4, 4), compression="gzip")
         dataset.id.write_direct_chunk((0, 0), zlib.compress(bytes(1_000_000)))
-    monkeypatch.setattr(arrays, "_CHUNK_BYTES", 100_000)  # 256 MB, where no test should go
+    monkeypatch.setattr(array_files, "_CHUNK_BYTES", 100_000)  # 256 MB, where no test should go
     assert refusal(tmp_path / "a.h5") == "decompression_bomb"
 
 

@@ -6,8 +6,8 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from svdflow.linalg import lstsq_svd, pinv
-from svdflow.linalg.leastsquares import lstsq_qr, tikhonov
+from svdflow.least_squares import lstsq_svd, pinv
+from svdflow.least_squares.dense import lstsq_qr, tikhonov
 
 A = np.array([[1, 2, 3], [2, 4, 6], [1, -1, 0], [1, -1, 0]])
 SINGULAR = np.array([[1, 2, 3], [2, 4, 6], [7, 8, 9]])

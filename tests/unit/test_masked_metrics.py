@@ -8,7 +8,7 @@ from skimage.metrics import (
     structural_similarity,
 )
 
-from svdflow.images import metrics
+from svdflow import metrics
 
 RNG = np.random.default_rng(5)
 CLEAN = np.clip(120 + 40 * RNG.standard_normal((14, 12)).repeat(16, 0).repeat(18, 1), 0, 255)  # 224 x 216

@@ -9,21 +9,21 @@ import tifffile
 
 from svdflow.__main__ import main
 from svdflow.audit.conditioning import audit_conditioning_shard
-from svdflow.images import ingest as ingest_module
+from svdflow.codec import decode
+from svdflow.images import ingest_images as ingest_module
 from svdflow.images import pictures
-from svdflow.images.codec import decode
-from svdflow.images.compress import compress_shard
-from svdflow.images.containers import Page
-from svdflow.images.encode import encode_shard
-from svdflow.images.ingest import ingest_images
+from svdflow.images.formats.containers import Page
+from svdflow.images.ingest_images import ingest_images
 from svdflow.images.io import ImageRecord, read_image, write_image
-from svdflow.images.metrics import ssim
-from svdflow.linalg.stage import factorize_shard
-from svdflow.plan import census
+from svdflow.metrics import ssim
+from svdflow.report.aggregate import aggregate
+from svdflow.report.tables import write_tables
+from svdflow.report.verdict import verdict
 from svdflow.store import items, open_published, read_array, read_table
-from svdflow.summary.aggregate import aggregate
-from svdflow.summary.tables import write_tables
-from svdflow.summary.verdict import verdict
+from svdflow.study import contents
+from svdflow.svd.factorize_shard import factorize_shard
+from svdflow.tasks.compress import compress_shard
+from svdflow.tasks.encode import encode_shard
 
 RNG = np.random.default_rng(12)
 PICTURE = RNG.integers(1, 200, (20, 30), dtype=np.uint8)
@@ -302,7 +302,7 @@ def test_nodata_of_a_file_goes_all_the_way(tmp_path):
         (item,) = items(file)
         assert np.array_equal(item.mask_of("grey"), GAP)
         assert (item.attrs["data_max"], item.attrs["data_range"]) == (SMOOTH[GAP].max(), 255)
-    assert census.measured([tmp_path / "a.tif"], 10**6) == [
+    assert contents.measured([tmp_path / "a.tif"], 10**6) == [
         f"uint16 16 {SMOOTH[GAP].min():.1f} {SMOOTH[GAP].max():.1f}"
     ]
 

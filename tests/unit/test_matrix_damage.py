@@ -9,7 +9,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from svdflow import open_matrix
-from svdflow.matrix.damage import named
+from svdflow.matrix.file_errors import named
 from svdflow.store import StoreError
 
 A = np.arange(600.0).reshape(30, 20)

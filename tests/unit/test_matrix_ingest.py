@@ -11,10 +11,10 @@ import scipy.io
 import scipy.sparse as sp
 
 from svdflow.matrix.generators import FamilyError, derive_seed, generate
-from svdflow.matrix.ingest import ingest_matrix
-from svdflow.matrix.synthesize import ingest_synthetic
-from svdflow.plan.families import bytes_of
+from svdflow.matrix.ingest_matrix import ingest_matrix
+from svdflow.matrix.ingest_synthetic import ingest_synthetic
 from svdflow.store import items, open_published, read_array, read_table
+from svdflow.study.families import bytes_of
 
 
 def synthetic(out, family, parameters, replicates=(0,), seed=42, with_clean=True):
@@ -159,7 +159,8 @@ def test_an_item_that_fails_is_a_row_of_errors_and_its_neighbours_stand(out, mon
     real = generate
     bad = derive_seed(42, "toy", 1)
     monkeypatch.setattr(
-        "svdflow.matrix.synthesize.generate", lambda f, p, seed: Broken() if seed == bad else real(f, p, seed)
+        "svdflow.matrix.ingest_synthetic.generate",
+        lambda f, p, seed: Broken() if seed == bad else real(f, p, seed),
     )
     synthetic(out, "power_decay", {"rows": 10, "columns": 5}, replicates=[0, 1, 2])
     with open_published(out) as file:
@@ -184,7 +185,7 @@ def test_a_full_disk_is_not_the_fault_of_an_item(out, monkeypatch):
     def no_space(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("svdflow.matrix.synthesize.create_array", no_space)
+    monkeypatch.setattr("svdflow.matrix.ingest_synthetic.create_array", no_space)
     with pytest.raises(OSError, match="No space"):
         synthetic(out, "waves", {})
     assert not out.exists()
@@ -243,7 +244,7 @@ def test_a_named_dataset_is_taken(tmp_path, out, A):
 
 def test_a_large_file_is_not_scanned(tmp_path, out, A, monkeypatch):
     np.save(tmp_path / "a.npy", A)
-    monkeypatch.setattr("svdflow.matrix.ingest.SCAN_BYTES", A.nbytes - 1)
+    monkeypatch.setattr("svdflow.matrix.ingest_matrix.SCAN_BYTES", A.nbytes - 1)
     link(out, tmp_path / "a.npy")
     with open_published(out) as file:
         assert np.isnan(only_item(file).attrs["data_range"])

@@ -8,10 +8,11 @@ import scipy.sparse as sp
 from numpy.linalg import norm
 from scipy.sparse.linalg import svds
 
-from svdflow.linalg import lanczos, shift, truncated_svd
-from svdflow.linalg.lanczos import lanczos_columns, lanczos_subspace
-from svdflow.linalg.plan import Target
-from svdflow.linalg.shift import shift_subspace
+from svdflow.svd import truncated_svd
+from svdflow.svd.methods import lanczos, shift
+from svdflow.svd.methods.lanczos import lanczos_columns, lanczos_subspace
+from svdflow.svd.methods.shift import shift_subspace
+from svdflow.svd.plan import Target
 
 EPS = np.finfo(float).eps
 I = np.arange(1.0, 201.0)

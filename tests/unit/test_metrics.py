@@ -9,7 +9,7 @@ from scipy.stats import binom, chi2
 from skimage import data
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
-from svdflow.images.metrics import (
+from svdflow.metrics import (
     SharedReference,
     bd_psnr,
     bd_rate,

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from svdflow.images.denoise.mppca import mppca
-from svdflow.images.denoise.window_law import largest_of_noise, noise_of_spectrum
-from svdflow.images.denoise.windows import Windows, smallest_window
-from svdflow.linalg import ranks
+from svdflow import ranks
+from svdflow.denoisers.mppca import mppca
+from svdflow.denoisers.window_law import largest_of_noise, noise_of_spectrum
+from svdflow.denoisers.windows import Windows, smallest_window
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
 module = sys.modules[mppca.__module__]  # whose name is that of its function

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from svdflow.images.denoise import mppca
+from svdflow.denoisers import mppca
 from unit.odd_pictures import noisy
 
 

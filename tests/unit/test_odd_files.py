@@ -60,7 +60,7 @@ def test_no_message_tells_what_stands_in_a_file_that_is_no_image(tmp_path, odd):
 
 SHARD = """
 import json, resource, sys, time
-from svdflow.images.ingest import ingest_images
+from svdflow.images.ingest_images import ingest_images
 files, out = json.loads(sys.argv[1]), sys.argv[2]
 start = time.process_time()
 ingest_images(files, out, dataset="d", shard=0, colour="gray", noise_sigma=[2.0], seed=7)

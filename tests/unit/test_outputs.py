@@ -11,10 +11,11 @@ import yaml
 from PIL import Image
 
 from svdflow.__main__ import main
-from svdflow.plan.config import ConfigError, load_config
-from svdflow.plan.outputs import adopt, check_outputs, clean, output_files, output_folders
-from svdflow.plan.study import Study
+from svdflow.errors import ConfigError
 from svdflow.store import publish, publish_directory, publish_text
+from svdflow.study.config import load_config
+from svdflow.study.outputs import adopt, check_outputs, clean, output_files, output_folders
+from svdflow.study.study import Study
 
 ROOT = Path(__file__).parents[2]
 HEAD = "name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters\n"
@@ -330,7 +331,7 @@ def test_a_folder_that_svdflow_never_wrote_to_is_not_adopted(folder):
 
 
 def test_an_edited_manifest_is_kept(folder):
-    from svdflow.plan import manifest
+    from svdflow.study import manifest
 
     one = study(folder)
     path = one.manifest_path("photos")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from svdflow import truncated_svd
 from svdflow.__main__ import main
-from svdflow.images.codec import decode, encode
+from svdflow.codec import decode, encode
 from svdflow.store import (
     NotOursError,
     StoreError,

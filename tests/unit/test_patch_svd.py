@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from skimage import data, restoration
 
-from svdflow.backend import Device
-from svdflow.images.denoise import groups
-from svdflow.images.denoise.groups import BULK_EDGE, eigenpairs_above, filter_groups
-from svdflow.images.denoise.passes import Method, denoise_planes, pilot
-from svdflow.images.denoise.patch_svd import OPPONENT, observe, patch_svd
-from svdflow.images.denoise.patches import Patches
+from svdflow.compute import Device
+from svdflow.denoisers import groups
+from svdflow.denoisers.groups import BULK_EDGE, eigenpairs_above, filter_groups
+from svdflow.denoisers.passes import GroupFilter, denoise_planes, pilot
+from svdflow.denoisers.patch_svd import OPPONENT, observe, patch_svd
+from svdflow.denoisers.patches import Patches
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
 EPS32 = float(np.finfo(np.float32).eps)
@@ -141,7 +141,7 @@ def test_device_computes_the_same_and_moves_nothing_in_secret():
     planes = np.stack([noise((40, 44), 5, seed) + 20 * (np.arange(44) > 20) for seed in (0, 1)]).astype(
         np.float32
     )
-    method = Method(6, 4, 6, (20, 20), BULK_EDGE, 0.2, 0.45)
+    method = GroupFilter(6, 4, 6, (20, 20), BULK_EDGE, 0.2, 0.45)
     host = denoise_planes(planes, 5.0, method, Device(), 1)
     device = StrictDevice()
     with no_implicit_transfers():

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from svdflow.plan import manifest
-from svdflow.plan.config import ConfigError, complete_config, load_config, load_schema
-from svdflow.plan.datasets import read_datasets
-from svdflow.plan.digest import closure, code_digest, digest
-from svdflow.plan.families import FAMILIES
-from svdflow.plan.options import markdown
-from svdflow.plan.sizes import parse_size
-from svdflow.plan.study import Study
+from svdflow.errors import ConfigError
+from svdflow.study import manifest
+from svdflow.study.config import complete_config, load_config, load_schema
+from svdflow.study.digest import closure, code_digest, digest
+from svdflow.study.families import FAMILIES
+from svdflow.study.options_page import markdown
+from svdflow.study.sheet import read_datasets
+from svdflow.study.sizes import parse_size
+from svdflow.study.study import Study
 
 ROOT = Path(__file__).parents[2]
 HEAD = "name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters\n"
@@ -433,7 +434,7 @@ def test_families_are_plain_data():
 
 
 def test_thresholds_of_the_config_are_those_of_the_audits():
-    from svdflow.audit.thresholds import DEFAULTS, KEYS
+    from svdflow.audit.limits import DEFAULTS, KEYS
 
     known = load_schema(ROOT, "config")["properties"]["audit"]["properties"]["thresholds"]["properties"]
     assert set(known) == set(DEFAULTS)
@@ -473,13 +474,13 @@ def test_families_of_audits_follow_the_config(folder):
 
 
 def test_audits_page_is_in_step():
-    from svdflow.audit.catalogue import markdown
+    from svdflow.selfcheck.catalogue import markdown
 
     assert (ROOT / "docs" / "audits.md").read_text(encoding="utf-8") == markdown(), "run 'make docs'"
 
 
 def test_a_disk_that_would_not_do_is_refused(folder, monkeypatch):
-    from svdflow.plan.estimate import check_disk, estimate, table
+    from svdflow.study.estimate import check_disk, estimate, table
 
     one = study(folder, "made|synthetic|low_rank_plus_noise|-|-|compress|-|rows=5000;columns=3000")
     estimates = estimate(one)

@@ -11,14 +11,15 @@ import yaml
 from PIL import Image
 
 from svdflow.__main__ import main
-from svdflow.images.ingest import ingest_images
-from svdflow.plan import walking
-from svdflow.plan.config import ConfigError, load_config
-from svdflow.plan.estimate import estimate
-from svdflow.plan.files import locate, shard_files
-from svdflow.plan.study import Study
-from svdflow.plan.walking import matches
+from svdflow.errors import ConfigError
+from svdflow.images.ingest_images import ingest_images
 from svdflow.store import read_table
+from svdflow.study import globbing
+from svdflow.study.config import load_config
+from svdflow.study.estimate import estimate
+from svdflow.study.globbing import matches
+from svdflow.study.located import locate, shard_files
+from svdflow.study.study import Study
 
 ROOT = Path(__file__).parents[2]
 HEAD = "name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters\n"
@@ -167,7 +168,7 @@ def test_links_are_followed_once_and_round_ways_end(tmp_path, monkeypatch):
 
 def test_a_pattern_over_more_than_can_be_listed_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(walking, "MAX_ENTRIES", 30)
+    monkeypatch.setattr(globbing, "MAX_ENTRIES", 30)
     tree(tmp_path, *(f"photos/{i}/{j}.png" for i in range(6) for j in range(5)))
     with pytest.raises(ConfigError, match="photos: more than 30 files and folders"):
         study(tmp_path, "mine|images|photos/**/*.png|gray|-|compress|-|-")

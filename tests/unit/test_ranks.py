@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from svdflow.linalg import ranks
+from svdflow import ranks
 
 
 def noisy(shape, rank, strength, seed, sigma=1.0):
@@ -313,7 +313,7 @@ def test_bi_cross_validation_by_definition():
     """Errors of all ranks against the formula itself, pseudo-inverses by NumPy."""
     rng = np.random.default_rng(0)
     A = rng.standard_normal((9, 8))
-    from svdflow.linalg.ranks.cross_validation import _errors
+    from svdflow.ranks.cross_validation import _errors
 
     rows, columns = np.array([0, 3, 5]), np.array([1, 2, 6, 7])
     others = [i for i in range(9) if i not in rows], [j for j in range(8) if j not in columns]

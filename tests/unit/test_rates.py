@@ -8,7 +8,7 @@ import pytest
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
-from svdflow.images.rates import PEERS, RatePoint, at_error, at_rate, curve, point, verdict
+from svdflow.codec.other_codecs import PEERS, CodecPoint, at_error, at_rate, curve, point, verdict
 
 PICTURES = ("png", "jpeg", "jpeg2000", "webp", "avif")
 FIELDS = ("zfp", "sz3", "zstd")
@@ -24,7 +24,7 @@ def field(shape=(24, 40, 36), dtype=np.float32):
 def planted(codec, rates, values, *, error=False):
     """Points with these bits a value and PSNRs, or relative errors."""
     return [
-        RatePoint(
+        CodecPoint(
             codec,
             "",
             int(1000 * r),

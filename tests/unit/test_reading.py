@@ -11,10 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
+from svdflow.errors import FilterError
 from svdflow.matrix import open_matrix
-from svdflow.matrix.chunks import DEFLATE, FLETCHER32, SHUFFLE, FilterError, decode, fletcher32, unshuffle
-from svdflow.matrix.hdf5 import HDF5Source, source_of_h5
-from svdflow.matrix.raw import StoredFile
+from svdflow.matrix.formats.hdf5 import HDF5Source, source_of_h5
+from svdflow.matrix.formats.hdf5_chunks import DEFLATE, FLETCHER32, SHUFFLE, decode, fletcher32, unshuffle
+from svdflow.matrix.formats.raw import RawFile
 from svdflow.store import StoreError, publish, write_array
 
 A = np.random.default_rng(3).standard_normal((53, 31))
@@ -366,7 +367,7 @@ def test_an_hdf5_file_may_be_called_anything(tmp_path):
 
 
 def test_reads_longer_than_one_call(tmp_path, monkeypatch):
-    monkeypatch.setattr("svdflow.matrix.raw.CALL_BYTES", 1000)
+    monkeypatch.setattr("svdflow.matrix.formats.raw.CALL_BYTES", 1000)
     np.save(tmp_path / "a.npy", A)
     check(open_matrix(tmp_path / "a.npy"), A)
 
@@ -387,7 +388,7 @@ def test_descriptors_are_closed_with_their_source(tmp_path):
         pytest.skip("no /proc to count descriptors in")
     before = len(list(folder.iterdir()))
     for _ in range(20):
-        StoredFile(tmp_path / "a.npy").read_into(128, np.empty(3), "a")
+        RawFile(tmp_path / "a.npy").read_into(128, np.empty(3), "a")
     assert len(list(folder.iterdir())) <= before + 1
 
 

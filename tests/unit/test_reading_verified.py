@@ -12,13 +12,10 @@ from PIL import Image
 
 import svdflow
 from svdflow.audit.conditioning import audit_conditioning_shard
-from svdflow.images.codec import decode, encode
-from svdflow.images.compress import compress_shard
-from svdflow.images.denoise import denoise_shard
-from svdflow.images.ingest import ingest_images
-from svdflow.linalg.journal import Journal
-from svdflow.linalg.stage import factorize_shard
-from svdflow.matrix.synthesize import ingest_synthetic
+from svdflow.codec import decode, encode
+from svdflow.images.ingest_images import ingest_images
+from svdflow.matrix.ingest_synthetic import ingest_synthetic
+from svdflow.report.aggregate import aggregate
 from svdflow.store import (
     DamagedError,
     StoredArray,
@@ -33,14 +30,17 @@ from svdflow.store import (
     write_table,
 )
 from svdflow.store import files as store_files
-from svdflow.summary.aggregate import aggregate
+from svdflow.svd.checkpoint import Journal
+from svdflow.svd.factorize_shard import factorize_shard
+from svdflow.tasks.compress import compress_shard
+from svdflow.tasks.denoise import denoise_shard
 
 SCRIPTS = Path(svdflow.__file__).parents[1]
 SHARD = {"dataset": "d", "shard": 0}
 FLIPS = 100  # a file, spread evenly over its bytes
 # Anyone's HDF5 files are read here; everywhere else a stage gets what `open_published` hands out.
-FOREIGN = ("svdflow/store/", "svdflow/matrix/", "svdflow/images/arrays.py")
-UNWRAPPED = {"svdflow/matrix/hdf5.py", "svdflow/images/codec/archive.py", "svdflow/store/reading.py"}
+FOREIGN = ("svdflow/store/", "svdflow/matrix/", "svdflow/images/formats/array_files.py")
+UNWRAPPED = {"svdflow/matrix/formats/hdf5.py", "svdflow/codec/archive.py", "svdflow/store/reading.py"}
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +261,7 @@ def test_files_of_version_1_are_read(stages, tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_that_is_damaged_is_not_recalled(tmp_path):
-    from svdflow.linalg.panelwork import Facts, Sums
+    from svdflow.svd.read.panel_work import Facts, Sums
 
     journal = Journal(tmp_path / "c", "me")
     sums = Sums(np.arange(12.0).reshape(4, 3), Facts(norm_squared=2.0))

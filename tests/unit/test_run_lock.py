@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from svdflow.plan import lock as locks
-from svdflow.plan.config import ConfigError
-from svdflow.plan.lock import RunLock, release_snakemake_locks
+from svdflow.errors import ConfigError
+from svdflow.study import run_lock
+from svdflow.study.run_lock import RunLock, release_snakemake_locks
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_run_takes_and_releases_it(tmp_path):
 
 def test_a_run_that_goes_on_is_named(tmp_path, other):
     lock = RunLock(tmp_path)
-    written_by(lock, process=other.pid, started=locks._process(other.pid))
+    written_by(lock, process=other.pid, started=run_lock._process(other.pid))
     with pytest.raises(ConfigError, match=f"process {other.pid} on .*; wait for it, or stop it first"):
         lock.take()
     lock.release()
@@ -68,7 +68,7 @@ def test_a_number_that_was_given_again_is_not_taken_for_the_run(tmp_path, other,
 
 def test_a_dead_process_leaves_a_stale_lock(tmp_path, other):
     lock = RunLock(tmp_path)
-    written_by(lock, process=other.pid, started=locks._process(other.pid))
+    written_by(lock, process=other.pid, started=run_lock._process(other.pid))
     other.kill()
     other.wait()
     assert lock.holder() is None

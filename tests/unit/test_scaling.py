@@ -6,10 +6,10 @@ import pytest
 import scipy.sparse as sp
 from numpy.linalg import norm
 
-from svdflow.linalg import truncated_svd
-from svdflow.linalg.moments import column_moments, deviations
-from svdflow.linalg.panelwork import Panels
 from svdflow.matrix import NonFiniteError, as_source, panels
+from svdflow.svd import truncated_svd
+from svdflow.svd.read.moments import column_moments, deviations
+from svdflow.svd.read.panel_work import Panels
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
 METHODS = ["full", "gram", "krylov", "shift", "lanczos", "rsvd"]

@@ -10,8 +10,8 @@ import pytest
 from svdflow import open_matrix
 from svdflow.__main__ import main
 from svdflow.images.io import read_image
-from svdflow.plan.config import load_schema
 from svdflow.store import ItemError
+from svdflow.study.config import load_schema
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -161,5 +161,5 @@ def test_no_command_shows_it_either(tmp_path, monkeypatch, capsys, suffix, comma
 
 
 def test_the_sheet_runs_no_code_and_results_are_no_pickles():
-    sheet = (ROOT / "scripts" / "svdflow" / "plan" / "datasets.py").read_text(encoding="utf-8")
+    sheet = (ROOT / "scripts" / "svdflow" / "study" / "sheet.py").read_text(encoding="utf-8")
     assert not dangerous(sheet) and "import_module" not in sheet

@@ -8,12 +8,9 @@ import numpy as np
 import pytest
 
 import svdflow
+from svdflow.errors import ConventionError, LinkError, MaskedError, UnwrittenError
 from svdflow.matrix import as_source, open_matrix
-from svdflow.matrix.conventions import ConventionError
-from svdflow.matrix.ingest import ingest_matrix
-from svdflow.matrix.links import LinkError
-from svdflow.matrix.masks import MaskedError
-from svdflow.matrix.written import UnwrittenError
+from svdflow.matrix.ingest_matrix import ingest_matrix
 from svdflow.store import read_table
 
 FILES = Path(__file__).parent / "data" / "matrix_files"

@@ -5,10 +5,10 @@ import pytest
 import scipy.sparse as sp
 from numpy.linalg import norm
 
-from svdflow.linalg import truncated_svd
-from svdflow.linalg.single_pass import SinglePassSVD, single_pass_svd
-from svdflow.linalg.sketch import FLOOR
 from svdflow.matrix import MatrixSource, NonFiniteError, panels
+from svdflow.svd import truncated_svd
+from svdflow.svd.methods.single_pass import SinglePassSVD, single_pass_svd
+from svdflow.svd.sketch import FLOOR
 from unit.svd_promises import with_spectrum as spectrum_of
 
 EPS = np.finfo(float).eps
@@ -59,7 +59,7 @@ def assert_factors(A, result, orthogonality=1e-12):
 def small_panels(monkeypatch):
     """Panels of 4 kB, so that a small matrix has many."""
     monkeypatch.setattr(panels, "PANEL_BYTES", 2**12)
-    monkeypatch.setattr("svdflow.linalg.single_pass.LEAST_ROWS", 1)
+    monkeypatch.setattr("svdflow.svd.methods.single_pass.LEAST_ROWS", 1)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128, np.complex64])

@@ -10,20 +10,18 @@ import scipy.sparse as sp
 import svdflow
 from svdflow.audit.conditioning import audit_matrix
 from svdflow.audit.enclosures import certify_svd
+from svdflow.codec import decode, encode
 from svdflow.compat import TruncatedSVD, randomized_svd, svd_compressed
-from svdflow.images.codec import decode, encode
-from svdflow.images.denoise import patch_svd
-from svdflow.images.metrics import psnr
-from svdflow.linalg import SinglePassSVD
-from svdflow.linalg.leastsquares import lstsq_qr, lstsq_svd, pinv, tikhonov
-from svdflow.linalg.ranks.cross_validation import bi_cross_validation
+from svdflow.denoisers import patch_svd
+from svdflow.errors import LossyIntegerError, MaskedError, SourceError
+from svdflow.least_squares.dense import lstsq_qr, lstsq_svd, pinv, tikhonov
 from svdflow.matrix import as_source
-from svdflow.matrix.checked import SourceError
-from svdflow.matrix.ingest import ingest_matrix
-from svdflow.matrix.integers import LossyIntegerError
-from svdflow.matrix.masks import MaskedError
-from svdflow.matrix.raw import StoredFile
+from svdflow.matrix.formats.raw import RawFile
+from svdflow.matrix.ingest_matrix import ingest_matrix
+from svdflow.metrics import psnr
+from svdflow.ranks.cross_validation import bi_cross_validation
 from svdflow.store import read_table
+from svdflow.svd import SinglePassSVD
 
 A = np.random.default_rng(0).standard_normal((40, 12))
 HIDDEN = 1e6  # what lies under the mask: a door that reads it answers with it
@@ -240,7 +238,7 @@ def test_dask_blocks_that_do_not_match_their_meta_are_named(fault):
 @pytest.mark.parametrize("suffix", ["npy", "h5"])
 def test_a_file_that_is_written_to_while_it_is_read_is_named(tmp_path, monkeypatch, suffix, door):
     path = _saved(tmp_path, TALL, suffix)
-    read_into, reads = StoredFile.read_into, []
+    read_into, reads = RawFile.read_into, []
 
     def disturbed(self, *arguments):
         reads.append(1)
@@ -248,7 +246,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_named(tmp_path, monkeypat
             os.utime(path, ns=(0, 0))
         return read_into(self, *arguments)
 
-    monkeypatch.setattr(StoredFile, "read_into", disturbed)
+    monkeypatch.setattr(RawFile, "read_into", disturbed)
     with pytest.raises(SourceError, match="was written to while it was read"):
         DOORS[door](path)
     assert len(reads) > 2

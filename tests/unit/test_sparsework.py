@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from svdflow.engine import Engine
-from svdflow.linalg import sparsework
-from svdflow.linalg.random import gaussian
-from svdflow.linalg.sparsework import SparseProducts
+from svdflow.compute.engine import Engine
+from svdflow.svd.random_blocks import gaussian
+from svdflow.svd.read import sparse_work
+from svdflow.svd.read.sparse_work import SparseProducts
 
 EPS = {
     "f": np.finfo(np.float32).eps,
@@ -62,8 +62,8 @@ def test_products_are_those_of_the_dense_matrix(dtype, columns):
 
 
 def test_bands_cover_every_row_once_whatever_their_height(monkeypatch):
-    monkeypatch.setattr(sparsework, "LEAST_BAND", 64)
-    monkeypatch.setattr(sparsework, "BAND_ENTRIES", 0.01)
+    monkeypatch.setattr(sparse_work, "LEAST_BAND", 64)
+    monkeypatch.setattr(sparse_work, "BAND_ENTRIES", 0.01)
     A, X = sparse(1001, 200, "d", 0.05), block(200, 5, "d")
     products = SparseProducts(A, np.dtype("d"), Engine(1))
     assert products.band_height == 64

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from svdflow.linalg import stage
 from svdflow.matrix import MatrixSource, panels
-from svdflow.matrix.ingest import ingest_matrix
+from svdflow.matrix.ingest_matrix import ingest_matrix
 from svdflow.store import read_table
+from svdflow.svd import factorize_shard
 
 SHAPE = (6000, 400)
 READS_BEFORE = 2.5  # until it is stopped
@@ -48,17 +48,17 @@ def stopped():
 def factorize(folder, rows=None, stop=stopped):
     """Rows read by the stage, with every plane large and in ten panels."""
     opened = []
-    source = stage.Task.source
+    source = factorize_shard.Task.source
 
     def counted(task):
         opened.append(Counted(source(task), rows, stop))
         return opened[-1]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(stage, "SIDE_BY_SIDE", 0)
+        patched.setattr(factorize_shard, "SIDE_BY_SIDE", 0)
         patched.setattr(panels, "PANEL_BYTES", SHAPE[0] * SHAPE[1] * 4 // 10)
-        patched.setattr(stage.Task, "source", counted)
-        stage.factorize_shard(
+        patched.setattr(factorize_shard.Task, "source", counted)
+        factorize_shard.factorize_shard(
             folder / "matrices.h5",
             folder / "factors.h5",
             dataset="one",
@@ -149,9 +149,9 @@ def test_a_plane_that_fails_leaves_no_checkpoint(linked):
 
 
 def test_small_planes_keep_none(linked, monkeypatch):
-    monkeypatch.setattr("svdflow.linalg.svd.Journal", pytest.fail)
+    monkeypatch.setattr("svdflow.svd.factorization.Journal", pytest.fail)
     options = {"dataset": "one", "shard": 0, "item_rank": 8, "noisy_rank": 0, "seed": 1, "method": "krylov"}
-    stage.factorize_shard(linked / "matrices.h5", linked / "factors.h5", **options)
+    factorize_shard.factorize_shard(linked / "matrices.h5", linked / "factors.h5", **options)
     assert len(read_table(linked / "factors.h5", "factorize")) == 1
 
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import svdflow
 from svdflow.compat import TruncatedSVD, randomized_svd
 from svdflow.matrix import as_source, open_matrix
-from svdflow.matrix.ingest import ingest_matrix
+from svdflow.matrix.ingest_matrix import ingest_matrix
 from svdflow.store import open_published, read_table
 from svdflow.store.shards import items
 

@@ -9,9 +9,9 @@ import pytest
 from numpy.linalg import norm
 
 from svdflow import truncated_svd
-from svdflow.linalg import panelwork
-from svdflow.linalg import svd as door
 from svdflow.matrix import MatrixSource, panels
+from svdflow.svd import factorization
+from svdflow.svd.read import panel_work
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
 METHODS = ["gram", "krylov", "shift", "rsvd", "lanczos"]
@@ -52,14 +52,14 @@ class Resident(MatrixSource):
 @pytest.fixture(autouse=True)
 def small_panels(monkeypatch):
     monkeypatch.setattr(panels, "PANEL_BYTES", 2**16)
-    monkeypatch.setattr("svdflow.linalg.plan.PANEL_BYTES", 2**16)
-    monkeypatch.setattr(panelwork, "SLICE_BYTES", 2**13)
+    monkeypatch.setattr("svdflow.svd.plan.PANEL_BYTES", 2**16)
+    monkeypatch.setattr(panel_work, "SLICE_BYTES", 2**13)
 
 
 @pytest.fixture
 def device(monkeypatch):
     simulated = StrictDevice()
-    monkeypatch.setattr(door, "device_of", lambda *_, **__: simulated)
+    monkeypatch.setattr(factorization, "device_of", lambda *_, **__: simulated)
     return simulated
 
 
@@ -87,7 +87,7 @@ def test_no_implicit_transfer_and_the_same_to_rounding(method, dtype, shape, cen
     options = {"method": method, "center": center, "tol": 1e-3, "engine": 1}
     host = truncated_svd(A, RANK, **options)
     simulated = StrictDevice()
-    monkeypatch.setattr(door, "device_of", lambda *_, **__: simulated)
+    monkeypatch.setattr(factorization, "device_of", lambda *_, **__: simulated)
     with no_implicit_transfers():
         result = truncated_svd(A, RANK, **options)
     assert_agree(result, host, A.dtype)
@@ -123,7 +123,7 @@ class Leaky(StrictDevice):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_leak_is_caught(method, monkeypatch):
     """Negative control."""
-    monkeypatch.setattr(door, "device_of", lambda *_, **__: Leaky())
+    monkeypatch.setattr(factorization, "device_of", lambda *_, **__: Leaky())
     with no_implicit_transfers(), pytest.raises(AssertionError, match="implicit host transfer"):
         truncated_svd(matrix((LONG, SHORT), np.float64), RANK, method=method, engine=1)
 
@@ -138,6 +138,6 @@ def test_a_device_that_computes_wrongly_is_caught(monkeypatch):
 
     A = matrix((LONG, SHORT), np.float64)
     host = truncated_svd(A, RANK, method="krylov", engine=1)
-    monkeypatch.setattr(door, "device_of", lambda *_, **__: Wrong())
+    monkeypatch.setattr(factorization, "device_of", lambda *_, **__: Wrong())
     with pytest.raises(AssertionError):
         assert_agree(truncated_svd(A, RANK, method="krylov", engine=1), host, A.dtype)

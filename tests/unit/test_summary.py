@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from svdflow.report.aggregate import aggregate, read_tables
+from svdflow.report.findings import denoise_summary, findings, number, sentences
+from svdflow.report.select import middle_rank, select
+from svdflow.report.tables import markdown, summaries, write_tables
+from svdflow.report.verdict import verdict
 from svdflow.store import ItemError, StoreError, error_row, open_published, publish, read_table, write_table
 from svdflow.store.schema import TABLES
-from svdflow.summary.aggregate import aggregate, read_tables
-from svdflow.summary.findings import denoise_summary, findings, number, sentences
-from svdflow.summary.select import middle_rank, select
-from svdflow.summary.tables import markdown, summaries, write_tables
-from svdflow.summary.verdict import verdict
 
 BLANK = {"text": "", "int": 0, "float": float("nan"), "bool": False}
 

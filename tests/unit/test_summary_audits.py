@@ -5,15 +5,15 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from svdflow.report.aggregate import aggregate
+from svdflow.report.audits import drifted, worst_ten
+from svdflow.report.drift import drift
+from svdflow.report.family_pages import write_family_pages
+from svdflow.report.junit import junit
+from svdflow.report.tables import worst_first, write_tables
+from svdflow.report.verdict import verdict
 from svdflow.store import publish, read_table, write_table
 from svdflow.store.schema import TABLES
-from svdflow.summary.aggregate import aggregate
-from svdflow.summary.audits import drifted, worst_ten
-from svdflow.summary.drift import drift
-from svdflow.summary.family_pages import write_family_pages
-from svdflow.summary.junit import junit
-from svdflow.summary.tables import worst_first, write_tables
-from svdflow.summary.verdict import verdict
 
 BLANK = {"text": "", "int": 0, "float": float("nan"), "bool": False}
 

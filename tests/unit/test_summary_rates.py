@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from svdflow.report import grids
+from svdflow.report.codec_rates import codec_name, median_curve, rate_summary, verdicts
 from svdflow.store.schema import TABLES
-from svdflow.summary import grids
-from svdflow.summary.rates import codec_name, median_curve, rate_summary, verdicts
 
 BLANK = {"text": "", "int": 0, "float": float("nan"), "bool": False}
 BITS = np.array([0.125, 0.25, 0.5, 1.0, 2.0, 4.0])

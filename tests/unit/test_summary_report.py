@@ -15,6 +15,13 @@ from matplotlib import rc_context
 from PIL import Image
 from skimage.measure import block_reduce
 
+from svdflow.report import audits as audits_of
+from svdflow.report import figures, reconstructions
+from svdflow.report.aggregate import aggregate
+from svdflow.report.denoising import denoising_cards
+from svdflow.report.document import write_report
+from svdflow.report.reconstructions import Kept, Library, data_uri, in_order
+from svdflow.report.select import Shown
 from svdflow.store import (
     ItemError,
     add_item,
@@ -27,13 +34,6 @@ from svdflow.store import (
     write_table,
 )
 from svdflow.store.schema import TABLES
-from svdflow.summary import audits as audits_of
-from svdflow.summary import figures, pictures
-from svdflow.summary.aggregate import aggregate
-from svdflow.summary.denoising import denoising_cards
-from svdflow.summary.pictures import Kept, Library, data_uri, in_order
-from svdflow.summary.report import write_report
-from svdflow.summary.select import Shown
 
 HOSTILE = "<script>alert('x')</script>\"&.png"
 RANKS = (1, 2, 5, 10)
@@ -414,10 +414,10 @@ def library(root: Path) -> Library:
 
 def test_reduced_low_rank_picture_is_the_block_mean_of_the_full_one(study_files, monkeypatch):
     seen = []
-    monkeypatch.setattr(pictures, "WIDTH", 16)
-    monkeypatch.setattr(pictures, "data_uri", lambda p: seen.append(p) or "")
+    monkeypatch.setattr(reconstructions, "WIDTH", 16)
+    monkeypatch.setattr(reconstructions, "data_uri", lambda p: seen.append(p) or "")
     with library(study_files).open(shown(1)) as material:
-        pictures.rank_pictures(material, {5: "rank 5", 48: "rank 48", 49: "not stored"})
+        reconstructions.rank_pictures(material, {5: "rank 5", 48: "rank 48", 49: "not stored"})
         planes = [np.asarray(material.planes(0)[name]).astype(float) for name in "rgb"]
     full = np.stack(planes, axis=-1)
     low = np.stack([_truncated(plane, 5) for plane in planes], axis=-1)
@@ -434,10 +434,10 @@ def _truncated(plane: np.ndarray, rank: int) -> np.ndarray:
 
 def test_denoise_pictures_run_from_noisy_to_clean_at_full_size(study_files, monkeypatch):
     seen = []
-    monkeypatch.setattr(pictures, "CROP", 20)
-    monkeypatch.setattr(pictures, "data_uri", lambda p: seen.append(p) or "")
+    monkeypatch.setattr(reconstructions, "CROP", 20)
+    monkeypatch.setattr(reconstructions, "data_uri", lambda p: seen.append(p) or "")
     with library(study_files).open(shown(2)) as material:
-        made = pictures.denoise_pictures(material, 20.0, {"best": dict.fromkeys("rgb", Kept(4))})
+        made = reconstructions.denoise_pictures(material, 20.0, {"best": dict.fromkeys("rgb", Kept(4))})
         planes = [np.asarray(material.planes(1)[name]) for name in "rgb"]
         clean = np.stack([np.asarray(material.planes(0)[name]) for name in "rgb"], axis=-1)
     assert [p.caption for p in made] == ["noisy", "best", "clean"]
@@ -456,8 +456,8 @@ def own_rows(item: int, ranks: dict[str, int], **more) -> list[dict]:
 
 def test_an_own_image_is_shown_as_observed_and_as_each_rule_leaves_it(study_files, monkeypatch):
     seen = []
-    monkeypatch.setattr(pictures, "CROP", 20)
-    monkeypatch.setattr(pictures, "data_uri", lambda p: seen.append(p) or "")
+    monkeypatch.setattr(reconstructions, "CROP", 20)
+    monkeypatch.setattr(reconstructions, "data_uri", lambda p: seen.append(p) or "")
     ranks = {"r": 4, "g": 5, "b": 7}
     rows = own_rows(1, ranks, method="truncate", rule="gavish_donoho")
     rows += own_rows(1, dict.fromkeys("rgb", 48), method="shrink", rule="optimal_shrinkage")
@@ -518,8 +518,8 @@ def test_centred_factors_get_their_means_back(tmp_path):
             write_array(group, key, array)
     with open_published(tmp_path / "f.h5", "factors") as file:
         (stored,) = factors(file)
-        crop = pictures._cropped_product(stored, Kept(1).weights(stored), np.s_[2:5], np.s_[1:4])
-        means = pictures._product(stored, 1, lambda rows: pictures._reduce(rows, 2))
+        crop = reconstructions._cropped_product(stored, Kept(1).weights(stored), np.s_[2:5], np.s_[1:4])
+        means = reconstructions._product(stored, 1, lambda rows: reconstructions._reduce(rows, 2))
     np.testing.assert_allclose(crop, A[2:5, 1:4])  # centred, it has rank 1
     np.testing.assert_allclose(means, block_reduce(A, (2, 2), np.mean))
 
@@ -585,8 +585,8 @@ def test_condition_numbers_known_from_below_do_not_fill_the_list_of_audits():
 
 def test_a_block_of_one_row_and_part_full_blocks_are_means():
     rows = np.arange(10.0).reshape(5, 2)
-    assert pictures._reduce(rows, 2).tolist() == [[1, 2], [5, 6], [8, 9]]
-    assert np.array_equal(pictures._reduce(rows, 1), rows)
+    assert reconstructions._reduce(rows, 2).tolist() == [[1, 2], [5, 6], [8, 9]]
+    assert np.array_equal(reconstructions._reduce(rows, 1), rows)
 
 
 def test_pictures_keep_their_values():
@@ -606,8 +606,8 @@ def test_linked_sparse_and_complex_items_have_no_pictures(tmp_path):
         stored.create_group("items")
     for index in range(3):
         with Library([matrices], [factors]).open(shown(index, "odd")) as material:
-            assert pictures.rank_pictures(material, {1: "rank 1"}) == []
-            assert pictures.denoise_pictures(material, 0.0, {"best": {"matrix": Kept(1)}}) == []
+            assert reconstructions.rank_pictures(material, {1: "rank 1"}) == []
+            assert reconstructions.denoise_pictures(material, 0.0, {"best": {"matrix": Kept(1)}}) == []
 
 
 CHROMIUM = shutil.which("chromium")

@@ -8,11 +8,11 @@ import pytest
 import scipy.sparse as sp
 
 from svdflow import ConvergenceWarning, truncated_svd
-from svdflow.engine import one_blas_thread
+from svdflow.compute.engine import one_blas_thread
 from unit.svd_extremes import MATRICES, Truth, complaints, extreme
 
 METHODS = ["full", "gram", "krylov", "shift", "lanczos", "rsvd", "single_pass"]
-pytestmark = pytest.mark.filterwarnings("ignore::svdflow.linalg.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::svdflow.svd.ConvergenceWarning")
 
 
 @pytest.fixture(autouse=True)

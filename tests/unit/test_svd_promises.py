@@ -14,10 +14,12 @@ import scipy.sparse as sp
 from numpy.linalg import norm
 
 from svdflow import truncated_svd
-from svdflow.engine import Engine
-from svdflow.linalg import finish, outcome, panelwork, sparsework
-from svdflow.linalg.random import gaussian
+from svdflow.compute.engine import Engine
 from svdflow.matrix import panels
+from svdflow.svd import assembly
+from svdflow.svd.random_blocks import gaussian
+from svdflow.svd.read import last_read as finish
+from svdflow.svd.read import panel_work, sparse_work
 from unit.svd_promises import (
     FIVE,
     SPECTRA,
@@ -39,9 +41,9 @@ EPS = np.finfo(float).eps
 def small_panels(monkeypatch):
     """Panels, slices and bands of a few kilobytes, so that small matrices have many."""
     monkeypatch.setattr(panels, "PANEL_BYTES", 2**16)
-    monkeypatch.setattr("svdflow.linalg.plan.PANEL_BYTES", 2**16)
-    monkeypatch.setattr(panelwork, "SLICE_BYTES", 2**14)
-    monkeypatch.setattr(sparsework, "LEAST_BAND", 64)
+    monkeypatch.setattr("svdflow.svd.plan.PANEL_BYTES", 2**16)
+    monkeypatch.setattr(panel_work, "SLICE_BYTES", 2**14)
+    monkeypatch.setattr(sparse_work, "LEAST_BAND", 64)
 
 
 # Reads.
@@ -101,8 +103,8 @@ def test_probes_that_took_part_in_the_search_are_caught(monkeypatch):
     def within(seed, rows, columns, **more):
         return searched["V"][:, :20] @ gaussian(seed, 20, columns, dtype=more["dtype"])
 
-    genuine = outcome.last_read
-    monkeypatch.setattr(outcome, "last_read", last_read)
+    genuine = assembly.last_read
+    monkeypatch.setattr(assembly, "last_read", last_read)
     monkeypatch.setattr(finish, "gaussian", within)
     A = mixed(SPECTRA["1/i"](200), (300, 200))
     verdicts = [judged(A, truncated_svd(A, 20, method="krylov", seed=seed)) for seed in range(5)]
@@ -169,7 +171,7 @@ def test_sums_in_another_order_give_other_bits(method, small_panels, monkeypatch
     """Negative control: there are several sums, and their order shows."""
     A = mixed(SPECTRA["1/sqrt i"](90), (1500, 90), seed=2)
     one = truncated_svd(A, 7, method=method, engine=1)
-    genuine = panelwork.Sums.plus
+    genuine = panel_work.Sums.plus
 
     def reduce(self, task, items, combine, **more):
         parts = [task(item) for item in items]

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from numpy.linalg import norm
 
 import svdflow
-from svdflow.backend import to_numpy
-from svdflow.engine import Engine
-from svdflow.linalg import MemoryLimitError, factorize, truncated_svd
-from svdflow.linalg.krylov import KrylovSearch
-from svdflow.linalg.orthonormal import adjoint, extend_basis, orthonormalize
-from svdflow.linalg.panelwork import Panel, Products
-from svdflow.linalg.plan import Target, make_plan
-from svdflow.linalg.random import COMPLETION, gaussian
-from svdflow.linalg.signs import phases
+from svdflow.compute import to_numpy
+from svdflow.compute.engine import Engine
 from svdflow.matrix import MatrixSource, NonFiniteError, as_source, panels
 from svdflow.store import create_array, publish, read_array
+from svdflow.svd import MemoryLimitError, factorize, truncated_svd
+from svdflow.svd.methods.krylov import KrylovSearch
+from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormalize
+from svdflow.svd.plan import Target, make_plan
+from svdflow.svd.random_blocks import COMPLETION, gaussian
+from svdflow.svd.read.panel_work import Panel, Products
+from svdflow.svd.signs import phases
 from unit.svd_promises import with_spectrum
 
 EPS = np.finfo(float).eps

@@ -15,23 +15,24 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from small_study import ROOT
 from svdflow.__main__ import main
-from svdflow.images.compress import compress_shard
-from svdflow.images.denoise import denoise_shard
-from svdflow.images.encode import encode_shard
-from svdflow.images.ingest import ingest_images
+from svdflow.errors import ConfigError
+from svdflow.images.ingest_images import ingest_images
 from svdflow.images.io import read_image, write_image
-from svdflow.images.ranges import value_range
-from svdflow.linalg.stage import factorize_shard
-from svdflow.matrix.synthesize import ingest_synthetic
-from svdflow.plan import census, manifest
-from svdflow.plan.config import ConfigError, load_config
-from svdflow.plan.ranges import EQUAL, FEWEST, SPAN, STATED, Extent, dataset_ranges
-from svdflow.plan.study import Study
+from svdflow.images.item_range import value_range
+from svdflow.matrix.ingest_synthetic import ingest_synthetic
+from svdflow.report.aggregate import aggregate
+from svdflow.report.document import write_report
+from svdflow.report.range_notes import range_words
+from svdflow.report.tables import write_tables
 from svdflow.store import items, open_published, read_array, read_table
-from svdflow.summary.aggregate import aggregate
-from svdflow.summary.ranges import range_words
-from svdflow.summary.report import write_report
-from svdflow.summary.tables import write_tables
+from svdflow.study import contents, manifest
+from svdflow.study.config import load_config
+from svdflow.study.study import Study
+from svdflow.study.value_range import EQUAL, FEWEST, SPAN, STATED, Extent, dataset_ranges
+from svdflow.svd.factorize_shard import factorize_shard
+from svdflow.tasks.compress import compress_shard
+from svdflow.tasks.denoise import denoise_shard
+from svdflow.tasks.encode import encode_shard
 
 RNG = np.random.default_rng(21)
 HEAD = "name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters\n"
@@ -320,7 +321,7 @@ def test_an_image_changes_what_judges_carry_where_it_changes_the_range(folder, m
     untouched = {stage: first.settings(stage, "deep", "00000") for stage in ("ingest_images", "factorize")}
 
     asked = []
-    monkeypatch.setattr(census, "_decoded", spy(census._decoded, asked))
+    monkeypatch.setattr(contents, "_decoded", spy(contents._decoded, asked))
     write_image(
         folder / "deep" / "c.png", smooth((20, 20), 240)
     )  # within the range: the old shard carries the same
@@ -336,7 +337,7 @@ def test_an_image_changes_what_judges_carry_where_it_changes_the_range(folder, m
 def test_the_files_are_gone_through_once_however_many_jobs_ask(folder, monkeypatch):
     files_of(folder / "deep", {"a.png": smooth((9, 9), 200)})
     found, calls = study(folder, DEEP), []
-    monkeypatch.setattr("svdflow.plan.study.extents", lambda m: calls.append(1) or manifest.extents(m))
+    monkeypatch.setattr("svdflow.study.study.extents", lambda m: calls.append(1) or manifest.extents(m))
     for _ in range(3):
         carried(found)
     assert len(calls) == 1
@@ -372,7 +373,7 @@ def test_eight_bit_pictures_start_no_process(folder, monkeypatch):
     for name, order in [("little.tif", "<"), ("big.tif", ">")]:
         tifffile.imwrite(folder / "deep" / name, pages, photometric="rgb", byteorder=order)
     tifffile.imwrite(folder / "deep" / "bits.tif", smooth((30, 30), 1, np.uint8).astype(bool))
-    monkeypatch.setattr(census.subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+    monkeypatch.setattr(contents.subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
     assert carried(study(folder, DEEP)) == [["8-bit", 255.0, "8 bits"]]
 
 
@@ -388,14 +389,14 @@ def test_eight_bit_pictures_start_no_process(folder, monkeypatch):
 )
 def test_other_headers_are_left_to_the_child(tmp_path, array, options):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9), np.uint8))
-    assert census.eight_bits(tmp_path / "a.tif")
+    assert contents.eight_bits(tmp_path / "a.tif")
     tifffile.imwrite(
         tmp_path / "a.tif", array, append=not options.get("bigtiff") and array.ndim == 2, **options
     )
-    assert not census.eight_bits(tmp_path / "a.tif")
+    assert not contents.eight_bits(tmp_path / "a.tif")
     for cut in (5, 9, 12, 40):
         (tmp_path / "b.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:cut])
-        assert not census.eight_bits(tmp_path / "b.tif")
+        assert not contents.eight_bits(tmp_path / "b.tif")
 
 
 def test_files_of_all_kinds_are_measured_and_bad_ones_left_to_ingest(folder):
@@ -438,9 +439,9 @@ def test_a_decoder_that_dies_takes_one_file_along(tmp_path, monkeypatch):
             return subprocess.CompletedProcess(command, -9, "".join(lines) + '["uint', "")
         return done
 
-    monkeypatch.setattr(census.subprocess, "run", dying)
-    monkeypatch.setattr(census.os, "sched_getaffinity", lambda _: {0})
-    assert census.measured(paths, 10**6) == ["uint16 16 0.0 300.0", "-", "uint16 16 0.0 300.0"]
+    monkeypatch.setattr(contents.subprocess, "run", dying)
+    monkeypatch.setattr(contents.os, "sched_getaffinity", lambda _: {0})
+    assert contents.measured(paths, 10**6) == ["uint16 16 0.0 300.0", "-", "uint16 16 0.0 300.0"]
 
 
 def test_the_sheet_gives_a_range_and_a_filling(folder):
@@ -494,4 +495,4 @@ def test_an_archive_at_the_default_target_is_no_constant(tmp_path):
 
 def test_float_tiff_files_that_state_nothing_are_read(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", smooth((9, 9), 50, np.float64))
-    assert census.measured([tmp_path / "a.tif"], 10**6) == ["float64 64 0.0 50.0"]
+    assert contents.measured([tmp_path / "a.tif"], 10**6) == ["float64 64 0.0 50.0"]

@@ -6,10 +6,10 @@ import pytest
 from scipy.optimize import brentq
 from skimage import data, restoration
 
-from svdflow.backend import Device
-from svdflow.images.denoise.groups import BULK_EDGE, filter_groups, filter_groups_on_host
-from svdflow.images.denoise.passes import Method, denoise_planes
-from svdflow.images.denoise.wnnm import WEIGHTED_NUCLEAR, wnnm
+from svdflow.compute import Device
+from svdflow.denoisers.groups import BULK_EDGE, filter_groups, filter_groups_on_host
+from svdflow.denoisers.passes import GroupFilter, denoise_planes
+from svdflow.denoisers.wnnm import WEIGHTED_NUCLEAR, wnnm
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
 
@@ -53,7 +53,7 @@ def test_silent_groups_are_the_ones_that_keep_nothing(rule):
 
 def test_device_computes_the_same():
     planes = (noise((1, 40, 44), 5) + 20 * (np.arange(44) > 20)).astype(np.float32)
-    method = Method(6, 4, 6, (20, 20, 20), WEIGHTED_NUCLEAR, 0.1, 0.54, by_rank=False)
+    method = GroupFilter(6, 4, 6, (20, 20, 20), WEIGHTED_NUCLEAR, 0.1, 0.54, by_rank=False)
     host = denoise_planes(planes, 5.0, method, Device(), 1)
     with no_implicit_transfers():
         there = denoise_planes(planes, 5.0, method, StrictDevice(), 2)

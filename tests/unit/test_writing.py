@@ -12,12 +12,8 @@ import pytest
 from PIL import Image
 
 from svdflow.images.batch import each_item
-from svdflow.images.compress import compress_shard
-from svdflow.images.denoise import denoise_shard
-from svdflow.images.encode import encode_shard
-from svdflow.images.ingest import ingest_images
-from svdflow.linalg.stage import factorize_shard
-from svdflow.matrix.synthesize import ingest_synthetic
+from svdflow.images.ingest_images import ingest_images
+from svdflow.matrix.ingest_synthetic import ingest_synthetic
 from svdflow.store import (
     WriteError,
     error_row,
@@ -27,6 +23,10 @@ from svdflow.store import (
     read_table,
     write_array,
 )
+from svdflow.svd.factorize_shard import factorize_shard
+from svdflow.tasks.compress import compress_shard
+from svdflow.tasks.denoise import denoise_shard
+from svdflow.tasks.encode import encode_shard
 
 SHARD = {"dataset": "d", "shard": 0}
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -118,7 +118,7 @@ def test_a_full_disk_while_pictures_are_written_fails_the_job(shard, monkeypatch
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("svdflow.images.compress.write_panel", full)
+    monkeypatch.setattr("svdflow.tasks.compress.write_panel", full)
     with pytest.raises(OSError, match="No space left"):
         compress(shard, shard / "out" / "x.h5")
     assert not (shard / "out" / "x.h5").exists()

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from injection import family, said, start, svdflow
-from svdflow.plan.health import make_way
-from svdflow.plan.study import Study
+from svdflow.study.repair import make_way
+from svdflow.study.study import Study
 
 FLIP = 5000  # an offset inside the numbers of the file that is damaged
 
@@ -111,18 +111,18 @@ def test_resume_is_refused_where_the_same_study_runs_and_only_there(fresh):
     holder = {"host": platform.node(), "process": os.getpid(), "since": 0, "folder": "/"}
     me = psutil.Process()
     assert me.is_running()
-    from svdflow.plan import lock
+    from svdflow.study import run_lock
 
-    holder["started"] = lock._process(os.getpid())
+    holder["started"] = run_lock._process(os.getpid())
     elsewhere = fresh.folder / "results_b"
     elsewhere.mkdir()
-    (elsewhere / lock.NAME).write_text(json.dumps(holder))
+    (elsewhere / run_lock.NAME).write_text(json.dumps(holder))
     assert svdflow(fresh, "resume").returncode == 0
-    (fresh.folder / "results" / lock.NAME).write_text(json.dumps(holder))
+    (fresh.folder / "results" / run_lock.NAME).write_text(json.dumps(holder))
     refused = svdflow(fresh, "resume")
     assert refused.returncode == 1
     assert f"a run of this study (results) goes on: process {os.getpid()}" in refused.stderr
-    (fresh.folder / "results" / lock.NAME).write_text(json.dumps({**holder, "host": "node17"}))
+    (fresh.folder / "results" / run_lock.NAME).write_text(json.dumps({**holder, "host": "node17"}))
     assert "on node17" in svdflow(fresh, "resume").stderr
 
 

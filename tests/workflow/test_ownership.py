@@ -5,9 +5,9 @@ import os
 import pytest
 
 from small_study import small_workflow
-from svdflow.plan.config import load_config
-from svdflow.plan.outputs import check_outputs, output_files, output_folders
-from svdflow.plan.study import Study
+from svdflow.study.config import load_config
+from svdflow.study.outputs import check_outputs, output_files, output_folders
+from svdflow.study.study import Study
 
 PLANTED = [
     "metrics.h5",

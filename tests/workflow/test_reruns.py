@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from small_study import OWN, ROOT, SHEET, small_workflow
-from svdflow.plan.config import load_schema
 from svdflow.store import read_table
+from svdflow.study.config import load_schema
 
 END = {"aggregate", "tables", "report", "verdict"}
 STAGES = {"compress", "denoise", "audit_conditioning"}  # what reads factors
@@ -101,7 +101,7 @@ def test_touch_checkout_and_comments_rerun_nothing(fresh):
     for path in fresh.folder.rglob("*"):
         if path.is_file() and not path.is_relative_to(fresh.folder / "results") and path.name != "matrix.h5":
             os.utime(path)
-    module = fresh.folder / "scripts" / "svdflow" / "images" / "compress.py"
+    module = fresh.folder / "scripts" / "svdflow" / "tasks" / "compress.py"
     module.write_text("# A comment.\n" + module.read_text())
     config = fresh.folder / "study.yaml"
     config.write_text("# A comment.\n" + config.read_text())
@@ -136,18 +136,18 @@ def test_what_a_kill_left_is_no_result(fresh):
 @pytest.mark.parametrize(
     ("module", "rules"),
     [
-        ("images/compress.py", {"compress"} | END),
-        ("audit/gradients.py", {"audit_gradients"} | END),
-        ("images/denoise/patches.py", {"denoise", "audit_gradients", "audit_mutants"} | END),
-        ("images/codec/__init__.py", {"encode"} | END),
-        ("linalg/krylov.py", FACTORIZED | {"encode"} | AUDITS - {"audit_stability", "audit_own"}),
+        ("tasks/compress.py", {"compress"} | END),
+        ("selfcheck/gradients.py", {"audit_gradients"} | END),
+        ("denoisers/patches.py", {"denoise", "audit_gradients", "audit_mutants"} | END),
+        ("codec/__init__.py", {"encode"} | END),
+        ("svd/methods/krylov.py", FACTORIZED | {"encode"} | AUDITS - {"audit_stability", "audit_own"}),
         (
             "matrix/generators/formulas.py",  # audits draw their matrices from the package's random numbers
             {"ingest_synthetic"} | FACTORIZED | AUDITS - {"audit_stability", "audit_own"},
         ),
-        ("summary/report.py", {"report", "verdict"}),
-        ("summary/report.css", {"report", "verdict"}),
-        ("plan/study.py", set()),
+        ("report/document.py", {"report", "verdict"}),
+        ("report/document.css", {"report", "verdict"}),
+        ("study/study.py", set()),
     ],
 )
 def test_an_edited_algorithm_reruns_the_stages_that_reach_it(fresh, module, rules):

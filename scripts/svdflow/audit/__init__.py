@@ -15,10 +15,10 @@ _HOMES = {
     "error_against_step": "step_errors",
     "singular_radius": "difference",
     "taylor_order": "taylor",
-    "run_catalogue": "catalogue",
+    "run_catalogue": "selfcheck.catalogue",
     "Verdict": "verdicts",
     "Record": "records",
-    "DEFAULTS": "thresholds",
+    "DEFAULTS": "limits",
 }
 
 __all__ = list(_HOMES)

@@ -21,8 +21,8 @@ from svdflow.audit.decomposition import (
     recorded_records,
     stored_records,
 )
+from svdflow.audit.limits import resolve
 from svdflow.audit.records import Record, attempt, publish_records
-from svdflow.audit.thresholds import resolve
 from svdflow.audit.verdicts import Verdict
 from svdflow.store import Factors, Item, StoredArray, StoredGroup, error_row, open_published, read_array
 from svdflow.store import factors as stored_factors
@@ -44,7 +44,7 @@ def audit_matrix(
     subject : str
         Name of the matrix in the records.
     thresholds : mapping, optional
-        Overrides of svdflow.audit.thresholds.DEFAULTS, as ``{"svd_residual.fail": 30}``.
+        Overrides of svdflow.audit.limits.DEFAULTS, as ``{"svd_residual.fail": 30}``.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def audit_conditioning_shard(
     items : list of int
         Sampled items: their planes get a full decomposition where both sides are at most `full_up_to`.
     thresholds : mapping
-        Overrides of svdflow.audit.thresholds.DEFAULTS.
+        Overrides of svdflow.audit.limits.DEFAULTS.
     """
     limits, sampled = resolve(thresholds), set(items)
     records: list[Record] = []

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.audit.limits import DEFAULTS
 from svdflow.audit.records import Record
 from svdflow.audit.slopes import (
     EPS,
-    BadInput,
     Steps,
     check_settings,
     checked_gradient,
@@ -23,9 +23,9 @@ from svdflow.audit.slopes import (
     scalar,
     slope_along,
 )
-from svdflow.audit.thresholds import DEFAULTS
 from svdflow.audit.verdicts import Threshold, Verdict, judge
 from svdflow.checks import check_count, check_number
+from svdflow.errors import AuditInputError
 
 LARGEST = 8  # entries of greatest magnitude that are always checked
 DIAGONAL = 32  # diagonal entries that are always checked
@@ -38,7 +38,7 @@ LISTED = 5  # entries that a row of the table names; the report of `check_gradie
 
 
 @dataclass(frozen=True)
-class Entry:
+class GradientEntry:
     """One compared derivative; `index` is that of the entry, or ``("direction", i)``."""
 
     index: tuple[Any, ...]
@@ -71,7 +71,7 @@ class GradientReport:
         Discrepancy of the worst entry and its limits, relative to the largest entry of the gradient.
     resolution : float
         Relative error that every checked entry would have shown.
-    worst : tuple of Entry
+    worst : tuple of GradientEntry
         Up to ten, the worst first.
     checked, size : int
         Entries checked, entries there are.
@@ -86,7 +86,7 @@ class GradientReport:
     warn: float = nan
     fail: float = nan
     resolution: float = nan
-    worst: tuple[Entry, ...] = ()
+    worst: tuple[GradientEntry, ...] = ()
     checked: int = 0
     size: int = 0
     detectable: float = inf
@@ -177,7 +177,7 @@ def check_gradient(
         slopes, rounding = checked_gradient(grad, x)
         scalar(f(x.copy()))
     except Exception as error:
-        reason = str(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, AuditInputError) else f"{type(error).__name__}: {error}"
         return GradientReport(Verdict.ERROR, reason, seed=seed)
     rtol = max(rtol, rounding)
     rng = np.random.default_rng(seed)
@@ -227,16 +227,18 @@ def _border(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return np.ravel_multi_index(places, shape) if shape else np.array([0])
 
 
-def _compare_entries(steps: Steps, g: np.ndarray, chosen: list[int]) -> Iterator[Entry]:
+def _compare_entries(steps: Steps, g: np.ndarray, chosen: list[int]) -> Iterator[GradientEntry]:
     for flat in chosen:
         unit = np.zeros(g.shape)
         unit.flat[flat] = scale = float(steps.scale.flat[flat])
         slope = slope_along(steps, unit)
         index = tuple(int(i) for i in np.unravel_index(flat, g.shape))
-        yield Entry(index, float(g.flat[flat]), slope.value / scale, slope.error / scale, slope.trouble)
+        yield GradientEntry(
+            index, float(g.flat[flat]), slope.value / scale, slope.error / scale, slope.trouble
+        )
 
 
-def _compare_directions(steps: Steps, g: np.ndarray, rng: np.random.Generator) -> Iterator[Entry]:
+def _compare_directions(steps: Steps, g: np.ndarray, rng: np.random.Generator) -> Iterator[GradientEntry]:
     """Random directions, which see what sampled entries miss; steps in units of the typical entry of x."""
     unit = steps.typical
     share = steps.walk / unit
@@ -246,17 +248,17 @@ def _compare_directions(steps: Steps, g: np.ndarray, rng: np.random.Generator) -
         slope = slope_along(steps, unit * v)
         rounding = EPS * float(np.abs(g * v).sum())
         numeric, error = slope.value / unit, slope.error / unit + rounding
-        yield Entry(("direction", i), float((g * v).sum()), numeric, error, slope.trouble)
+        yield GradientEntry(("direction", i), float((g * v).sum()), numeric, error, slope.trouble)
 
 
 def _report(
-    compared: list[Entry], checked: int, size: int, rtol: float, threshold: Threshold, seed: int
+    compared: list[GradientEntry], checked: int, size: int, rtol: float, threshold: Threshold, seed: int
 ) -> GradientReport:
     """Judge every entry by its own error, and the whole by the worst of them."""
     entries = [e for e in compared if not e.is_direction]
     scale = float(np.nanmax([[abs(e.analytic), abs(e.numeric)] for e in entries]))
 
-    def limit(e: Entry) -> float:
+    def limit(e: GradientEntry) -> float:
         # A direction sums `size` entries, whose rounding adds up like a random walk.
         return max(threshold.fail * e.error, rtol * scale * (size**0.5 if e.is_direction else 1.0))
 

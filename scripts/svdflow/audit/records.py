@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite, nan
 from typing import Any, ClassVar
 
-from svdflow.audit.thresholds import PEERS
+from svdflow.audit.limits import PEERS
 from svdflow.audit.verdicts import Threshold, Verdict, judge
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from svdflow.audit.verdicts import Threshold, check_limits
 from svdflow.checks import check_count, check_number
+from svdflow.errors import AuditInputError
 from svdflow.matrix.masks import unmasked
 
 EPS = float(np.finfo(np.float64).eps)
@@ -35,10 +36,6 @@ class Slope:
     trouble: str = ""
 
 
-class BadInput(ValueError):
-    """What was given cannot be audited."""
-
-
 def check_settings(radius: Any, seed: Any, threshold: Threshold) -> None:
     """Raise for a radius, a seed or limits that mean nothing: with them a check could only pass."""
     if radius != inf:
@@ -50,9 +47,9 @@ def check_settings(radius: Any, seed: Any, threshold: Threshold) -> None:
 def checked_point(x: Any) -> np.ndarray:
     x = np.asarray(unmasked(x, "x"))
     if x.dtype.kind not in "fiu":
-        raise BadInput(f"x has dtype {x.dtype}; give real numbers")
+        raise AuditInputError(f"x has dtype {x.dtype}; give real numbers")
     if x.size == 0:
-        raise BadInput("x is empty")
+        raise AuditInputError("x is empty")
     x = x.astype(np.float64)
     refuse_non_finite("x", x)
     return x
@@ -62,9 +59,9 @@ def checked_gradient(grad: Callable[[np.ndarray], Any], x: np.ndarray) -> tuple[
     """The gradient in float64, and the rounding of the type that it came in."""
     g = np.asarray(unmasked(grad(x.copy()), "the gradient"))
     if g.shape != x.shape:
-        raise BadInput(f"the gradient has shape {g.shape}, x has {x.shape}")
+        raise AuditInputError(f"the gradient has shape {g.shape}, x has {x.shape}")
     if g.dtype.kind not in "fiu":
-        raise BadInput(f"the gradient has dtype {g.dtype}; give real numbers")
+        raise AuditInputError(f"the gradient has dtype {g.dtype}; give real numbers")
     refuse_non_finite("the gradient", g)
     # A float32 gradient cannot agree to 1e-10, whatever it is the gradient of.
     rounding = 8 * float(np.finfo(g.dtype).eps) if g.dtype.kind == "f" and g.dtype.itemsize < 8 else 0.0
@@ -75,18 +72,18 @@ def refuse_non_finite(what: str, a: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(a))
     if len(bad):
         place = tuple(int(i) for i in bad[0])
-        raise BadInput(f"{what} holds {a[place]} at {place}, {len(bad)} of {a.size} not finite")
+        raise AuditInputError(f"{what} holds {a[place]} at {place}, {len(bad)} of {a.size} not finite")
 
 
 def scalar(value: Any) -> float:
     value = np.asarray(value)
     if value.size != 1:
-        raise BadInput(f"f returns shape {value.shape}; a gradient needs a scalar")
+        raise AuditInputError(f"f returns shape {value.shape}; a gradient needs a scalar")
     if value.dtype.kind not in "fiu":
-        raise BadInput(f"f returns dtype {value.dtype}; a gradient needs a real number")
+        raise AuditInputError(f"f returns dtype {value.dtype}; a gradient needs a real number")
     value = float(value.reshape(()))
     if not np.isfinite(value):
-        raise BadInput(f"f(x) is {value}")
+        raise AuditInputError(f"f(x) is {value}")
     return value
 
 

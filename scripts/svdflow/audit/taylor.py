@@ -11,7 +11,7 @@ d |g.v| / curvature. Tests that use fixed steps of 1e-2 to 1e-3 therefore pass a
 down to 2^-40 and the order is read off the finest window that stands out of the measured noise.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf, nan
 from typing import Any
@@ -19,10 +19,8 @@ from typing import Any
 import numpy as np
 
 from svdflow.audit import slopes
-from svdflow.audit.identities import Problem, log_det, softmax
-from svdflow.audit.records import Judge, Record
-from svdflow.audit.stage import Audit
-from svdflow.audit.thresholds import DEFAULTS
+from svdflow.audit.limits import DEFAULTS
+from svdflow.audit.records import Record
 from svdflow.audit.verdicts import Threshold, Verdict, judge
 
 Array = np.ndarray
@@ -168,7 +166,9 @@ def taylor_order(
             Hv = _checked_product(hessian_product, x, v) if hessian_product else None
             found.append(_Line.along(steps, v, g, Hv, min(1.0, 2 * radius / steps.typical)))
     except Exception as error:
-        reason = str(error) if isinstance(error, slopes.BadInput) else f"{type(error).__name__}: {error}"
+        reason = (
+            str(error) if isinstance(error, slopes.AuditInputError) else f"{type(error).__name__}: {error}"
+        )
         return TaylorReport(Verdict.ERROR, reason, seed=seed)
     largest = max(abs(line.terms[power - 1]) for line in found)
     judged = [(line, line.order(power, threshold, largest)) for line in found]
@@ -178,9 +178,9 @@ def taylor_order(
 def _checked_product(product: Callable[[Array, Array], Any], x: Array, v: Array) -> Array:
     Hv = np.asarray(product(x.copy(), v.copy()))
     if Hv.shape != x.shape:
-        raise slopes.BadInput(f"the Hessian product has shape {Hv.shape}, x has {x.shape}")
+        raise slopes.AuditInputError(f"the Hessian product has shape {Hv.shape}, x has {x.shape}")
     if Hv.dtype.kind not in "fiu":
-        raise slopes.BadInput(f"the Hessian product has dtype {Hv.dtype}; give real numbers")
+        raise slopes.AuditInputError(f"the Hessian product has dtype {Hv.dtype}; give real numbers")
     slopes.refuse_non_finite("the Hessian product", Hv)
     return Hv.astype(np.float64)
 
@@ -297,111 +297,3 @@ def _report(found: list[tuple[_Line, Order]], power: int, threshold: Threshold, 
     told += f"; blind to relative errors of the {NAMES[power]} below {blind:.1e}"
     reason = f"{why}; {told}" if why else told
     return TaylorReport(verdict, reason, worst.value, warn, blind, blind, **common)
-
-
-@dataclass(frozen=True)
-class Case(Problem):
-    """A problem with its Hessian: `hessian_product` maps (x, v) to H v."""
-
-    hessian_product: Callable[[Array, Array], Array] | None = None
-
-
-def rosenbrock(rng: np.random.Generator) -> Case:
-    """Rosenbrock's function in 8 dimensions (Rosenbrock 1960), whose derivatives are polynomials."""
-
-    def f(x: Array) -> Any:
-        return np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
-
-    def grad(x: Array) -> Array:
-        gap = x[1:] - x[:-1] ** 2
-        g = np.zeros(x.shape)
-        g[:-1] = -400 * x[:-1] * gap - 2 * (1 - x[:-1])
-        g[1:] += 200 * gap
-        return g
-
-    def product(x: Array, v: Array) -> Array:
-        moved = v[1:] - 2 * x[:-1] * v[:-1]
-        Hv = np.zeros(x.shape)
-        Hv[:-1] = -400 * (v[:-1] * (x[1:] - x[:-1] ** 2) + x[:-1] * moved) + 2 * v[:-1]
-        Hv[1:] += 200 * moved
-        return Hv
-
-    return Case(f, grad, rng.uniform(-1, 1, 8), hessian_product=product)
-
-
-def log_sum_exp_of_products(rng: np.random.Generator) -> Case:
-    """ln sum exp(A x): gradient A^T p, Hessian A^T (diag p - p p^T) A with the softmax p (Boyd and
-    Vandenberghe 2004, section 3.1.5)."""
-    A = rng.standard_normal((12, 6))
-
-    def product(x: Array, v: Array) -> Array:
-        p, moved = softmax(A @ x), A @ v
-        return A.T @ (p * (moved - p @ moved))
-
-    return Case(
-        lambda x: np.log(np.sum(np.exp(A @ x))),
-        lambda x: A.T @ softmax(A @ x),
-        rng.standard_normal(6),
-        hessian_product=product,
-    )
-
-
-def log_det_with_hessian(rng: np.random.Generator) -> Case:
-    """ln |det X|: its Hessian maps V to -X^-T V^T X^-T (derivative of X^-T)."""
-    problem = log_det(rng)
-
-    def product(X: Array, V: Array) -> Array:
-        turned = np.linalg.inv(X).T
-        return -turned @ V.T @ turned
-
-    return Case(problem.f, problem.grad, problem.x, problem.radius, hessian_product=product)
-
-
-def linear(rng: np.random.Generator) -> Case:
-    """a^T x + 1, whose remainder vanishes: nothing but noise at any step."""
-    a = rng.standard_normal(9)
-    return Case(lambda x: a @ x + 1, lambda x: a, rng.standard_normal(9))
-
-
-def quadratic(rng: np.random.Generator) -> Case:
-    """x^T A x / 2 + b^T x with symmetric A: R1 falls like h^2 exactly, R2 vanishes."""
-    A, b = rng.standard_normal((7, 7)), rng.standard_normal(7)
-    A = A + A.T
-    return Case(
-        lambda x: x @ A @ x / 2 + b @ x,
-        lambda x: A @ x + b,
-        rng.standard_normal(7),
-        hessian_product=lambda x, v: A @ v,
-    )
-
-
-CASES: dict[str, Callable[[np.random.Generator], Case]] = {
-    "rosenbrock": rosenbrock,
-    "log_sum_exp": log_sum_exp_of_products,
-    "log_det": log_det_with_hessian,
-    "linear": linear,
-    "quadratic": quadratic,
-}
-
-
-def audit_taylor_order(
-    seed: int,
-    limits: Mapping[str, Threshold],
-    subject: Mapping[str, Callable[[np.random.Generator], Case]] | None = None,
-) -> Iterator[Record]:
-    """Taylor orders of gradients (row ``taylor_order``) and of Hessians (row ``taylor_order_hessian``)."""
-    judge = Judge(FAMILY, "taylor_order", seed, limits)
-    for name, make in (CASES if subject is None else subject).items():
-        case = make(np.random.default_rng(seed))
-        orders = [
-            ("taylor_order", "gradient", None),
-            ("taylor_order_hessian", "Hessian", case.hessian_product),
-        ]
-        for audit, what, product in orders:
-            if audit == "taylor_order" or product:
-                options: dict[str, Any] = {"seed": seed, "radius": case.radius, "threshold": limits[audit]}
-                report = taylor_order(case.f, case.grad, case.x, product, **options)
-                yield report.record(audit, f"{name}, {what}", judge.command)
-
-
-AUDITS: dict[str, Audit] = {"taylor_order": audit_taylor_order}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from svdflow.compat.compressed import svd_compressed
     from svdflow.compat.estimator import TruncatedSVD
-    from svdflow.compat.parameters import InvalidParameterError
     from svdflow.compat.randomized import randomized_svd
+    from svdflow.errors import InvalidParameterError
 
 __all__ = ["InvalidParameterError", "TruncatedSVD", "randomized_svd", "svd_compressed"]
 

@@ -24,11 +24,11 @@ import math
 import numpy as np
 import scipy.sparse as sp
 
-from svdflow.linalg.arguments import MOST_READS
-from svdflow.linalg.plan import Target, choose_method
-from svdflow.linalg.result import SVDResult
-from svdflow.linalg.svd import factorize
 from svdflow.matrix.sources import MatrixSource
+from svdflow.svd.arguments import MOST_READS
+from svdflow.svd.factorization import factorize
+from svdflow.svd.plan import Target, choose_method
+from svdflow.svd.result import SVDResult
 
 SUBSPACE_ITERATIONS = 1  # up to so many, all blocks but the last may be thrown away
 CONTAINED = 2  # up to so many, no read is saved beyond those of a space that contains the peers'

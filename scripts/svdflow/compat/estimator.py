@@ -4,14 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.backend import to_numpy
 from svdflow.compat.accuracy import in_peer_precision, narrowed
-from svdflow.compat.parameters import InvalidParameterError, is_integer, seed_of_random_state
-from svdflow.linalg.moments import Moments
-from svdflow.linalg.svd import truncated_svd
+from svdflow.compat.parameters import is_integer, seed_of_random_state
+from svdflow.compute import to_numpy
+from svdflow.errors import InvalidParameterError
 from svdflow.matrix.masks import unmasked
+from svdflow.matrix.opening import as_source
 from svdflow.matrix.panels import PANEL_BYTES
-from svdflow.matrix.sources import MatrixSource, as_source
+from svdflow.matrix.sources import MatrixSource
+from svdflow.svd.factorization import truncated_svd
+from svdflow.svd.read.moments import Moments
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin

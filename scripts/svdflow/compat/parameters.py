@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.errors import InvalidParameterError
+
 LARGEST_SEED = 2**32 - 1  # of a RandomState, and so of an integer random_state
-
-
-class InvalidParameterError(ValueError, TypeError):
-    """An argument has a type or a value that the function does not take; scikit-learn's error has the same bases."""
 
 
 def require(condition: Any, name: str, function: str, wanted: str, value: Any) -> None:

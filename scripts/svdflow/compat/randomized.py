@@ -8,10 +8,11 @@ import array_api_compat
 import numpy as np
 import scipy.sparse as sp
 
-from svdflow.backend import to_numpy
 from svdflow.compat.accuracy import decompose, narrowed, peer_dtype
 from svdflow.compat.parameters import is_boolean, is_integer, require, seed_of_random_state
-from svdflow.matrix.sources import MatrixSource, as_source
+from svdflow.compute import to_numpy
+from svdflow.matrix.opening import as_source
+from svdflow.matrix.sources import MatrixSource
 
 NORMALIZERS = ("auto", "QR", "LU", "none")
 DRIVERS = ("gesdd", "gesvd")

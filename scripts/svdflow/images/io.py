@@ -21,18 +21,18 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from svdflow.images.arrays import read_hdf5, read_npy
 from svdflow.images.colour import to_dtype
-from svdflow.images.containers import (
+from svdflow.images.formats.array_files import read_hdf5, read_npy
+from svdflow.images.formats.containers import (
     PIXEL_LIMIT,
     Decoded,
     Page,
     examine,
     format_of,
 )
-from svdflow.images.ranges import value_range
-from svdflow.images.streams import read_stream
-from svdflow.images.tiff import read_tiff
+from svdflow.images.formats.pillow import read_stream
+from svdflow.images.formats.tiff import read_tiff
+from svdflow.images.item_range import value_range
 from svdflow.matrix.integers import may_be_lossy, refuse_lossy
 from svdflow.store import ItemError, slug_of
 

@@ -4,15 +4,11 @@ import os
 
 import h5py
 
+from svdflow.errors import DeclaredSizeError
+
 # A deflate stream holds at most 258 bytes a code of 2 bits: zlib.net/zlib_tech.html gives 1032 to 1.
 DEFLATE_RATIO = 1032
 SLACK = 4096  # bytes of headers and small blocks
-
-
-class DeclaredSizeError(ValueError):
-    """A header declares more than the file can hold, or than memory has."""
-
-    code = "declared_size"
 
 
 def refuse_unheld(declared: int, held: int, name: str, *, ratio: int = 1) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.matrix.conventions import Coding
-from svdflow.matrix.masks import MaskedError, refusal
+from svdflow.errors import MaskedError
+from svdflow.matrix.formats.conventions import Coding
+from svdflow.matrix.masks import refusal
 from svdflow.matrix.sources import COUNTED_VALUES, MatrixSource
 
 

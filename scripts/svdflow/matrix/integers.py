@@ -4,13 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.errors import LossyIntegerError
+
 LARGEST = 2**53  # up to this, every integer is a float64
-
-
-class LossyIntegerError(ValueError):
-    """Integers that float64 does not hold; the message says how many and names the largest."""
-
-    code = "integer_overflow"
 
 
 def may_be_lossy(dtype: np.dtype) -> bool:

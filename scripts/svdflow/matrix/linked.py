@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from svdflow.matrix.files import open_matrix
+from svdflow.matrix.opening import open_matrix
 from svdflow.matrix.sources import MatrixSource
-from svdflow.plan.files import file_state
 from svdflow.store import ItemError, Observation
+from svdflow.study.located import file_state
 
 DESCRIBED = ("m", "n", "dtype")
 

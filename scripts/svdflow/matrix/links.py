@@ -10,13 +10,10 @@ from collections.abc import Iterator
 
 import h5py
 
+from svdflow.errors import LinkError
+from svdflow.matrix.formats.hdf5_chunks import open_for_reading
+
 DEEPEST = 16  # links that lead to links
-
-
-class LinkError(ValueError):
-    """A file refers to another one that is not there, or lies outside its folder."""
-
-    code = "link"
 
 
 def refuse_outside(target: str, owner: str, folders: tuple[str, ...], what: str) -> None:
@@ -71,8 +68,6 @@ def located(path: str, name: str, allow_links: bool, depth: int = 0) -> tuple[st
 
 
 def _opened(path: str) -> h5py.File:
-    from svdflow.matrix.chunks import open_for_reading
-
     return open_for_reading(path)
 
 

@@ -7,11 +7,7 @@ from typing import Any
 
 import numpy as np
 
-
-class MaskedError(ValueError):
-    """Values are missing (masked, or the fill value of a file); the message says how many and what to do."""
-
-    code = "masked"
+from svdflow.errors import MaskedError
 
 
 def materialized(array: Any) -> Any:

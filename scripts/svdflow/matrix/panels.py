@@ -15,10 +15,6 @@ LARGEST_HEIGHT = 2**16  # sparse rows are light, but a product with a block of v
 Bands = int | Sequence[int] | None
 
 
-class NonFiniteError(ValueError):
-    """The matrix holds NaN or infinity; the message names the rows (or columns)."""
-
-
 def panel_height(shape: tuple[int, int], itemsize: float, band: int | None = None) -> int:
     """Rows of a panel: about 8 MB, and whole stored bands where the matrix is stored in bands.
 

@@ -11,12 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from array_api_compat import array_namespace
 
-from svdflow.engine import Shared
+from svdflow.compute.engine import Shared
+from svdflow.errors import MaskedError
+from svdflow.matrix.blocks import refuse_unlike
 from svdflow.matrix.bounded import refuse_unfit
-from svdflow.matrix.masks import MaskedError, refusal, unmasked
+from svdflow.matrix.masks import refusal, unmasked
 from svdflow.matrix.panels import Bands, panel_bounds, panel_height
 from svdflow.matrix.sparse import canonical_rows
-from svdflow.store.reading import StoredArray, StoredGroup
 
 NUMERIC = "biufc"
 COUNTED_VALUES = (
@@ -205,8 +206,6 @@ class DaskSource(MatrixSource):
         return sp.csr_array(joined) if sp.issparse(joined) else joined
 
     def _checked(self, block: Any, shape: tuple[int, int], where: str) -> Any:
-        from svdflow.matrix.checked import refuse_unlike
-
         block = unmasked(block, where)
         refuse_unlike(block, shape, self.dtype, self.sparse, f"{where}: a block")
         return block
@@ -233,75 +232,6 @@ class TransposedSource(MatrixSource):
 
     def csr(self) -> sp.csr_array:
         return sp.csr_array(_adjoint(self._source.csc()))
-
-
-class _AdaptedSource(MatrixSource):
-    """Any object with shape, dtype and read(start, stop)."""
-
-    def __init__(self, matrix: Any) -> None:
-        name = getattr(matrix, "name", type(matrix).__name__)
-        _check_matrix(matrix.shape, matrix.dtype, name)
-        self.shape, self.dtype, self.name = tuple(matrix.shape), np.dtype(matrix.dtype), str(name)
-        self.sparse = bool(getattr(matrix, "sparse", False))
-        self.density = float(getattr(matrix, "density", 1.0))
-        band = getattr(matrix, "panel_height", None)
-        self.row_bands = int(band) if band else None
-        self._matrix = matrix
-
-    def read(self, start: int, stop: int) -> Any:
-        return self._matrix.read(start, stop)
-
-
-def as_source(A: Any, name: str | None = None) -> MatrixSource:
-    """A `MatrixSource` of whatever holds a matrix.
-
-    Parameters
-    ----------
-    A : ndarray, CuPy array, SciPy sparse matrix, dask array, h5py.Dataset or CSR h5py.Group, path, or MatrixSource
-        Two dimensions; integers, floats, complex or bool. A path may carry a dataset, ``data.h5:/group/name``.
-
-    Raises
-    ------
-    TypeError
-        It is none of these.
-    ValueError
-        It is not a matrix of numbers, has masked values (`MaskedError`), or is a sparse one with indices that do not
-        fit.
-
-    Notes
-    -----
-    What a source that is not svdflow's own gives is checked as it is read; so are 64-bit integers, which are refused
-    (`LossyIntegerError`) where float64 does not hold them.
-    """
-    from svdflow.matrix.checked import guarded
-
-    return guarded(_source_of(A, name))
-
-
-def _source_of(A: Any, name: str | None) -> MatrixSource:
-    from svdflow.matrix import files, hdf5, zarr
-
-    if isinstance(A, MatrixSource):
-        return A
-    if isinstance(A, str) or hasattr(A, "__fspath__"):
-        return files.open_matrix(A)
-    if sp.issparse(A):
-        return SparseSource(A, name or "sparse matrix")
-    kind = type(A).__module__.split(".")[0]
-    if kind == "dask" and hasattr(A, "chunks"):
-        return DaskSource(A, name or "dask array")
-    if kind == "h5py" or isinstance(A, StoredArray | StoredGroup):
-        return hdf5.source_of_h5(A)
-    if kind == "zarr":
-        return zarr.source_of_zarr(A, name or "Zarr array")
-    A = unmasked(A, name or "array")
-    if isinstance(A, np.ndarray) or kind == "cupy":
-        return ArraySource(np.asarray(A) if isinstance(A, np.ndarray) else A, name or "array")
-    if callable(getattr(A, "read", None)) and hasattr(A, "shape") and hasattr(A, "dtype"):
-        return _AdaptedSource(A)
-    if isinstance(A, (list, tuple)) or hasattr(A, "__array__"):
-        return ArraySource(np.asarray(A), name or "array")
-    raise TypeError(f"cannot read a matrix from {type(A).__module__}.{type(A).__qualname__}")
 
 
 def _check_matrix(shape: Any, dtype: Any, name: str) -> None:

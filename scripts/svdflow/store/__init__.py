@@ -1,15 +1,8 @@
 """HDF5 files that can be trusted: atomic publication, checksummed arrays, tables with a schema."""
 
+from svdflow.errors import DamagedError, ItemError, NotOursError, StoreError, WriteError
 from svdflow.store.arrays import create_array, write_array
-from svdflow.store.errors import (
-    DamagedError,
-    ItemError,
-    NotOursError,
-    StoreError,
-    WriteError,
-    error_row,
-    writing,
-)
+from svdflow.store.error_rows import error_row, writing
 from svdflow.store.files import (
     open_published,
     publish,

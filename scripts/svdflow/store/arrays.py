@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from svdflow.store.errors import StoreError
+from svdflow.errors import StoreError
 
 BAND_BYTES = 8 * 2**20
 SUFFIX = ".crc32"

@@ -17,7 +17,8 @@ from typing import Any
 
 import h5py
 
-from svdflow.store.errors import DamagedError, NotOursError, StoreError, writing
+from svdflow.errors import DamagedError, NotOursError, StoreError
+from svdflow.store.error_rows import writing
 from svdflow.store.heaps import endless_heap
 from svdflow.store.ownership import (
     MARK,

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from svdflow.store.errors import NotOursError
+from svdflow.errors import NotOursError
 
 MARK = ".svdflow"
 HEAD = "# Written by svdflow: what it put here. It replaces and removes these files while unchanged, and no others.\n"
@@ -38,7 +38,7 @@ PATIENCE = 5.0  # seconds to wait for the lock of a mark; some file systems have
 
 
 @dataclass(frozen=True)
-class Entry:
+class MarkEntry:
     """One line of a mark: a file as svdflow left it."""
 
     size: int
@@ -46,7 +46,7 @@ class Entry:
     digest: str
 
 
-Listing = dict[str, list[Entry]]
+Listing = dict[str, list[MarkEntry]]
 
 
 def refuse_foreign(path: str | Path, *, force: bool = False, listing: Listing | None = None) -> None:
@@ -269,7 +269,7 @@ def read_mark(mark: Path) -> Listing:
         with suppress(ValueError, KeyError, TypeError):
             row = json.loads(line)
             found.setdefault(row["name"], []).append(
-                Entry(int(row["size"]), int(row["mtime_ns"]), str(row["digest"]))
+                MarkEntry(int(row["size"]), int(row["mtime_ns"]), str(row["digest"]))
             )
     return found
 
@@ -314,7 +314,7 @@ def _with_parents(folders: Iterable[Path], root: Path) -> set[Path]:
     return {above for folder in folders for above in (folder, *folder.parents) if above.is_relative_to(root)}
 
 
-def _changed(path: Path, status: os.stat_result, entries: list[Entry]) -> str:
+def _changed(path: Path, status: os.stat_result, entries: list[MarkEntry]) -> str:
     """Why a regular file is not one of these entries; empty where it is."""
     if not entries:
         return NO_MARK
@@ -330,7 +330,7 @@ def _changed(path: Path, status: os.stat_result, entries: list[Entry]) -> str:
     return "was changed since svdflow wrote it"
 
 
-def _cut_short(path: Path, size: int, entries: list[Entry]) -> bool:
+def _cut_short(path: Path, size: int, entries: list[MarkEntry]) -> bool:
     """Whether an HDF5 file is a torn piece of a longer one: it begins like one and cannot be opened."""
     with path.open("rb") as file:
         if file.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE or size >= max(entry.size for entry in entries):

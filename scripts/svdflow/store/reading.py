@@ -15,8 +15,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from svdflow.errors import DamagedError, MissingError, StoreError
 from svdflow.store.arrays import CRC, SUFFIX, band_checksums, checked_rows
-from svdflow.store.errors import DamagedError, MissingError, StoreError
 
 STRUCTURE = "structure"
 COMPLETE = "complete"
@@ -173,7 +173,8 @@ def read_array(
 def unwrapped(stored: StoredArray) -> h5py.Dataset:
     """The dataset itself, for the two readers that verify what they read in another way.
 
-    `svdflow.matrix.hdf5` reads bands outside the HDF5 library, archives have a checksum for each of their streams.
+    `svdflow.matrix.formats.hdf5` reads bands outside the HDF5 library, archives have a checksum for each of their
+    streams.
     tests/unit/test_reading_verified.py holds that nothing else calls this.
     """
     return stored._node

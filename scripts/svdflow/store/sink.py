@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from svdflow.store.errors import write_error
+from svdflow.store.error_rows import write_error
 
 
 class Sink:

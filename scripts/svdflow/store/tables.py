@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from svdflow.store.errors import StoreError
+from svdflow.errors import StoreError
 from svdflow.store.files import open_published
 from svdflow.store.reading import read_array
 from svdflow.store.schema import TABLES, Column

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from svdflow.matrix.generators.ensembles import ENSEMBLES
+from svdflow.errors import FamilyError
 from svdflow.matrix.generators.formulas import FORMULAS
 from svdflow.matrix.generators.generated import GeneratedMatrix, GeneratedSparseMatrix, Truth
 from svdflow.matrix.generators.movies import MOVIES
 from svdflow.matrix.generators.prescribed import prescribed
+from svdflow.matrix.generators.random_ensembles import ENSEMBLES
 from svdflow.matrix.generators.randomness import derive_seed
 from svdflow.matrix.generators.spectra import SPECTRA
-from svdflow.plan.families import FAMILIES, FamilyError, Params, parse_parameters
+from svdflow.study.families import FAMILIES, Params, parse_parameters
 
 Generated = GeneratedMatrix | GeneratedSparseMatrix
 

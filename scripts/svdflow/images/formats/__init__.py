@@ -1,0 +1,1 @@
+"""Formats of image files, one file each, with what they share."""

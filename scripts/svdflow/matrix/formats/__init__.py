@@ -1,0 +1,1 @@
+"""Formats of matrix files, one file each, with what they share."""

@@ -1,0 +1,120 @@
+"""What can be chosen by name: declarations that say what a thing is, and where the code stands that does it.
+
+A denoiser, rank rule, format, task and so on is declared by a `Declaration` in a module of the package ``declared`` of
+its room, or by another distribution through an entry point. Declarations import nothing heavy, so that configuration,
+help and cost estimates can be read off them while a workflow is parsed; the code is imported when it is used.
+
+Docs: docs/contributing.md has a recipe for each kind.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import Any, Generic, TypeVar
+
+from svdflow.errors import RegistryError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What is known of a thing before its code is imported.
+
+    Attributes
+    ----------
+    name : str
+        By which it is chosen: in the config, the sheet and on the command line.
+    summary : str
+        One line for tables and help.
+    load : str
+        Where its code stands, ``"package.module:name"``.
+    source : str
+        The paper, standard or library that it follows.
+    """
+
+    name: str
+    summary: str
+    load: str
+    source: str = ""
+
+    @property
+    def module(self) -> str:
+        """The module that holds the code."""
+        return self.load.partition(":")[0]
+
+    def implementation(self) -> Any:
+        """The code, imported now."""
+        module, _, name = self.load.partition(":")
+        return getattr(import_module(module), name)
+
+
+D = TypeVar("D", bound=Declaration)
+
+
+@dataclass(frozen=True)
+class Registry(Mapping[str, D], Generic[D]):
+    """All declarations of a kind, by name: those of svdflow first, in the order in which they are listed, then others.
+
+    Parameters
+    ----------
+    kind : type
+        Class of the declarations.
+    word : str
+        What messages call one, such as "denoiser".
+    room : str
+        The package whose subpackage ``declared`` holds modules with a list ``DECLARED``.
+    group : str
+        Entry points of other distributions: each names a declaration or a list of them.
+    """
+
+    kind: type[D]
+    word: str
+    room: str
+    group: str
+
+    @cached_property
+    def _found(self) -> dict[str, D]:
+        package = import_module(f"{self.room}.declared")
+        modules = sorted(m.name for m in iter_modules(package.__path__))
+        listed = [import_module(f"{package.__name__}.{name}").DECLARED for name in modules]
+        listed += [point.load() for point in sorted(entry_points(group=self.group), key=lambda p: p.name)]
+        found: dict[str, D] = {}
+        for declared in listed:
+            for one in declared if isinstance(declared, list | tuple) else (declared,):
+                self._add(found, one)
+        return found
+
+    def _add(self, found: dict[str, D], one: D) -> None:
+        if not isinstance(one, self.kind):
+            raise RegistryError(f"{self.group}: {one!r} is no {self.kind.__name__}; declare one")
+        if one.name in found:
+            raise RegistryError(
+                f"{self.word} {one.name!r} is declared twice, for {found[one.name].load} and {one.load}; rename one"
+            )
+        found[one.name] = one
+
+    def __getitem__(self, name: str) -> D:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def find(self, name: str) -> D:
+        """The declaration of that name.
+
+        Raises
+        ------
+        RegistryError
+            There is none; the message gives the nearest name.
+        """
+        if name in self._found:
+            return self._found[name]
+        close = get_close_matches(str(name), self._found, n=1)
+        remedy = f"nearest: {close[0]}" if close else f"one of {', '.join(self._found)}"
+        raise RegistryError(f"unknown {self.word} {name!r} ({remedy})")

@@ -1,0 +1,154 @@
+"""What a run will write and take, before it starts: items, shards, jobs, bytes and a guess at the time."""
+
+import shutil
+from dataclasses import dataclass
+from math import ceil, sqrt
+from statistics import mean
+
+from svdflow.errors import ConfigError
+from svdflow.study.denoiser_names import COST
+from svdflow.study.families import bytes_of, shape_of
+from svdflow.study.located import locate
+from svdflow.study.manifest import UNREADABLE
+from svdflow.study.settings import item_rank, noisy_rank
+from svdflow.study.study import Study
+
+SAMPLED = 50  # image headers read per dataset
+VALUE = 8  # bytes of a stored factor's value, at most
+RATE = 5e9  # floating-point operations a second and core, a modest one
+JOB = 1.5  # seconds that a job costs beside its work
+READ = 5e8  # bytes a second read from a linked file
+ENCODE = 2e-5  # seconds that all codecs and forms of an archive take a value
+
+
+@dataclass(frozen=True)
+class RunEstimate:
+    """One dataset: counts, bytes that its stages will write, seconds of computing on one core."""
+
+    name: str
+    items: int
+    shards: int
+    jobs: int
+    bytes: int
+    seconds: float
+
+
+def estimate(study: Study) -> list[RunEstimate]:
+    """One estimate a dataset: a guess, good for choosing a machine and a disk."""
+    return [_of(study, name) for name in study.datasets]
+
+
+def check_disk(study: Study, estimates: list[RunEstimate]) -> None:
+    """Refuse a run whose results would not fit on their disk.
+
+    Raises
+    ------
+    ConfigError
+        Names the bytes needed and the bytes free.
+    """
+    folder = study.results.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free, needed = shutil.disk_usage(folder).free, sum(e.bytes for e in estimates)
+    written = sum(p.stat().st_size for p in study.results.rglob("*.h5")) if study.results.is_dir() else 0
+    if needed > free + written:
+        raise ConfigError(
+            f"the results need about {human(needed)} and {folder} has {human(free)} free; "
+            "free some, lower factorize.max_rank, or name another folder under pathvars.results"
+        )
+
+
+def table(study: Study, estimates: list[RunEstimate]) -> str:
+    """The estimates as text, a line a dataset."""
+    width = max(len(e.name) for e in estimates)
+    lines = [
+        f"{'dataset':<{width}}  {'items':>8} {'shards':>7} {'jobs':>6} {'to write':>10} {'core time':>10}"
+    ]
+    for e in [*estimates, _total(estimates)]:
+        lines.append(
+            f"{e.name:<{width}}  {e.items:>8,} {e.shards:>7,} {e.jobs:>6,} "
+            f"{human(e.bytes):>10} {_clock(e.seconds):>10}"
+        )
+    lines.append(f"for a run from nothing, into {study.results}/; the time is a guess for one core")
+    lines += [f"note: {note}" for note in study.notes()]
+    return "\n".join(lines)
+
+
+def human(size: float) -> str:
+    """Bytes in words: ``1.5 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
+def _of(study: Study, name: str) -> RunEstimate:
+    row = study.datasets[name]
+    jobs = study.shard_count(name) * len(study.stages(name))
+    ranks = [item_rank(study, name)] + [noisy_rank(study, name)] * len(row.noise_sigma)
+    if row.kind == "synthetic":
+        m, n = shape_of(row.source, row.parameters)
+        matrices, planes, read = bytes_of(row.source, row.parameters, "denoise" in row.tasks), 1, 0.0
+    elif row.kind == "images":
+        pixels = _pixels(study, name)
+        m = n = max(1, round(sqrt(pixels)))
+        planes = 1 if row.colour == "gray" else 3
+        matrices, read = round(pixels * planes * (1 + 4 * len(row.noise_sigma))), 0.0
+    else:
+        size = mean(max(0, e.size) for e in study.manifest(name).entries)
+        m = n = max(1, round(sqrt(size / 4)))
+        matrices, planes, read = 0, 1, 5 * size / READ
+    kept = [min(r, m, n) for r in ranks]
+    factors = planes * sum(kept) * (m + n) * VALUE
+    small = min(m, n)
+    work = planes * sum(min(22.0 * m * n * small, 60.0 * m * n * (k + 10)) for k in kept if k) / RATE
+    values = min(planes * m * n, row.overrides.get("crop", m) ** 2 * planes)
+    if "denoise" in row.tasks:
+        work += (
+            values / 1e6 * max(1, len(row.noise_sigma)) * sum(COST.get(x, 0.0) for x in study.methods(name))
+        )
+    if "encode" in row.tasks:
+        work += values * ENCODE
+    count = study.count(name)
+    seconds = count * (work + read) + jobs * JOB
+    return RunEstimate(name, count, study.shard_count(name), jobs, count * (matrices + factors), seconds)
+
+
+def _pixels(study: Study, name: str) -> float:
+    """Mean pixels of an image, from the headers of a few spread over the manifest."""
+    import warnings
+
+    from PIL import Image
+
+    manifest = study.manifest(name)
+    step = ceil(len(manifest.entries) / SAMPLED)
+    found = []
+    for entry in manifest.entries[::step]:
+        if entry.gone or entry.digest == UNREADABLE:
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Image.open(locate(manifest.folder, entry.name)) as image:
+                    found.append(image.width * image.height)
+        except Exception:  # a broken image is ingest's to report
+            continue
+    return min(mean(found), study.config["ingest"]["pixel_limit"]) if found else 1e6
+
+
+def _total(estimates: list[RunEstimate]) -> RunEstimate:
+    return RunEstimate(
+        "all",
+        sum(e.items for e in estimates),
+        sum(e.shards for e in estimates),
+        sum(e.jobs for e in estimates),
+        sum(e.bytes for e in estimates),
+        sum(e.seconds for e in estimates),
+    )
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

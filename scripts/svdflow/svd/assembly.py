@@ -1,0 +1,239 @@
+"""From an accepted subspace to the result: factors in the orientation and scale of the matrix, and their story."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from svdflow.matrix.sources import MatrixSource
+from svdflow.svd.certificates import (
+    FrobeniusCertificate,
+    frobenius_certificate,
+    pair_residuals,
+    tail_certificate,
+    tail_spectral,
+    values_resolution,
+)
+from svdflow.svd.methods.full import full_svd, load_dense
+from svdflow.svd.orthonormal import adjoint
+from svdflow.svd.plan import Plan, Target
+from svdflow.svd.read.last_read import last_read
+from svdflow.svd.read.moments import column_moments, deviations, square_norm
+from svdflow.svd.result import SVDInfo, SVDResult, in_units
+from svdflow.svd.signs import phases
+from svdflow.svd.stopping import judged
+from svdflow.svd.subspace import Reader, Search, Subspace, unit_scale
+
+
+class RowWriter(Protocol):
+    """What a sink gives: rows are written in order, each once. `svdflow.store.create_array` makes one."""
+
+    def write(self, start_row: int, rows: np.ndarray) -> Any: ...
+
+
+Sink = Callable[[tuple[int, int], np.dtype], RowWriter]
+MET = 1e-9  # of the error asked for: how far above it rounding may leave the one reached
+
+
+def finished(
+    source: MatrixSource,
+    plan: Plan,
+    search: Search,
+    reader: Reader,
+    seed: int,
+    sink: Sink | None,
+    folder: Any,
+    streamed: bool,
+) -> SVDResult:
+    """The last read, and everything in the orientation and scale of the caller's matrix."""
+    read = partial(
+        last_read,
+        plan,
+        reader=reader,
+        seed=seed,
+        on_disk=streamed,
+        folder=folder,
+        phase=None if plan.transposed else phases,
+    )
+    found = search.propose()
+    factors = read(found)
+    while not search.accepts(found, factors):
+        factors.close()
+        found = search.propose()
+        factors = read(found)
+    k, m = len(factors.s), plan.tall.shape[0]
+    try:
+        s = in_units(factors.s, found.panels.unit, source.name)
+        if streamed:
+            assert sink is not None
+            writer = sink((m, k), plan.output)
+            factors.write_U(lambda start, rows: writer.write(start, rows.astype(plan.output, copy=False)))
+            long = None
+        else:
+            long = np.empty((m, k), plan.output)
+            factors.write_U(lambda start, rows: long.__setitem__(slice(start, start + len(rows)), rows))
+    finally:
+        factors.close()
+    info = _info(source, plan, found, factors, seed)
+    if not plan.transposed:
+        return SVDResult(long, s, adjoint(factors.V).astype(plan.output), info)
+    assert long is not None
+    unit = phases(long)
+    Vt = adjoint(long)
+    Vt *= unit[:, None]
+    return delivered(SVDResult((factors.V / unit).astype(plan.output), s, Vt, info), sink)
+
+
+def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed: int) -> SVDInfo:
+    scale = found.panels.unit
+    if found.method == "tsqr":
+        assert found.spectrum is not None
+        certificate = tail_certificate(
+            found.spectrum, len(factors.s), output=plan.output, uncentred=found.uncentred
+        )
+    else:
+        certificate = frobenius_certificate(
+            found.norm_squared,
+            factors.s,
+            output=plan.output,
+            uncentred=found.uncentred,
+            eps=float(np.finfo(factors.dtype).eps),
+        )
+    reason, estimate = judged(
+        found.reason, found.estimate, found, factors, tol=plan.tol, work=plan.work, output=plan.output
+    )
+    if reason == "rank_deficient":
+        pass
+    elif plan.target.choose(factors.s, found.norm_squared) is None and len(factors.s) < min(source.shape):
+        reason = "max_reads"
+    else:
+        reason = _resolved(reason, plan.target, certificate)
+    return SVDInfo(
+        method=found.method,
+        why=plan.why,
+        rank=len(factors.s),
+        numerical_rank=factors.numerical_rank,
+        reads=found.reads + 1,
+        reason=reason,
+        frobenius_norm=certificate.norm / scale,
+        frobenius_error=certificate.error / scale,
+        frobenius_kind=certificate.kind,
+        frobenius_resolution=certificate.resolution / scale,
+        relative_error=certificate.relative,
+        spectral_error=factors.spectral.error / scale,
+        spectral_kind=factors.spectral.kind,
+        spectral_failure=factors.spectral.failure,
+        shape=source.shape,
+        dtype=str(source.dtype),
+        backend=found.panels.device.name,
+        notes=tuple(found.panels.device.notes),
+        block_size=_block_size(plan),
+        panel_height=plan.panel_height,
+        seed=seed,
+        sampled_rows=found.sampled_rows,
+        polished=factors.polished,
+        estimate=estimate,
+        residuals=factors.residuals / scale,
+        spectrum=None if found.spectrum is None else found.spectrum / scale,
+        spectrum_resolution=_spectrum_resolution(plan, found) / scale,
+        mean=_mean(plan, found),
+        scale=_deviation(found),
+    )
+
+
+def by_lapack(source: MatrixSource, plan: Plan, center: bool, standardized: bool, seed: int) -> SVDResult:
+    A = load_dense(source)
+    scale = unit = _unit_scale(A)
+    A *= scale
+    mean = deviation = None
+    uncentred = 0.0
+    if standardized:
+        deviation = deviations(*column_moments(A, A.dtype), len(A), scale)
+        unit = 1.0
+    if center:
+        mean = A.mean(axis=0)
+        uncentred = square_norm(A if deviation is None else A / deviation)
+        A -= mean
+    if deviation is not None:
+        A /= deviation
+    U, s, Vt = full_svd(A)
+    k = plan.target.choose(s) or len(s)
+    certificate = tail_certificate(s, k, output=plan.output, uncentred=uncentred)
+    phase = phases(adjoint(Vt[:k]))
+    left, right = U[:, :k] / phase, Vt[:k] * phase[:, None]
+    rank = int(np.count_nonzero(s[:k] > max(source.shape) * np.finfo(float).eps * s[0]))
+    info = SVDInfo(
+        method="full",
+        why=plan.why,
+        rank=k,
+        numerical_rank=rank,
+        reads=1,
+        reason="rank_deficient" if rank < k else _resolved("converged", plan.target, certificate),
+        frobenius_norm=certificate.norm / unit,
+        frobenius_error=certificate.error / unit,
+        frobenius_kind=certificate.kind,
+        frobenius_resolution=certificate.resolution / unit,
+        relative_error=certificate.relative,
+        spectral_error=tail_spectral(s, k, output=plan.output, uncentred=uncentred) / unit,
+        spectral_kind="exact",
+        shape=source.shape,
+        dtype=str(source.dtype),
+        panel_height=source.shape[0],
+        seed=seed,
+        spectrum=s / unit,
+        spectrum_resolution=values_resolution(s, uncentred=uncentred) / unit,
+        mean=None if mean is None else mean / scale,
+        scale=None if deviation is None else deviation / scale,
+        residuals=pair_residuals(adjoint(A) @ left, s[:k], adjoint(right)) / unit,
+    )
+    values = in_units(s[:k], unit, source.name)
+    return SVDResult(left.astype(plan.output), values, right.astype(plan.output), info)
+
+
+def _spectrum_resolution(plan: Plan, found: Subspace) -> float:
+    if found.spectrum is None:
+        return 0.0
+    if found.method == "tsqr":
+        return values_resolution(found.spectrum, uncentred=found.uncentred)
+    eps = float(np.finfo(plan.work).eps)
+    return values_resolution(found.spectrum, uncentred=found.uncentred, squared=True, eps=eps)
+
+
+def _unit_scale(A: np.ndarray) -> float:
+    """A power of two that keeps sums of squares in range: 1 for all but extreme entries."""
+    peak = float(np.abs(A).max())
+    return 1.0 if peak == 0 or 1e-100 < peak < 1e100 else unit_scale(peak, A.dtype)
+
+
+def _resolved(reason: str, target: Target, certificate: FrobeniusCertificate) -> str:
+    """The reason, unless an error was asked for that the certificate cannot show to be met."""
+    missed = target.error is not None and certificate.relative > target.error * (1 + MET)
+    return "unresolved" if missed else reason
+
+
+def delivered(result: SVDResult, sink: Sink | None) -> SVDResult:
+    """Hand a left factor that is in memory to the sink."""
+    if sink is None:
+        return result
+    sink(result.U.shape, result.U.dtype).write(0, result.U)
+    return SVDResult(None, result.s, result.Vt, result.info)
+
+
+def _mean(plan: Plan, found: Subspace) -> np.ndarray | None:
+    if plan.center == "rows":
+        assert found.row_means is not None
+        return found.row_means.conj() / found.panels.scale
+    if found.mean is None:
+        return None
+    shift = 0.0 if found.panels.shift is None else found.panels.shift
+    return (found.mean + shift) / found.panels.scale
+
+
+def _deviation(found: Subspace) -> np.ndarray | None:
+    deviation = found.row_deviations if found.deviation is None else found.deviation
+    return None if deviation is None else deviation / found.panels.scale
+
+
+def _block_size(plan: Plan) -> int:
+    return plan.tall.shape[1] if plan.method == "gram" else plan.widths[0]

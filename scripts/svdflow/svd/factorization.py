@@ -1,0 +1,262 @@
+"""The door: `truncated_svd`, and `factorize` for results that go to disk."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from svdflow.checks import check_flags
+from svdflow.compute import device_of
+from svdflow.compute.engine import as_engine, one_blas_thread
+from svdflow.matrix.checked import unchanged
+from svdflow.matrix.opening import as_source
+from svdflow.study.sizes import parse_size
+from svdflow.svd.arguments import backend_for, check_options, checked_target
+from svdflow.svd.assembly import Sink, by_lapack, delivered, finished
+from svdflow.svd.checkpoint import Journal, identity_of
+from svdflow.svd.costs import USUAL_TOL
+from svdflow.svd.methods.gram import gram_subspace
+from svdflow.svd.methods.krylov import KrylovSearch
+from svdflow.svd.methods.lanczos import lanczos_subspace
+from svdflow.svd.methods.rsvd import power_subspace
+from svdflow.svd.methods.shift import shift_subspace
+from svdflow.svd.methods.single_pass import single_pass_svd
+from svdflow.svd.plan import Plan, fit_threads, make_plan
+from svdflow.svd.read.panel_work import Panels
+from svdflow.svd.result import SVDResult
+from svdflow.svd.stopping import warn_if_short
+from svdflow.svd.subspace import OneProposal, Search, reader_for
+
+log = logging.getLogger(__name__)
+
+SEARCH: dict[str, Callable[..., Search]] = {
+    "krylov": KrylovSearch,
+    "gram": partial(OneProposal, gram_subspace),
+    "shift": partial(OneProposal, shift_subspace),
+    "lanczos": partial(OneProposal, lanczos_subspace),
+    "rsvd": partial(OneProposal, power_subspace),
+}
+
+
+def truncated_svd(
+    A: Any,
+    rank: int | None = None,
+    *,
+    error: float | None = None,
+    energy: float | None = None,
+    tol: float | None = None,
+    method: str = "auto",
+    block_size: int | None = None,
+    max_reads: int | None = None,
+    center: bool = False,
+    scale: bool = False,
+    seed: int = 0,
+    backend: str = "auto",
+    engine: Any = None,
+    memory_limit: int | str | None = None,
+    checkpoint: str | Path | None = None,
+) -> SVDResult:
+    """Leading singular triplets of a matrix in memory, in a file or in a dask array.
+
+    Parameters
+    ----------
+    A : ndarray, CuPy array, SciPy sparse matrix, dask array, MatrixSource, h5py.Dataset or path; shape (m, n)
+        Real or complex, any float, integer or bool dtype. The whole is never converted, panels are.
+    rank : int, optional
+        Number of triplets k, at most min(m, n). Exactly one of `rank`, `error` and `energy` is given.
+    error : float, optional
+        Relative Frobenius error in [0, 1) that chooses the rank.
+    energy : float, optional
+        Share in (0, 1] of the squared Frobenius norm that chooses the rank.
+    tol : float, optional
+        Accuracy of the triplets, ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2``; 0.01 by default. It steers where the
+        iteration stops; the exact residuals are in the result.
+    method : {"auto", "full", "gram", "krylov", "shift", "lanczos", "rsvd", "single_pass"}
+        ``full`` is LAPACK; ``gram`` forms ``A^H A`` in one read; ``krylov`` is block Krylov with one fused read a step;
+        ``shift`` is shifted subspace iteration, for little memory; ``lanczos`` is thick-restart block Lanczos, for
+        tight tolerances; ``rsvd`` is randomized subspace iteration, for comparison; ``single_pass`` reads once, with an
+        error estimate. ``auto`` takes one of the first three by cost (docs/choosing.md).
+    block_size : int, optional
+        Columns of a block; by default about ``k + max(10, k / 4)``, a multiple of 16, and for sparse matrices narrower
+        blocks after the first.
+    max_reads : int, optional
+        At most so many passes over A, the last one for U included; 16 by default, and at least 2.
+    center : bool
+        Subtract the column means (without another read, and without making a sparse matrix dense).
+    scale : bool
+        Divide columns by their standard deviation (of the population, about the mean, also where that is not
+        subtracted; columns that are constant, to ``m eps`` of their mean, by 1). The result and its figures are of the
+        matrix so divided, ``info.scale`` (n,) are the divisors. It takes no read more, but for ``shift``, ``lanczos``
+        and ``rsvd`` on a matrix that is not worked on as its transpose: there one, for the deviations; and ``krylov``
+        may take one there, where the first panel's deviations are far off those of the whole. ``single_pass`` refuses.
+    seed : int
+        Of the test matrix; at least 0. The result does not depend on workers or scheduler.
+    backend : {"auto", "numpy", "cupy"}
+    engine : int, Engine or dask.distributed client, optional
+        Where panels are computed; a number of threads. By default all cores of the process.
+    memory_limit : int or str, optional
+        Bytes, or text such as "1GiB". It limits tasks in flight; a factorization that cannot fit is refused.
+    checkpoint : path, optional
+        Folder where the sums of every finished read are kept until the end. The same call with the same folder goes on
+        after a kill, to the same bits.
+
+    Returns
+    -------
+    SVDResult
+        Unpacks as ``U`` (m, k), ``s`` (k,), ``Vt`` (k, n). In each right singular vector the entry of largest magnitude
+        is real and positive. Fields of ``.info``: method, reads, reason, Frobenius error and its kind, residuals, ...
+
+    Raises
+    ------
+    ValueError
+        Arguments that contradict each other, or k above min(m, n).
+    NonFiniteError
+        A holds NaN or infinity; the message names the rows.
+    MaskedError, LossyIntegerError, SourceError
+        (ValueErrors) Values are missing; integers are above 2^53 and float64 does not hold them; panels are not as
+        promised, differ between reads, or their file was written to meanwhile.
+    MemoryLimitError
+        `memory_limit` is too small; the message says what would do.
+    BackendError
+        ``backend="cupy"`` without a usable device.
+
+    Warns
+    -----
+    ConvergenceWarning
+        The factors are less accurate than `tol`, `error` or `energy` ask for, or nothing shows that they are not:
+        ``info.reason`` is ``max_reads`` or ``unresolved``.
+
+    Notes
+    -----
+    A wide matrix is worked on as its conjugate transpose where columns can be read at their own cost (arrays, sparse
+    matrices, files that are not compressed across columns); otherwise the basis lives on the longer side.
+    Sources: Musco and Musco 2015; Tropp and Webber 2023 (arXiv 2306.12418); Halko, Martinsson and Tropp 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> U, s, Vt = truncated_svd(np.diag([3.0, 2.0, 1.0]), rank=2)
+    >>> s.round(6).tolist()
+    [3.0, 2.0]
+    """
+    result = factorize(
+        A,
+        rank,
+        error=error,
+        energy=energy,
+        tol=tol,
+        method=method,
+        block_size=block_size,
+        max_reads=max_reads,
+        center=center,
+        scale=scale,
+        seed=seed,
+        backend=backend,
+        engine=engine,
+        memory_limit=memory_limit,
+        checkpoint=checkpoint,
+    )
+    warn_if_short(result.info, USUAL_TOL if tol is None else tol, error=error, energy=energy)
+    return result
+
+
+def factorize(
+    A: Any,
+    rank: int | None = None,
+    *,
+    error: float | None = None,
+    energy: float | None = None,
+    tol: float | None = None,
+    method: str = "auto",
+    block_size: int | None = None,
+    max_reads: int | None = None,
+    center: bool = False,
+    scale: bool = False,
+    seed: int = 0,
+    backend: str = "auto",
+    engine: Any = None,
+    memory_limit: int | str | None = None,
+    checkpoint: str | Path | None = None,
+    sink: Sink | None = None,
+    scratch: str | Path | None = None,
+) -> SVDResult:
+    """`truncated_svd` whose left factor may go to a sink, panel by panel, and never be in memory.
+
+    Parameters
+    ----------
+    sink : callable, optional
+        ``sink((m, k), dtype)`` is called once, when k is known, and returns an object with
+        ``write(start_row, rows)``, for instance ``partial(svdflow.store.create_array, group, "U")``. Rows come in
+        order, each once. The result's `U` is then None. The caller closes the writer.
+    scratch : path, optional
+        Folder for a temporary file of m (k + 8) numbers, used with a sink; the system's by default.
+
+    Notes
+    -----
+    All other parameters, results and errors are those of `truncated_svd`. A wide matrix that is worked on as its
+    transpose has its long factor, Vt, in memory.
+    """
+    check_flags(center=center, scale=scale)
+    source = as_source(A)
+    if scale and method == "single_pass":
+        raise ValueError(
+            f"{source.name}: scale=True needs deviations before the first product, and method 'single_pass' reads "
+            "only once; take method 'auto', or divide the columns first"
+        )
+    target = checked_target(source, rank, error, energy)
+    check_options(source, method, tol, block_size, max_reads, seed)
+    backend = backend_for(source, method, backend)
+    plan = make_plan(
+        source,
+        target,
+        method=method,
+        tol=USUAL_TOL if tol is None else tol,
+        block_size=block_size,
+        max_reads=max_reads,
+        center=center,
+        backend=backend,
+        seed=seed,
+    )
+    if scale and max_reads is not None:
+        plan = _with_statistics_read(plan)
+    streamed = sink is not None and not plan.transposed
+    runner = as_engine(engine)
+    threads = fit_threads(plan, runner.threads, parse_size(memory_limit), keep_factor=not streamed)
+    # A device has one compute stream: panels take turns there, and the host's threads only feed it.
+    staging, threads = threads, 1 if backend == "cupy" else threads
+    runner = runner if threads == runner.threads else runner.with_threads(threads)
+    log.info(
+        "%s: %s by method %s, %d panels, %d tasks at a time",
+        source.name,
+        target,
+        plan.method,
+        len(plan.bounds),
+        threads,
+    )
+    limit = parse_size(memory_limit) if backend == "cupy" else None
+    device_there = device_of(backend, threads=staging, memory_limit=limit)
+    with unchanged(source), one_blas_thread(), device_there as device:
+        if plan.method == "full":
+            return delivered(by_lapack(source, plan, center, scale, seed), sink)
+        if plan.method == "single_pass":
+            return single_pass_svd(
+                source, plan.target.choose, plan.widths[0], center=center, seed=seed, engine=runner, sink=sink
+            )
+        journal = Journal(checkpoint, identity_of(source, plan, seed, scale=scale)) if checkpoint else None
+        reader = reader_for(plan, Panels.of(plan, device, standardized=scale), runner, journal)
+        search = SEARCH[plan.method](plan, reader, seed)
+        result = finished(source, plan, search, reader, seed, sink, scratch, streamed)
+        if journal:
+            journal.close()
+        return result
+
+
+def _with_statistics_read(plan: Plan) -> Plan:
+    """One block less where the deviations of columns take a read of their own."""
+    if plan.transposed or plan.method not in ("shift", "lanczos", "rsvd"):
+        return plan
+    if len(plan.widths) < 2:
+        raise ValueError(f"max_reads must be at least 3 for method {plan.method!r} with scale=True")
+    return replace(plan, widths=plan.widths[:-1]) if plan.method != "lanczos" else plan

@@ -1,0 +1,1 @@
+"""The methods of `truncated_svd`, one file each."""

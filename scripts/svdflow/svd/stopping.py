@@ -1,0 +1,121 @@
+"""Why a factorization ended, judged once more by what the last read measured; and the warning where it fell short."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from svdflow.errors import ConvergenceWarning
+from svdflow.svd.result import SVDInfo
+
+ROUNDING = 16  # times eps s_1 s_i: what rounding of U and V moves s_i^2 by
+SHARE = 1e-2  # of s_i^2, up to which that is rounding; a value that it moves further is not resolved
+NOISE = 16  # times eps s_1^2: squared values that rounding of A^H A hides
+
+
+def measured(
+    s: np.ndarray, before: np.ndarray, residuals: np.ndarray, *, polished: bool, eps: float
+) -> float:
+    """Error that the last read leaves possible, ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` beyond rounding.
+
+    A search works with ``A^H A``, whose rounding hides values below about ``sqrt(eps) s_1``: residuals and gains of
+    the search mean nothing there. The last read works with A. What it moved a squared value by is half a step of the
+    power method; a value that is there moves by rounding only.
+
+    Parameters
+    ----------
+    s, residuals : ndarray, shape (k,)
+        Singular values that stand above rounding, and ``||A^H u_i - s_i v_i||`` before polishing.
+    before : ndarray, shape (l,), l >= k
+        Singular values of ``A V``.
+    polished : bool
+        Whether `s` are half a step past `before`.
+    eps : float
+        Of the stored factors.
+
+    Returns
+    -------
+    float
+        0 where nothing moved beyond rounding; infinite where something did and ``s_{k+1}`` is 0.
+    """
+    k = len(s)
+    if not k:
+        return 0.0
+    # Of a pair with A v = s u, ||A^H u||^2 = s^2 + r^2.
+    moved = np.abs(s**2 - before[:k] ** 2) if polished else residuals[:k] ** 2
+    rounding = np.minimum(ROUNDING * eps * s[0] * s, SHARE * s**2)
+    beyond = float(np.max(moved - rounding, initial=0.0))
+    following = float(before[k]) ** 2 if k < len(before) else 0.0
+    if beyond <= 0:
+        return 0.0
+    return beyond / following if following > 0 else np.inf
+
+
+def judged(
+    reason: str, estimate: float, found: Any, factors: Any, *, tol: float, work: Any, output: Any
+) -> tuple[str, float]:
+    """Reason and estimate of a search, where the last read bears them out, else what it shows.
+
+    A search whose tolerance lies above the rounding of its squares is believed, and so is one that ended by what
+    the last read measured (``krylov``).
+
+    Parameters
+    ----------
+    found : Subspace
+    factors : Factors
+    work, output : dtype
+        Of the products of the search, and of the stored factors.
+    """
+    k, rank = len(factors.s), factors.numerical_rank
+    if rank < k:
+        reason = "rank_deficient" if reason != "unresolved" else reason
+    if found.exact or found.method == "tsqr" or reason not in ("converged", "saturated", "rank_deficient"):
+        return reason, estimate
+    following = float(factors.before[k]) ** 2 if k < len(factors.before) else 0.0
+    noise = NOISE * float(np.finfo(work).eps) * float(factors.s[0]) ** 2
+    if reason == "converged" and estimate <= tol and (found.method == "krylov" or noise <= tol * following):
+        return reason, estimate
+    error = measured(
+        factors.s[:rank],
+        factors.before,
+        factors.residuals,
+        polished=factors.polished,
+        eps=float(np.finfo(output).eps),
+    )
+    if error > tol:
+        return ("max_reads" if found.reason == "max_reads" else "unresolved"), max(error, estimate)
+    return reason, error if reason == "converged" else estimate
+
+
+def warn_if_short(
+    info: SVDInfo, tol: float, *, error: float | None = None, energy: float | None = None
+) -> None:
+    """Warn where factors are less accurate than was asked for, or nothing shows that they are not.
+
+    A method of a fixed number of reads (``rsvd``, ``single_pass``) has no tolerance to miss, but a target it has.
+    """
+    left = info.relative_error
+    short = (error is not None and left > error) or (energy is not None and 1 - left**2 < energy)
+    goal = (
+        f"relative error {error:g}" if error is not None else f"share of energy {energy:g}" if energy else ""
+    )
+    m, n = info.shape
+    what = f"rank {info.rank} of a {m} x {n} matrix by method {info.method!r}"
+    if info.reason == "max_reads" and short and info.rank < min(m, n):
+        words = f"{goal} is not reached after {info.reads} reads (relative error {left:.2g}); raise max_reads"
+    elif info.reason == "max_reads" and not np.isnan(info.estimate):
+        words = f"stopped after {info.reads} reads at an estimated accuracy of {info.estimate:.1e}, tol is {tol:.1e}; "
+        words += "raise max_reads or tol"
+    elif info.reason == "unresolved" and short:
+        words = (
+            f"{goal} lies below what rounding of factors and certificate shows (relative error {left:.1g}); "
+        )
+        words += "method 'full' on float64 shows most"
+    elif info.reason == "unresolved":
+        words = f"nothing shows that the triplets are within tol = {tol:.1e} of the leading ones, as the smallest lie "
+        words += (
+            "below what rounding leaves of squares, or probes found more left; 'full' and 'gram' resolve more"
+        )
+    else:
+        return
+    warnings.warn(f"{what}: {words}", ConvergenceWarning, stacklevel=3)

@@ -1,0 +1,345 @@
+"""The search for right singular subspaces: what every method shares, and what it finds."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from svdflow.compute.engine import Engine
+from svdflow.errors import NonFiniteError
+from svdflow.svd.orthonormal import adjoint, orthonormal_columns
+from svdflow.svd.plan import Plan
+from svdflow.svd.random_blocks import gaussian
+from svdflow.svd.read.moments import deviations
+from svdflow.svd.read.panel_work import (
+    SAFE_NORM,
+    Bounds,
+    Facts,
+    FusedRead,
+    LastRead,
+    LastSums,
+    Panel,
+    Panels,
+    Sums,
+    TriangularRead,
+    facts_of,
+    triangle,
+)
+from svdflow.svd.read.sparse_work import SparseProducts
+
+log = logging.getLogger(__name__)
+
+LEAST_START = 1e-3  # least over largest singular value of a first block, for its image to keep its digits
+AGREEMENT = 0.5  # of the energy that directions learnt from some rows hold in others
+LARGEST_POWER = {
+    4: 100,
+    8: 1000,
+}  # of two, by bytes of a real number: the scale itself must be finite and normal
+
+
+@dataclass
+class Subspace:
+    """Right Ritz vectors `V` (n, l) of the tall matrix, and what the reads told on the way.
+
+    All figures are of the matrix times `panels.scale`. `norm_squared` came from `uncentred` by a difference of sums
+    where the mean was taken off so. `mean` is what is left of the column means after
+    `panels.shift`.
+    """
+
+    panels: Panels
+    V: np.ndarray
+    method: str
+    reads: int
+    reason: str
+    exact: bool
+    norm_squared: float
+    uncentred: float
+    mean: np.ndarray | None
+    row_means: np.ndarray | None
+    estimate: float = 0.0
+    spread: float = 0.0  # least over largest singular value of A V, as far as the search saw it
+    sampled_rows: int = 0  # that the first block was learnt from
+    spectrum: np.ndarray | None = None
+    captured: float = np.inf  # energy of the wanted triplets, as far as the search saw it
+    rank: int | None = None  # where all singular values were known to choose it by
+    deviation: np.ndarray | None = None  # that columns are divided by
+    row_deviations: np.ndarray | None = None
+
+
+class Search(Protocol):
+    """How a method is driven: propositions are made until one is accepted after its last read."""
+
+    def propose(self) -> Subspace: ...
+
+    def accepts(self, found: Subspace, last: Any) -> bool: ...
+
+
+class OneProposal:
+    """A method that knows when to stop before the last read: `find` makes its only proposition."""
+
+    def __init__(
+        self, find: Callable[[Any, "Reader", int], Subspace], plan: Plan, reader: "Reader", seed: int
+    ):
+        self._find = partial(find, plan, reader, seed)
+
+    def propose(self) -> Subspace:
+        return self._find()
+
+    def accepts(self, found: Subspace, last: Any) -> bool:
+        if last.spectral.contradicts:
+            found.reason = "unresolved"
+        return True
+
+
+def unit_scale(peak: float, dtype: np.dtype) -> float:
+    """A power of two that brings entries of magnitude `peak` near one, as near as `dtype` can hold the power."""
+    most = LARGEST_POWER[np.finfo(dtype).dtype.itemsize]
+    return 2.0 ** float(np.clip(-np.floor(np.log2(peak)), -most, most))
+
+
+class Reader:
+    """Counts reads, keeps what the first one told, and takes the mean off every product."""
+
+    def __init__(self, plan: Plan, panels: Panels, engine: Engine, journal: Any = None) -> None:
+        self.plan, self.panels, self.engine, self.journal = plan, panels, engine, journal
+        self.reads = 0
+        self.norm_squared = self.uncentred = 0.0
+        self.mean: np.ndarray | None = None
+        self.row_means: np.ndarray | None = None
+        self.deviation: np.ndarray | None = None
+        self.row_deviations: np.ndarray | None = None
+
+    def start(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The first block of a basis and its image, by the first read; X (n, b) where that can be multiplied.
+
+        Standard deviations D are known after that read only. So it multiplies ``P = D_0^-1 X`` for those of the first
+        panel, and the block is an orthonormal basis of ``D P``: ``A D^-1 (D P) = A P``. It is narrower than X where D
+        and D_0 have so little in common that columns come to depend on each other.
+        """
+        if self.panels.standardize != "columns":
+            return X, self.gram_times(X)
+        assert self.panels.pilot is not None
+        plain = X / self.panels.pilot[:, None]
+        image = self._first(plain)
+        assert self.deviation is not None
+        Q, s, Th = np.linalg.svd(self.deviation[:, None] * plain, full_matrices=False)
+        kept = s > LEAST_START * s[0]
+        return Q[:, kept], (image / self.deviation[:, None]) @ (adjoint(Th)[:, kept] / s[kept])
+
+    def gram_times(self, X: np.ndarray | None) -> np.ndarray:
+        """``A^H A X``, or ``A^H A`` without X, of the centred and standardized matrix.
+
+        For a given X, standardizing columns takes a read for their deviations before the first product.
+        """
+        if self.panels.standardize != "columns":
+            return self._image(X) if self.reads else self._first(X)
+        if X is None:
+            image = self._image(X) if self.reads else self._first(X)
+            assert self.deviation is not None
+            return image / self.deviation / self.deviation[:, None]
+        if not self.reads:
+            self._first(np.zeros((len(X), 1), X.dtype))
+        assert self.deviation is not None
+        return self._image(X / self.deviation[:, None]) / self.deviation[:, None]
+
+    def _image(self, X: np.ndarray | None) -> np.ndarray:
+        return self._centred(adjoint(self._read(X, first=False).product), X)
+
+    def _first(self, X: np.ndarray | None) -> np.ndarray:
+        """The image of the centred matrix, and all facts."""
+        sums = self._read(X, first=True)
+        # Of the factors' precision, too, where it is less than that of sums: rows of A V are kept in it.
+        low, high = SAFE_NORM[np.finfo(self.plan.output).dtype.itemsize]
+        if sums.facts.peak > 0 and not low < sums.facts.norm_squared < high:
+            self.panels = self.panels.rescaled(unit_scale(sums.facts.peak, self.plan.output))
+            sums = self._read(X, first=True)
+        facts = sums.facts
+        self.norm_squared, self.uncentred, self.row_means = (
+            facts.norm_squared,
+            facts.uncentred,
+            facts.row_means,
+        )
+        self.row_deviations = facts.row_deviations
+        if self.panels.center == "columns":
+            m = self.plan.tall.shape[0]
+            self.mean = facts.column_sums / m
+            # ||A - 1 mu^T||^2 = ||A||^2 - m |mu|^2
+            self.norm_squared = max(0.0, facts.norm_squared - m * float(np.vdot(self.mean, self.mean).real))
+        if self.panels.standardize == "columns":
+            rows = self.plan.tall.shape[0]
+            # Of the columns as they are: what is constant goes by their own means, not by what a pilot left.
+            shift = 0.0 if self.panels.shift is None else self.panels.shift
+            moments = facts.column_sums + rows * shift, np.sqrt(facts.column_squares)
+            self.deviation = deviations(*moments, rows, self.panels.scale)
+            self.uncentred = facts.energy(self.deviation)
+            self.norm_squared = facts.energy(self.deviation, 0.0 if self.mean is None else self.mean)
+        return self._centred(adjoint(sums.product), X)
+
+    def learn(self, X: np.ndarray) -> np.ndarray | None:
+        """``S^H S X`` for one half S of the plan's sample of rows, shape of X, where that tells of the whole.
+
+        Whether it does is asked of the other half: directions learnt from rows that are like all others hold about as
+        much of its energy as of S. None where they do not, without a sample, and where the sample has NaN.
+        """
+        halves = [self._sampled(self.plan.sample[part::2]) for part in (0, 1)] if self.plan.sample else []
+        if not halves:
+            return None
+        with np.errstate(invalid="ignore", over="ignore"):
+            image, _ = halves[0](X)
+            if not np.isfinite(image).all() or not image.any():
+                return None
+            Q = orthonormal_columns(image, partial(gaussian, 0, len(X), dtype=X.dtype))
+            shares = []
+            for half in halves:
+                product, energy = half(Q)
+                shares.append(float(np.vdot(Q, product).real) / max(energy, 1e-300))
+        log.info(
+            "%s: a sample of rows holds %.2f of its energy in a block, others %.2f",
+            self.plan.tall.name,
+            *shares,
+        )
+        return image if shares[1] >= AGREEMENT * shares[0] else None
+
+    def _sampled(self, rows: Sequence[tuple[int, int]]) -> Callable[[np.ndarray], tuple[np.ndarray, float]]:
+        """From X to ``S^H S X`` and the energy of S, the rows with columns divided by the pilot deviations."""
+        panels, groups = self.panels, (tuple(rows[::2]), tuple(rows[1::2]))
+        pilot = np.ones(self.plan.tall.shape[1]) if panels.pilot is None else panels.pilot
+
+        def product(X: np.ndarray) -> tuple[np.ndarray, float]:
+            sums = self.engine.reduce(FusedRead(panels, X / pilot[:, None], True), groups, Sums.plus)
+            if sums.facts.non_finite is not None:
+                return np.full_like(X, np.nan), 0.0
+            energy = sums.facts.norm_squared if panels.pilot is None else sums.facts.energy(pilot)
+            return adjoint(sums.product) / pilot[:, None], energy
+
+        return product
+
+    def triangle(self) -> np.ndarray:
+        """R of a QR factorization of the centred and standardized matrix."""
+        self.reads += 1
+        R = self.engine.reduce(TriangularRead(self.panels, self.mean), self.plan.groups, triangle)
+        return R if self.deviation is None else R / self.deviation
+
+    def found(self, V: np.ndarray, method: str, reason: str, *, exact: bool, **more) -> Subspace:
+        return Subspace(
+            self.panels,
+            V,
+            method,
+            self.reads,
+            reason,
+            exact,
+            self.norm_squared,
+            self.uncentred,
+            self.mean,
+            self.row_means,
+            deviation=self.deviation,
+            row_deviations=self.row_deviations,
+            **more,
+        )
+
+    def _read(self, X: np.ndarray | None, *, first: bool) -> Sums:
+        self.reads += 1
+        known = self.journal.recall(self.reads, X) if self.journal else None
+        if known is not None:
+            return known
+        sums = self._sums(X, first)
+        if sums.facts.non_finite is not None:
+            raise NonFiniteError(sums.facts.non_finite)
+        if self.journal:
+            self.journal.record(self.reads, X, sums)
+        return sums
+
+    def _sums(self, X: np.ndarray | None, first: bool) -> Sums:
+        backwards = self.reads % 2 == 0  # what the last read left in a cache comes first
+        task = FusedRead(self.panels, X, first)
+        return self.engine.reduce(task, self.plan.groups, Sums.plus, backwards=backwards)
+
+    def last(self, task: LastRead) -> LastSums:
+        """The read that gives U; it does not count here, as it may be one of several."""
+        if self.deviation is None:
+            return self._last(task)
+        sums = self._last(replace(task, X=task.X / self.deviation[:, None]))
+        return replace(sums, product=sums.product / self.deviation)
+
+    def _last(self, task: LastRead) -> LastSums:
+        return self.engine.reduce(task, self.plan.groups, LastSums.plus, backwards=self.reads % 2 == 1)
+
+    def _centred(self, Z: np.ndarray, X: np.ndarray | None) -> np.ndarray:
+        if self.mean is None:
+            return Z
+        # (A - 1 mu^T)^H (A - 1 mu^T) = A^H A - m conj(mu) mu^T
+        mean_X = self.mean if X is None else self.mean @ X
+        return Z - self.plan.tall.shape[0] * np.outer(self.mean.conj(), mean_X)
+
+
+class SparseReader(Reader):
+    """Of a sparse matrix in memory: products by slices of the block instead of panels."""
+
+    _scaled: tuple[float, Any] | None = None
+
+    def _sums(self, X: np.ndarray | None, first: bool) -> Sums:
+        if X is None or self._by_panels:
+            return super()._sums(X, first)
+        facts = Facts()
+        if first:
+            facts = facts_of(self.panels, Panel(self._matrix(), None, None), 0, self.plan.wide)
+            if facts.non_finite is not None:
+                return Sums(0.0, facts)
+        return Sums(adjoint(self._products(self.plan.work).gram_times(X)), facts)
+
+    @property
+    def _by_panels(self) -> bool:
+        return "rows" in (self.panels.center, self.panels.standardize)
+
+    def _last(self, task: LastRead) -> LastSums:
+        if self._by_panels:
+            return super()._last(task)
+        Y = np.empty((self.plan.tall.shape[0], task.kept), task.dtype)
+        shift = None if task.mean is None else task.mean @ task.X
+        image = self._products(task.dtype).gram_times(task.X, shift=shift, keep=Y)
+
+        def keep(group: Bounds) -> LastSums:
+            rows = Y[group[0][0] : group[-1][1]]
+            task.scratch.write(group[0][0], rows)
+            rows = rows.astype(self.plan.wide, copy=False)
+            square, R = (adjoint(rows) @ rows, None) if task.by_square else (None, triangle(rows))
+            return LastSums(0.0, square, R, Facts())
+
+        sums = self.engine.reduce(keep, self.plan.groups, LastSums.plus)
+        return replace(sums, product=adjoint(image))
+
+    def _matrix(self) -> Any:
+        """All of it, scaled."""
+        if self._scaled is None or self._scaled[0] != self.panels.scale:
+            A = self.plan.tall.csr()
+            self._scaled = (self.panels.scale, A * self.panels.scale if self.panels.scale != 1 else A)
+        return self._scaled[1]
+
+    def _products(self, dtype: np.dtype) -> SparseProducts:
+        return SparseProducts(self._matrix(), dtype, self.engine)
+
+
+class Draw:
+    """Successive columns of the seed's test matrix."""
+
+    def __init__(self, seed: int, rows: int, dtype: np.dtype) -> None:
+        self._seed, self._rows, self._dtype, self._drawn = seed, rows, dtype, 0
+
+    def __call__(self, columns: int) -> np.ndarray:
+        out = gaussian(self._seed, self._rows, columns, first_column=self._drawn, dtype=self._dtype)
+        self._drawn += columns
+        return out
+
+
+def reader_for(plan: Plan, panels: Panels, engine: Engine, journal: Any = None) -> Reader:
+    """The reader that suits the matrix. A sparse one in memory stays here, wherever the engine is."""
+    if plan.tall.sparse and plan.tall.in_memory:
+        return SparseReader(plan, panels, engine if engine.shared_memory else Engine(), journal)
+    return Reader(plan, panels, engine, journal)
+
+
+def hermitian(G: np.ndarray) -> np.ndarray:
+    return (G + adjoint(G)) / 2

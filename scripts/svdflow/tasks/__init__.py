@@ -1,0 +1,1 @@
+"""What a dataset can ask for: each task works on the shards of a dataset and leaves tables and pictures."""

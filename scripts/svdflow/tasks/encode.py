@@ -1,0 +1,248 @@
+"""Archives of the planes of a shard at a target, and the bytes that other codecs take for the same error."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from svdflow.codec import ArchiveInfo, decode, encode, forms_for, rate_curve
+from svdflow.codec.other_codecs import PEERS, CodecPoint, curve, point
+from svdflow.codec.quality import shortfall
+from svdflow.errors import TargetsMissedError
+from svdflow.images.batch import Rows, each_item
+from svdflow.images.io import picture_name
+from svdflow.images.item_range import Ranges, judged_by, with_range
+from svdflow.store import (
+    Item,
+    StoredArray,
+    error_row,
+    items,
+    open_published,
+    publish,
+    publish_directory,
+    read_array,
+    write_table,
+)
+
+log = logging.getLogger(__name__)
+
+LIMIT = 2**23  # values of a plane that is encoded; archives of larger matrices are made by `encode` itself
+OURS = "svdflow"
+
+
+@dataclass(frozen=True)
+class EncodeRequest:
+    """What to encode to; see `encode_shard`."""
+
+    target: str
+    forms: Sequence[str]
+    codecs: Sequence[str]
+    seed: int
+
+
+def encode_shard(
+    matrices: str | Path,
+    out: str | Path,
+    archives: str | Path,
+    *,
+    dataset: str,
+    shard: int,
+    target: str,
+    forms: Sequence[str],
+    codecs: Sequence[str],
+    seed: int,
+    data_range: Ranges = (),
+    threads: int | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Encode the planes of a shard, and measure every codec on them.
+
+    Parameters
+    ----------
+    matrices : path
+        Published shard file; observation 0 is encoded.
+    out : path
+        The file to publish, kind ``encode``, with the tables ``rates`` and ``errors``.
+    archives : path
+        The folder to publish: ``{index}_{slug}_{plane}.h5``, the smallest of the forms that reach the target.
+    target : str
+        ``rel_error=``, ``psnr=``, ``max_abs=`` or ``bytes=`` and a number; see `svdflow.codec.encode`.
+    forms : list of str
+        Forms of an archive to compare, where they apply.
+    codecs : list of str
+        Names in `PEERS`; one that does not take a plane leaves no row, and the log says why.
+    seed : int
+        Of the factorizations.
+    data_range : list of (kind of samples, range, source)
+        The range of the dataset's values; empty takes that of each item. See `svdflow.images.item_range`.
+    threads : int, optional
+        Items side by side; never changes a result.
+
+    Notes
+    -----
+    Planes are encoded one by one, by all codecs alike: a codec that sees the colours of a picture together does
+    better than its rows here say. A plane with missing pixels has an archive that keeps them as missing, and no rows
+    of other codecs, which cannot. A matrix with a grid is encoded as the array (..., T). Linked matrices, sparse ones
+    and those above LIMIT values leave no row.
+    """
+    wanted = EncodeRequest(target, forms, codecs, seed)
+    with (
+        open_published(matrices, "matrices") as source,
+        publish_directory(archives) as folder,
+        publish(out, "encode", provenance) as file,
+    ):
+        unmet: Rows = []
+        listed = with_range(items(source), data_range)
+
+        def work(item: Item) -> Rows:
+            key = {"dataset": dataset, "shard": shard, "item": item.index, "name": item.name}
+            try:
+                return encode_item(item, wanted, folder, key)
+            except TargetsMissedError as missed:  # what other codecs do at that item is known all the same
+                unmet.append(error_row(dataset, item.index, item.name, "encode", missed))
+                return missed.rows
+
+        rows, errors = each_item(work, listed, stage="encode", dataset=dataset, threads=threads)
+        write_table(file, "rates", rows)
+        write_table(file, "errors", sorted(errors + unmet, key=itemgetter("item")))
+
+
+def encode_item(item: Item, wanted: EncodeRequest, folder: Path, key: dict[str, Any]) -> Rows:
+    """Rows of the table ``rates`` of one item, and its archives.
+
+    Raises
+    ------
+    TargetsMissedError
+        No form reaches the target for one of its planes.
+    """
+    observation = item.observations[0]
+    rows: Rows = []
+    missed: list[str] = []
+    for plane, node in observation.planes.items():
+        if not isinstance(node, StoredArray) or node.size > LIMIT or node.dtype.kind == "c":
+            log.info(
+                "item %d, plane %s: not encoded (sparse, complex or above %d values)",
+                item.index,
+                plane,
+                LIMIT,
+            )
+            continue
+        place = {**key, "plane": plane, "sigma_added": observation.sigma_added}
+        mask = item.mask_of(plane)
+        place |= {"m": node.shape[0], "n": node.shape[1], **judged_by(item, mask)}
+        path = folder / picture_name(item.index, item.name, f"_{plane}.h5")
+        array = array_of(read_array(node), item)
+        if mask is None:
+            found = list(plane_rows(array, item.kind == "image", place["data_range"], path, wanted))
+        else:
+            log.info("item %d, plane %s: %d pixels are missing, so no other codec is measured",
+                     item.index, plane, mask.size - mask.sum())  # fmt: skip
+            found = masked_rows(array, mask, item.kind == "image", place["data_range"], path, wanted)
+        rows += [{**place, **row} for row in found]
+        if applicable(wanted, array) and not any(row["kept"] for row in found):
+            missed.append(plane)
+    if missed:
+        raise TargetsMissedError(wanted.target, missed, rows)
+    return rows
+
+
+def array_of(plane: np.ndarray, item: Item) -> np.ndarray:
+    """What a codec sees of a plane: itself, or the series (..., T) that its rows are the voxels of."""
+    grid = item.attrs.get("grid")
+    return plane.reshape(*grid, -1) if grid else plane
+
+
+def applicable(wanted: EncodeRequest, array: np.ndarray) -> list[str]:
+    """The forms asked for that an array can take."""
+    return [form for form in wanted.forms if form in forms_for(array.shape, array.dtype)]
+
+
+def plane_rows(
+    array: np.ndarray, picture: bool, data_range: float, path: Path, wanted: EncodeRequest
+) -> Iterator[dict]:
+    """Rows of one plane: the archive that is kept, curves of all forms, curves of the other codecs."""
+    peak = data_range if data_range > 0 else None
+    measured: dict[str, Any] = {"data_range": data_range, "with_ssim": picture}
+    forms = applicable(wanted, array)
+    kept = smallest(array, forms, path, peak, wanted)
+    if kept is not None:
+        found = point(OURS, f"step={kept.step:.4g}", kept.bytes, array, decode(path), **measured)
+        note = shortfall(array, kept.rank, kept.rel_error)
+        yield {**_row(found), "form": kept.form, "target": wanted.target, "kept": True, "note": note}
+    for form in forms:
+        for sample in rate_curve(array, form, data_range=peak, seed=wanted.seed):
+            found = point(OURS, f"step={sample.step:.4g}", sample.bytes, array, sample.decoded, **measured)
+            yield {**_row(found), "form": form, "target": "", "kept": False, "note": ""}
+    for name in wanted.codecs:
+        if reason := PEERS[name].takes(array):
+            log.info("%s: %s left out: %s", path.stem, name, reason)
+            continue
+        for found in curve(PEERS[name], array, **measured):
+            yield {**_row(found), "form": "", "target": "", "kept": False, "note": ""}
+
+
+def masked_rows(
+    array: np.ndarray, mask: np.ndarray, picture: bool, data_range: float, path: Path, wanted: EncodeRequest
+) -> list[dict]:
+    """The row of the archive of a plane with missing pixels, judged on the others. Other codecs have none."""
+    peak = data_range if data_range > 0 else None
+    kept = smallest(array, applicable(wanted, array), path, peak, wanted, mask)
+    if kept is None:
+        return []
+    decoded = np.ma.getdata(decode(path))
+    measured: dict[str, Any] = {"data_range": data_range, "with_ssim": picture, "mask": mask}
+    found = point(OURS, f"step={kept.step:.4g}", kept.bytes, array, decoded, **measured)
+    note = shortfall(array, kept.rank, kept.rel_error, mask)
+    return [{**_row(found), "form": kept.form, "target": wanted.target, "kept": True, "note": note}]
+
+
+def smallest(
+    array: np.ndarray,
+    forms: Sequence[str],
+    path: Path,
+    data_range: float | None,
+    wanted: EncodeRequest,
+    mask: np.ndarray | None = None,
+) -> ArchiveInfo | None:
+    """Write the archive that reaches the target in the fewest bytes; None where no form reaches it."""
+    what, _, text = wanted.target.partition("=")
+    aim: dict[str, Any] = {what: int(text) if what == "bytes" else float(text)}
+    best: ArchiveInfo | None = None
+    for form in forms:
+        attempt = path.with_name(f".{path.name}.{form}")
+        try:
+            found = encode(
+                array, attempt, form=form, mask=mask, data_range=data_range, seed=wanted.seed, **aim
+            )
+        except ValueError as error:
+            log.warning("%s: form %s does not reach %s: %s", path.stem, form, wanted.target, error)
+            continue
+        if best is None or _better(found, best, what):
+            best = found
+            attempt.replace(path)
+        else:
+            attempt.unlink()
+    return best
+
+
+def _better(one: ArchiveInfo, other: ArchiveInfo, what: str) -> bool:
+    """Fewer bytes for the same error, or less error within the same bytes."""
+    return one.rel_error < other.rel_error if what == "bytes" else one.bytes < other.bytes
+
+
+def _row(found: CodecPoint) -> dict[str, Any]:
+    return {
+        "codec": found.codec,
+        "setting": found.setting,
+        "lossless": found.lossless,
+        "bytes": found.bytes,
+        "bits_per_pixel": found.bits_per_value,
+        "relative_error": found.relative_error,
+        "max_error": found.max_error,
+        "psnr": found.psnr,
+        "ssim": found.ssim,
+    }
