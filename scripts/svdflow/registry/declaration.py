@@ -1,11 +1,4 @@
-"""What can be chosen by name: declarations that say what a thing is, and where the code stands that does it.
-
-A denoiser, rank rule, format, task and so on is declared by a `Declaration` in a module of the package ``declared`` of
-its room, or by another distribution through an entry point. Declarations import nothing heavy, so that configuration,
-help and cost estimates can be read off them while a workflow is parsed; the code is imported when it is used.
-
-Docs: docs/contributing.md has a recipe for each kind.
-"""
+"""A declaration: a name, a few facts, and the code as a string; and the table of all declarations of a kind."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -45,8 +38,8 @@ class Declaration:
         """The module that holds the code."""
         return self.load.partition(":")[0]
 
-    def implementation(self) -> Any:
-        """The code, imported now."""
+    def code(self) -> Any:
+        """The function or class that does the work, imported now."""
         module, _, name = self.load.partition(":")
         return getattr(import_module(module), name)
 
@@ -64,23 +57,24 @@ class Registry(Mapping[str, D], Generic[D]):
         Class of the declarations.
     word : str
         What messages call one, such as "denoiser".
-    room : str
-        The package whose subpackage ``declared`` holds modules with a list ``DECLARED``.
-    group : str
-        Entry points of other distributions: each names a declaration or a list of them.
+    folder : str
+        Subpackage of `svdflow.registry` whose modules each hold a list ``DECLARED``, and the name of the entry points
+        of other distributions (``svdflow.denoisers``), each of which names a declaration or a list of them.
     """
 
     kind: type[D]
     word: str
-    room: str
-    group: str
+    folder: str
 
     @cached_property
     def _found(self) -> dict[str, D]:
-        package = import_module(f"{self.room}.declared")
+        package = import_module(f"svdflow.registry.{self.folder}")
         modules = sorted(m.name for m in iter_modules(package.__path__))
         listed = [import_module(f"{package.__name__}.{name}").DECLARED for name in modules]
-        listed += [point.load() for point in sorted(entry_points(group=self.group), key=lambda p: p.name)]
+        listed += [
+            point.load()
+            for point in sorted(entry_points(group=f"svdflow.{self.folder}"), key=lambda p: p.name)
+        ]
         found: dict[str, D] = {}
         for declared in listed:
             for one in declared if isinstance(declared, list | tuple) else (declared,):
@@ -89,7 +83,7 @@ class Registry(Mapping[str, D], Generic[D]):
 
     def _add(self, found: dict[str, D], one: D) -> None:
         if not isinstance(one, self.kind):
-            raise RegistryError(f"{self.group}: {one!r} is no {self.kind.__name__}; declare one")
+            raise RegistryError(f"svdflow.{self.folder}: {one!r} is no {self.kind.__name__}; declare one")
         if one.name in found:
             raise RegistryError(
                 f"{self.word} {one.name!r} is declared twice, for {found[one.name].load} and {one.load}; rename one"

@@ -1,0 +1,1 @@
+"""Denoisers by name, and what each applies to; the code stands in `svdflow.denoisers`."""

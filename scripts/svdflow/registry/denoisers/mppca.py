@@ -1,0 +1,16 @@
+"""mppca: principal components of small windows of a stack or series (MP-PCA)."""
+
+from svdflow.registry.kinds import EVERYTHING, Denoiser
+
+DECLARED = [
+    Denoiser(
+        name="mppca",
+        summary="principal components of small windows of a stack or series (MP-PCA)",
+        source="Veraart et al. (2016)",
+        applies_to=EVERYTHING,
+        works_on="series",
+        rule="optimal_shrinkage",
+        cost=10.0,
+        load="svdflow.denoisers.mppca:denoise_plane",
+    )
+]

@@ -1,0 +1,1 @@
+"""Rank rules by name, and what each needs; the code stands in `svdflow.ranks`."""

@@ -1,0 +1,1 @@
+"""Shrinkers of singular values by name; the code stands in `svdflow.ranks.shrinkage`."""
