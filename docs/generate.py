@@ -1,5 +1,6 @@
-"""Write the pages that are generated from code and schemas: options, tables, audits."""
+"""Write what is generated from code: the pages of options, tables and audits, and the schema for editors."""
 
+import json
 from pathlib import Path
 
 from svdflow.selfcheck import catalogue
@@ -7,7 +8,12 @@ from svdflow.store import schema
 from svdflow.study import options_page
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"options": options_page.markdown(ROOT), "schema": schema.markdown(), "audits": catalogue.markdown()}
+PAGES = {
+    "docs/options.md": options_page.markdown(),
+    "docs/schema.md": schema.markdown(),
+    "docs/audits.md": catalogue.markdown(),
+    "config/schemas/config.schema.json": json.dumps(options_page.config_schema(), indent=2) + "\n",
+}
 
 for name, text in PAGES.items():
-    (ROOT / "docs" / f"{name}.md").write_text(text, encoding="utf-8")
+    (ROOT / name).write_text(text, encoding="utf-8")

@@ -43,7 +43,7 @@ wildcard_constraints:
     dataset=r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
     shard=r"[0-9]{5}",
     part=r"[0-9]{5}",
-    method=r"[a-z_]+",
+    method=r"[a-z][a-z0-9_]{0,63}",
 
 
 def any_of(names):

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from svdflow.errors import ConfigError
 from svdflow.escaping import visible
-from svdflow.study.denoiser_names import APPLIES
-from svdflow.study.numerals import real, whole
+from svdflow.registry import DENOISERS
+from svdflow.registry.kinds import IMAGES
+from svdflow.registry.numerals import real, whole
+from svdflow.registry.tasks.encode import FORMS, parse_target
 from svdflow.study.run_lock import RunLock
-from svdflow.study.targets import parse_target
+from svdflow.study.sections.row import COLOURS
 from svdflow.study.value_range import GIVEN, given_range
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def clean(args: argparse.Namespace) -> int:
 
     root = _workflow()
     files = [root / "config" / "config.yaml", *([Path(args.config)] if args.config else [])]
-    results = Path(complete_config(load_config(files), root, files)["pathvars"]["results"])
+    results = Path(complete_config(load_config(files), files)["pathvars"]["results"])
     lock = RunLock(results)
     if holder := lock.holder():
         raise ConfigError(lock.complaint(holder))
@@ -189,14 +191,13 @@ def _say_range(table: "pandas.DataFrame") -> None:
 
 def denoise(args: argparse.Namespace) -> int:
     """Denoise one image: the picture and a table."""
-    from svdflow.denoisers.spectral import DENOISERS
     from svdflow.store import read_table
     from svdflow.tasks.denoise import denoise_shard
 
     with tempfile.TemporaryDirectory() as scratch:
         # Methods of groups and pictures do not look at the factors of the whole.
-        rank = 2**31 - 1 if args.method in DENOISERS else 1
-        matrices, factors = _one_file(args, Path(scratch), rank, needed=args.method in DENOISERS)
+        needed = DENOISERS[args.method].works_on == "factors"
+        matrices, factors = _one_file(args, Path(scratch), 2**31 - 1 if needed else 1, needed=needed)
         out, pictures = Path(scratch) / "denoise.h5", Path(scratch) / "pictures"
         denoise_shard(
             matrices, factors, out, pictures, dataset="file", shard=0, method=args.method, ranks=[1],
@@ -449,7 +450,7 @@ def _study(args: argparse.Namespace) -> "Study":
 
 def _workflow() -> Path:
     root = Path.cwd()
-    if not (root / "Snakefile").is_file() or not (root / "config" / "schemas").is_dir():
+    if not (root / "Snakefile").is_file() or not (root / "config" / "config.yaml").is_file():
         raise ConfigError(f"{root} is not a svdflow workflow; change to the folder of its Snakefile")
     return root
 
@@ -493,13 +494,13 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("file", help="an image")
         one.add_argument("out", help="folder for the pictures, beside what is in it")
         forced(one)
-        one.add_argument("--colour", choices=["gray", "rgb", "ycbcr", "channels"], default="rgb")
+        one.add_argument("--colour", choices=COLOURS, default="rgb")
         one.add_argument("--data-range", type=_positive, help=_PEAK)
         one.add_argument("--fill", type=_fill, help=_FILL)
         if one_file is compress:
             one.add_argument("--ranks", type=_count, nargs="+", default=[1, 5, 20, 50])
         else:
-            pictures = [method for method, kinds in APPLIES.items() if "images" in kinds]
+            pictures = [name for name, one in DENOISERS.items() if IMAGES in one.applies_to]
             one.add_argument("--method", choices=pictures, default="shrink")
             one.add_argument("--sigma", type=_level, default=0.0, help="noise level, where it is known")
             one.add_argument("--passes", type=_count, default=5, help="of patch_svd")
@@ -509,7 +510,7 @@ def _parser() -> argparse.ArgumentParser:
     archiving.add_argument("out", help="the archive, an HDF5 file")
     forced(archiving)
     archiving.add_argument("--data-range", type=_positive, help=_PEAK)
-    archiving.add_argument("--form", choices=["auto", "svd", "tiles", "tucker"], default="auto")
+    archiving.add_argument("--form", choices=["auto", *FORMS], default="auto")
     archiving.add_argument("--nan-missing", action="store_true", help="NaN are missing values, and stay so")
     for target in _TARGETS:
         option = "--" + target.replace("_", "-")

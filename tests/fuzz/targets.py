@@ -23,6 +23,8 @@ from svdflow.__main__ import main
 from svdflow.codec import decode, describe, encode
 from svdflow.errors import ConfigError, FamilyError
 from svdflow.images.io import read_image
+from svdflow.registry.numerals import real, whole
+from svdflow.registry.tasks.encode import parse_target
 from svdflow.store import (
     ItemError,
     StoreError,
@@ -40,11 +42,9 @@ from svdflow.store import (
 from svdflow.study import manifest
 from svdflow.study.config import load_config
 from svdflow.study.families import FAMILIES, parse_parameters
-from svdflow.study.numerals import real, whole
 from svdflow.study.sheet import Dataset, read_datasets
 from svdflow.study.sizes import parse_size
 from svdflow.study.study import Study
-from svdflow.study.targets import parse_target
 from svdflow.svd.checkpoint import Journal
 from svdflow.svd.read.panel_work import Facts, Sums
 
@@ -156,7 +156,7 @@ def sheet(folder: Path, draw: Draw) -> Iterator[str]:
     path, steps = folder / "sheet.tsv", draw(STEPS)
     path.write_bytes(bent(SHEET.encode(), steps))
     yield str(steps)
-    for name, row in read_datasets(path, ROOT).items():
+    for name, row in read_datasets(path).items():
         sound(name == row.name and row.shard_size >= 1 and 1 <= row.replicates < 2**31, "row")
         sound(all(0 < sigma < np.inf for sigma in row.noise_sigma), "noise")
 

@@ -11,12 +11,12 @@ from svdflow.__main__ import main
 from svdflow.audit.limits import DEFAULTS, resolve
 from svdflow.codec import encode
 from svdflow.errors import ConfigError, FamilyError, YamlError
+from svdflow.registry.numerals import real, whole
+from svdflow.registry.tasks.encode import parse_target
 from svdflow.study.config import load_config
 from svdflow.study.families import parse_parameters
-from svdflow.study.numerals import real, whole
 from svdflow.study.sizes import parse_size
 from svdflow.study.study import Study
-from svdflow.study.targets import parse_target
 from svdflow.study.yaml_file import parse_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -283,7 +283,7 @@ def test_plan_prints_names_that_it_found_and_no_more(tmp_path, monkeypatch, caps
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "data" / "a.png")
     (tmp_path / "data" / "b.\x1b[2J\u202ex").write_bytes(b"")
     (tmp_path / "config").mkdir()
-    for name in ("Snakefile", "rules", "scripts", "config/schemas"):
+    for name in ("Snakefile", "rules", "scripts"):
         (tmp_path / name).symlink_to(root / name)
     (tmp_path / "config" / "config.yaml").write_text("datasets: sheet.tsv\n")
     (tmp_path / "sheet.tsv").write_text("name\tkind\tsource\nmine\timages\tdata\n")

@@ -15,8 +15,9 @@ from svdflow.matrix.generators.prescribed import compact_wy, random_mixer
 from svdflow.matrix.generators.random_ensembles import marchenko_pastur_truth
 from svdflow.matrix.generators.randomness import stream, tile_height
 from svdflow.matrix.ingest_synthetic import ingest_synthetic
+from svdflow.registry import numerals
 from svdflow.store import items, open_published
-from svdflow.study import families, numerals
+from svdflow.study import families
 
 EPS = np.finfo(np.float64).eps
 SHAPES = [(300, 40), (40, 300), (97, 97), (64, 1), (1, 64), (1, 1), (2, 2)]

@@ -1,5 +1,6 @@
 """A study is refused before any job with file, key and remedy; what it plans is stable."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,10 +10,12 @@ import yaml
 
 from svdflow.errors import ConfigError
 from svdflow.study import manifest
-from svdflow.study.config import complete_config, load_config, load_schema
+from svdflow.study.config import complete_config, load_config
 from svdflow.study.digest import closure, code_digest, digest
 from svdflow.study.families import FAMILIES
-from svdflow.study.options_page import markdown
+from svdflow.study.options_page import config_schema, markdown
+from svdflow.study.sections import sections
+from svdflow.study.sections.audit import THRESHOLDS
 from svdflow.study.sheet import read_datasets
 from svdflow.study.sizes import parse_size
 from svdflow.study.study import Study
@@ -114,12 +117,12 @@ def test_sheets_that_are_no_sheets_are_named(folder):
     path = folder / "s.tsv"
     path.write_text("name kind source\nmine images data\n")
     with pytest.raises(ConfigError, match="columns are separated by tabs"):
-        read_datasets(path, ROOT)
+        read_datasets(path)
     path.write_bytes("name\tkind\tsource\nmine\timages\tdät\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"s\.tsv: not UTF-8"):
-        read_datasets(path, ROOT)
+        read_datasets(path)
     path.write_bytes(b"\xef\xbb\xbfname\tkind\tsource\r\nmine\timages\tdata\r\n")
-    assert list(read_datasets(path, ROOT)) == ["mine"]
+    assert list(read_datasets(path)) == ["mine"]
 
 
 def test_a_damaged_manifest_is_named(folder):
@@ -195,13 +198,13 @@ def test_all_faults_are_told_at_once(folder):
 def test_unknown_column_and_double_name(folder):
     (folder / "s.tsv").write_text("name\tkind\tsorce\n")
     with pytest.raises(ConfigError, match="unknown column 'sorce'; did you mean 'source'"):
-        read_datasets(folder / "s.tsv", ROOT)
+        read_datasets(folder / "s.tsv")
     with pytest.raises(ConfigError, match="'mine' stands twice"):
         study(folder, IMAGES, IMAGES)
 
 
-def test_defaults_come_from_the_schema(folder):
-    config = complete_config({}, ROOT)
+def test_defaults_are_those_of_the_sections(folder):
+    config = complete_config({})
     assert config["compress"]["ranks"] == [1, 2, 5, 10, 20, 50, 100]
     assert config["denoise"]["ranks"] == [1, 3, 5, 10, 20, 50, 100]
     assert config["compress"]["energies"] == [0.9, 0.95, 0.99]
@@ -211,27 +214,31 @@ def test_defaults_come_from_the_schema(folder):
 def test_the_order_of_lines_does_not_show(folder):
     config = {"seed": 7, "audit": {"strict": True, "sample": 3}, "compress": {"images": "none", "ranks": [1]}}
     turned = {k: dict(reversed(v.items())) if isinstance(v, dict) else v for k, v in reversed(config.items())}
-    assert repr(complete_config(config, ROOT)) == repr(complete_config(turned, ROOT))
+    assert repr(complete_config(config)) == repr(complete_config(turned))
 
 
 def test_config_yaml_shows_the_defaults():
     """What config.yaml spells out is what would hold without it."""
     spelled = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     spelled.pop("title")
-    assert complete_config(spelled, ROOT) == complete_config({}, ROOT)
+    assert complete_config(spelled) == complete_config({})
 
 
 def test_every_config_key_is_commented():
     lines = (ROOT / "config" / "config.yaml").read_text().splitlines()
     keys = [line for line in lines if ":" in line and not line.lstrip().startswith("#")]
-    known = load_schema(ROOT, "config")["properties"]
-    uncommented = [k for k in keys if "#" not in k and known.get(k.split(":")[0], {}).get("type") != "object"]
+    uncommented = [k for k in keys if "#" not in k and k.split(":")[0] not in {*sections(), "pathvars"}]
     told_elsewhere = {"  ranks", "  methods", "  rank_rules", "  energies"}
     assert {k.split(":")[0] for k in uncommented} <= told_elsewhere
 
 
 def test_options_page_is_in_step():
-    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == markdown(ROOT), "run 'make docs'"
+    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == markdown(), "run 'make docs'"
+
+
+def test_schema_for_editors_is_in_step():
+    written = (ROOT / "config" / "schemas" / "config.schema.json").read_text(encoding="utf-8")
+    assert json.loads(written) == config_schema(), "run 'make docs'"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "examples").glob("*.yaml")), ids=lambda p: p.stem)
@@ -369,9 +376,7 @@ def test_settings_hold_plain_builtins_only(folder):
 
 def test_runtime_is_nowhere_in_the_settings(folder):
     one = study(folder, IMAGES)
-    other = study(
-        folder, IMAGES, runtime={"backend": "numpy", "memory_limit": "1GiB", "engine": "synchronous"}
-    )
+    other = study(folder, IMAGES, runtime={"backend": "numpy", "memory_limit": "1GiB"})
     for stage in (
         "ingest_images",
         "factorize",
@@ -436,9 +441,9 @@ def test_families_are_plain_data():
 def test_thresholds_of_the_config_are_those_of_the_audits():
     from svdflow.audit.limits import DEFAULTS, KEYS
 
-    known = load_schema(ROOT, "config")["properties"]["audit"]["properties"]["thresholds"]["properties"]
+    known = THRESHOLDS.model().model_fields
     assert set(known) == set(DEFAULTS)
-    assert all(set(sub["properties"]) == set(KEYS) for sub in known.values())
+    assert all(set(field.annotation.model_fields) == set(KEYS) for field in known.values())
 
 
 def test_a_misspelt_threshold_is_refused(folder):

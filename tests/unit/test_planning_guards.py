@@ -223,7 +223,6 @@ def workflow(tmp_path, monkeypatch):
     """A root with a list of packaged files that a test may write, and one outside of its folder."""
     manifests = tmp_path / "config" / "manifests"
     manifests.mkdir(parents=True)
-    (tmp_path / "config" / "schemas").symlink_to(ROOT / "config" / "schemas")
     text = (ROOT / "config" / "manifests" / "samples.tsv").read_text()
     for place in (manifests / "good.tsv", tmp_path / "config" / "outside.tsv", tmp_path / "outside.tsv"):
         place.write_text(text)

@@ -11,7 +11,9 @@ from svdflow import open_matrix
 from svdflow.__main__ import main
 from svdflow.images.io import read_image
 from svdflow.store import ItemError
-from svdflow.study.config import load_schema
+from svdflow.study.options_page import schema_of
+from svdflow.study.sections import sections
+from svdflow.study.sections.row import row_model
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -87,15 +89,14 @@ def test_arrays_of_objects_are_refused(tmp_path):
 
 
 def test_keys_and_files_that_it_names_are_there():
-    schema = load_schema(ROOT, "config")["properties"]
     for section, key in re.findall(r"`(ingest|audit|runtime)\.(\w+)`", TEXT):
-        assert key in schema[section]["properties"]
+        assert key in sections()[section].model_fields
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"`make ([a-z-]+)`", TEXT):
         assert f"\n{target}:" in makefile
     for path in ("Snakefile", "rules/", "profiles/", "config/config.yaml", "requirements/"):
         assert f"`{path}`" in TEXT and (ROOT / path).exists()
-    pattern = load_schema(ROOT, "datasets")["properties"]["name"]["pattern"]
+    pattern = schema_of(row_model())["properties"]["name"]["pattern"]
     assert f"`{pattern.strip('^$')}`" in TEXT
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from small_study import OWN, ROOT, SHEET, small_workflow
+from small_study import OWN, SHEET, small_workflow
+from svdflow.registry import Options
 from svdflow.store import read_table
-from svdflow.study.config import load_schema
+from svdflow.study.sections import config_model
 
 END = {"aggregate", "tables", "report", "verdict"}
 STAGES = {"compress", "denoise", "audit_conditioning"}  # what reads factors
@@ -51,6 +52,7 @@ TABLE = {
     "denoise.rank_rules": (["elbow"], {"denoise"} | END),
     "denoise.loss": ("nuclear", {"denoise"} | END),
     "denoise.passes": (1, {"denoise"} | END),
+    "denoise.options": ({"shrink": {}}, END),  # says what holds anyway
     "encode.target": ("psnr=30", {"encode"} | END),
     "encode.forms": (["svd"], {"encode"} | END),
     "encode.codecs": (["png"], {"encode"} | END),
@@ -64,21 +66,20 @@ TABLE = {
     "audit.baseline": ("metrics.h5", {"tables", "report", "verdict"}),
     "allow_errors": (3, {"verdict"}),
     "runtime.backend": ("numpy", set()),
-    "runtime.engine": ("synchronous", set()),
     "runtime.memory_limit": ("3GiB", set()),
 }
 
 
-def leaves(schema, prefix=""):
-    for key, sub in schema["properties"].items():
-        if sub.get("properties") and "x-listed-elsewhere" not in sub:
-            yield from leaves(sub, f"{prefix}{key}.")
+def leaves(model, prefix=""):
+    for key, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Options):
+            yield from leaves(field.annotation, f"{prefix}{key}.")
         else:
             yield prefix + key
 
 
 def test_the_table_names_every_key():
-    assert set(TABLE) == set(leaves(load_schema(ROOT, "config")))
+    assert set(TABLE) == set(leaves(config_model()))
 
 
 @pytest.mark.parametrize("key", [k for k, (value, _) in TABLE.items() if value is not None])

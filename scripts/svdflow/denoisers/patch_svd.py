@@ -24,8 +24,9 @@ from svdflow.denoisers.groups import BULK_EDGE
 from svdflow.denoisers.missing import COMMON, filled, outliers, together
 from svdflow.denoisers.noise import estimate_sigma_of_plane
 from svdflow.denoisers.passes import GroupFilter, denoise_planes
+from svdflow.registry.denoisers.patch_svd import MOST_PASSES
 
-PASSES, MOST_PASSES = 5, 100
+PASSES = 5
 # Up to this sigma, on a range of 255: side of a patch, patches of a group. benchmarks/imagebench/denoise.py.
 BY_NOISE = ((20.0, 6, 60), (40.0, 7, 80), (np.inf, 9, 180))
 COLOURS = ("opponent", "channels")

@@ -10,7 +10,8 @@ parsed; the code is imported when it is used. docs/contributing.md has a recipe 
 """
 
 from svdflow.registry.declaration import Declaration, Registry
-from svdflow.registry.kinds import Denoiser, NoOptions, Options, RankRule, Shrinker
+from svdflow.registry.kinds import Denoiser, RankRule, Shrinker
+from svdflow.registry.options import NoOptions, Options
 
 DENOISERS: Registry[Denoiser] = Registry(Denoiser, "denoiser", "denoisers")
 RANK_RULES: Registry[RankRule] = Registry(RankRule, "rank rule", "rank_rules")

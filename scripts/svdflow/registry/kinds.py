@@ -1,24 +1,15 @@
 """The kinds of declarations: what is known of each before its code is imported."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
-
+from svdflow.errors import RegistryError
 from svdflow.registry.declaration import Declaration
+from svdflow.registry.options import NoOptions, Options
 
 IMAGES, SYNTHETIC, MATRIX = "images", "synthetic", "matrix"
 EVERYTHING = (IMAGES, SYNTHETIC, MATRIX)
-
-
-class Options(BaseModel):
-    """Options of a declaration: each field has a type, bounds, a default and a description; others are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NoOptions(Options):
-    """Nothing to choose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +38,13 @@ class Denoiser(Declaration):
     masks: bool = True
     cost: float = 0.0
     options: type[Options] = NoOptions
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", self.name):  # it names folders and wildcards
+            raise RegistryError(
+                f"denoiser {self.name!r}: a name is a small letter, then small letters, digits and '_', at most 64; "
+                "rename it"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

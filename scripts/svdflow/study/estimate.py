@@ -6,7 +6,7 @@ from math import ceil, sqrt
 from statistics import mean
 
 from svdflow.errors import ConfigError
-from svdflow.study.denoiser_names import COST
+from svdflow.registry import DENOISERS
 from svdflow.study.families import bytes_of, shape_of
 from svdflow.study.located import locate
 from svdflow.study.manifest import UNREADABLE
@@ -106,7 +106,7 @@ def _of(study: Study, name: str) -> RunEstimate:
     values = min(planes * m * n, row.overrides.get("crop", m) ** 2 * planes)
     if "denoise" in row.tasks:
         work += (
-            values / 1e6 * max(1, len(row.noise_sigma)) * sum(COST.get(x, 0.0) for x in study.methods(name))
+            values / 1e6 * max(1, len(row.noise_sigma)) * sum(DENOISERS[x].cost for x in study.methods(name))
         )
     if "encode" in row.tasks:
         work += values * ENCODE

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from svdflow.errors import FamilyError
-from svdflow.study.numerals import LARGEST, real, whole
+from svdflow.registry.numerals import LARGEST, real, whole
 
 ITEM_SIZES = {"float32": 4, "float64": 8, "complex128": 16}
 REAL = ("float64", "float32")

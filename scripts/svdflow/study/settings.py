@@ -7,6 +7,7 @@ result. Runtime settings (threads, memory, engine, backend) are not here.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from svdflow.registry import DENOISERS
 from svdflow.study.digest import digest
 from svdflow.study.manifest import matrix_source
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from svdflow.study.study import Study
 
 Settings = dict[str, Any]
-SPECTRAL = ("shrink", "truncate")  # denoisers that change the stored singular values
 
 
 def ingest_images(study: "Study", dataset: str, shard: str, _: str) -> Settings:
@@ -89,6 +89,7 @@ def _asked(study: "Study", dataset: str) -> Settings:
 
 def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
     row, keys = study.datasets[dataset], study.config["denoise"]
+    options = DENOISERS[method].options(**keys["options"].get(method, {})).model_dump()
     spectral = {
         "ranks": row.overrides.get("ranks", keys["ranks"]),
         "rank_rules": keys["rank_rules"] if method == "truncate" else [],
@@ -102,7 +103,8 @@ def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
         "poisson": row.overrides.get("poisson", False),
         "passes": keys["passes"] if method == "patch_svd" else 1,
         "data_range": study.value_ranges(dataset),
-        **(spectral if method in SPECTRAL else {"ranks": [], "rank_rules": [], "loss": "frobenius"}),
+        **(spectral if by_factors(method) else {"ranks": [], "rank_rules": [], "loss": "frobenius"}),
+        **({"options": options} if options else {}),
     }
 
 
@@ -173,10 +175,15 @@ def verdict(study: "Study", *_: str) -> Settings:
     }
 
 
+def by_factors(method: str) -> bool:
+    """Whether a denoiser changes the stored singular values; the others work on values."""
+    return DENOISERS[method].works_on == "factors"
+
+
 def factors_needed(study: "Study", dataset: str) -> bool:
     """Whether a stage has nothing to say of an item without factors; denoisers of values do without."""
     tasks = study.datasets[dataset].tasks
-    spectral = "denoise" in tasks and any(method in SPECTRAL for method in study.methods(dataset))
+    spectral = "denoise" in tasks and any(by_factors(method) for method in study.methods(dataset))
     return spectral or "compress" in tasks or "audit" in tasks
 
 

@@ -1,28 +1,24 @@
 """The sheet of datasets: one row an experiment, checked and typed."""
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
+
+from pydantic.fields import FieldInfo
 
 from svdflow.errors import ConfigError
 from svdflow.escaping import visible
-from svdflow.study.config import as_spelled, explain, faults, load_schema, nearest, refuse, with_defaults
-from svdflow.study.denoiser_names import APPLIES
+from svdflow.registry import DENOISERS
+from svdflow.registry.kinds import IMAGES, MATRIX, SYNTHETIC
+from svdflow.registry.numerals import real
 from svdflow.study.families import FAMILIES, parse_parameters
-from svdflow.study.numerals import real, whole
+from svdflow.study.refusals import faults, nearest, refuse
+from svdflow.study.sections.row import marker, parameters_model, row_model
 
 SHARD_SIZE = {"images": 64, "synthetic": 1, "matrix": 1}
-# Overrides that only some kinds of datasets know, and what to say of the others.
-ONLY = {
-    "replicates": (("synthetic",), "only a generator has replicates"),
-    "crop": (("images",), "only images are cropped"),
-    "fill": (("images", "matrix"), "only images and matrix files have missing values"),
-    "poisson": (("images",), "only images hold counts"),
-    "grid": (("matrix",), "only a matrix file needs a grid; a generator of stacks brings its own"),
-}
 NOTHING = ("", "-")
 
 
@@ -45,7 +41,7 @@ class Dataset:
         return self.overrides.get("replicates", 1)
 
 
-def read_datasets(path: Path, root: Path) -> dict[str, Dataset]:
+def read_datasets(path: Path) -> dict[str, Dataset]:
     """Read a sheet.
 
     Raises
@@ -53,11 +49,10 @@ def read_datasets(path: Path, root: Path) -> dict[str, Dataset]:
     ConfigError
         Names the sheet, the row and the cell, with the nearest valid entry.
     """
-    schema = load_schema(root, "datasets")
     datasets: dict[str, Dataset] = {}
-    for line, row in _rows(path, schema):
+    for line, row in _rows(path):
         where = f"{path}: dataset '{row['name']}'" if row["name"] not in NOTHING else f"{path}: line {line}"
-        dataset = _typed(row, schema, where)
+        dataset = _typed(row, where)
         if dataset.name in datasets:
             raise ConfigError(f"{where} stands twice; names are unique, give one of them another")
         twin = next((name for name in datasets if name.lower() == dataset.name.lower()), None)
@@ -70,19 +65,17 @@ def read_datasets(path: Path, root: Path) -> dict[str, Dataset]:
     return datasets
 
 
-def _rows(path: Path, schema: Mapping[str, Any]) -> list[tuple[int, dict[str, str]]]:
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """The rows as text, with the numbers of their lines."""
-    lines = _cells(path)
+    lines, fields = _cells(path), row_model().model_fields
+    known, required = list(fields), [name for name, column in fields.items() if column.is_required()]
     if not lines:
-        raise ConfigError(
-            f"{path}: empty; begin with a line of columns: {', '.join(schema['required'])}, ..."
-        )
+        raise ConfigError(f"{path}: empty; begin with a line of columns: {', '.join(required)}, ...")
     (_, columns), rows = lines[0], lines[1:]
-    known = list(schema["properties"])
     if len(columns) == 1 and " " in columns[0]:
         raise ConfigError(f"{path}: columns are separated by tabs, and the first line has none")
     refuse([f"{path}: unknown column '{c}'{nearest(c, known)}" for c in columns if c not in known])
-    refuse([f"{path}: column '{c}' is missing; add it" for c in schema["required"] if c not in columns])
+    refuse([f"{path}: column '{c}' is missing; add it" for c in required if c not in columns])
     twice = dict.fromkeys(c for c in columns if columns.count(c) > 1)
     refuse([f"{path}: column '{c}' stands twice, and one of them would be lost; keep one" for c in twice])
     longer = [cells[columns.index("name")] for _, cells in rows if len(cells) > len(columns)]
@@ -117,68 +110,65 @@ def _cells(path: Path) -> list[tuple[int, list[str]]]:
     return found
 
 
-def _typed(row: Mapping[str, str], schema: Mapping[str, Any], where: str) -> Dataset:
+def _typed(row: Mapping[str, str], where: str) -> Dataset:
     cells: dict[str, Any] = {key: text for key, text in row.items() if text not in NOTHING}
-    for key, convert in (("noise_sigma", real), ("tasks", str)):
+    for key in ("noise_sigma", "tasks"):
         if key in cells:
-            cells[key] = [_convert(part, convert) for part in _parts(cells[key], ";", f"{where}: '{key}'")]
-    if "shard_size" in cells:
-        cells["shard_size"] = _convert(cells["shard_size"], whole)
+            cells[key] = _parts(cells[key], ";", f"{where}: '{key}'")
     pairs = _pairs(cells.pop("parameters", ""), where)
-    known = schema["properties"]["parameters"]["properties"]
-    overrides = {k: _value(pairs[k], known[k], f"{where}: parameter '{k}'") for k in known if k in pairs}
-    rest = {k: v for k, v in pairs.items() if k not in known}
-    refuse([f"{where}: {explain(e)}" for e in faults({**cells, "parameters": overrides}, schema)])
-    cells = with_defaults(
-        cells, {"properties": {k: v for k, v in schema["properties"].items() if k != "parameters"}}
-    )
-    if cells["kind"] == "synthetic":
-        if cells["source"] not in FAMILIES:
-            raise ConfigError(
-                f"{where}: unknown family '{cells['source']}'{nearest(cells['source'], list(FAMILIES))}"
-            )
-        try:
-            parameters = parse_parameters(cells["source"], rest)
-        except ValueError as error:
-            raise ConfigError(f"{where}: {error}") from error
+    known = parameters_model().model_fields
+    rest = {k: pairs.pop(k) for k in list(pairs) if k not in known}
+    given = {k: _listed(pairs[k], known[k], f"{where}: parameter '{k}'") for k in known if k in pairs}
+    refuse([f"{where}: {words}" for words in _faults({**cells, "parameters": given})])
+    checked = row_model().model_validate({**cells, "parameters": given}).model_dump(exclude_none=True)
+    ours = {key: checked["parameters"][key] for key in given}
+    if checked["kind"] == SYNTHETIC:
+        parameters = _generator(checked["source"], rest, where)
     else:
         refuse([f"{where}: unknown parameter '{k}'{nearest(k, list(known))}" for k in rest])
         parameters = {}
-    refuse(
-        [
-            f"{where}: {words}"
-            for key, (kinds, words) in ONLY.items()
-            if key in overrides and cells["kind"] not in kinds
-        ]
-    )
-    refuse(
-        [
-            f"{where}: method '{method}' is for kind {' or '.join(APPLIES[method])}, not {cells['kind']}"
-            for method in overrides.get("methods", [])
-            if cells["kind"] not in APPLIES[method]
-        ]
-    )
-    if (
-        overrides.get("fill", "mean") not in ("mean", "median")
-        and type(_convert(overrides["fill"], real)) is str
-    ):
-        raise ConfigError(
-            f"{where}: fill={overrides['fill']} is beyond what doubles hold; name a smaller number"
-        )
-    if cells["kind"] == "matrix" and overrides.get("fill") in ("mean", "median"):
-        raise ConfigError(
-            f"{where}: fill={overrides['fill']} is for images; name a number for a matrix file: fill=0"
-        )
-    if cells["kind"] != "images" and cells["noise_sigma"]:
-        raise ConfigError(
-            f"{where}: noise_sigma is for images; a generator takes noise=... among its parameters"
-        )
-    return Dataset(
-        **{k: cells[k] for k in ("name", "kind", "source", "colour", "noise_sigma", "tasks")},
-        shard_size=cells.get("shard_size") or SHARD_SIZE[cells["kind"]],
-        overrides=overrides,
-        parameters=parameters,
-    )
+    refuse([f"{where}: {words}" for words in _misplaced(checked["kind"], checked["noise_sigma"], ours)])
+    columns = {k: checked[k] for k in ("name", "kind", "source", "colour", "noise_sigma", "tasks")}
+    size = checked.get("shard_size", SHARD_SIZE[checked["kind"]])
+    return Dataset(**columns, shard_size=size, overrides=ours, parameters=parameters)
+
+
+def _faults(row: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the cells; a parameter that says what it cannot mean is named as it is written."""
+    for path, words in faults(row, row_model()):
+        dotted = f"'parameters.{path[-1]}': "
+        yield f"parameter '{path[-1]}': {words.removeprefix(dotted)}" if words.startswith(dotted) else words
+
+
+def _generator(family: str, parameters: Mapping[str, str], where: str) -> dict[str, Any]:
+    if family not in FAMILIES:
+        raise ConfigError(f"{where}: unknown family '{family}'{nearest(family, list(FAMILIES))}")
+    try:
+        return parse_parameters(family, parameters)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _misplaced(kind: str, noise: Sequence[float], given: Mapping[str, Any]) -> Iterator[str]:
+    """What a dataset of this kind has no use for."""
+    for name, option in parameters_model().model_fields.items():
+        mark = marker(option)
+        if name in given and mark and mark.kinds and kind not in mark.kinds:
+            yield mark.otherwise
+    for method in given.get("methods", ()):
+        kinds = DENOISERS[method].applies_to
+        if kind not in kinds:
+            yield f"method '{method}' is for kind {' or '.join(kinds)}, not {kind}"
+    fill = given.get("fill", "mean")
+    if fill not in ("mean", "median"):
+        try:
+            real(fill)
+        except ValueError:
+            yield f"fill={fill} is beyond what doubles hold; name a smaller number"
+    elif kind == MATRIX and "fill" in given:
+        yield f"fill={fill} is for images; name a number for a matrix file: fill=0"
+    if kind != IMAGES and noise:
+        yield "noise_sigma is for images; a generator takes noise=... among its parameters"
 
 
 def _pairs(text: str, where: str) -> dict[str, str]:
@@ -207,15 +197,6 @@ def _parts(text: str, mark: str, where: str) -> list[str]:
     return parts
 
 
-def _value(text: str, schema: Mapping[str, Any], where: str) -> Any:
-    """Text of a cell in the type that the schema asks for; left as text where it does not convert."""
-    if schema.get("type") == "array":
-        return [as_spelled(part, schema["items"]) for part in _parts(text, ",", where)]
-    return as_spelled(text, schema)
-
-
-def _convert(text: str, kind: Callable[[str], Any]) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        return text
+def _listed(text: str, option: FieldInfo, where: str) -> str | list[str]:
+    """Text of a parameter, or its parts where it is a list."""
+    return _parts(text, ",", where) if get_origin(option.annotation) is list else text

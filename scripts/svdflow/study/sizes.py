@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from svdflow.study.numerals import LARGEST, real
+from svdflow.registry.numerals import LARGEST, real
 
 
 def parse_size(limit: Any) -> int | None:

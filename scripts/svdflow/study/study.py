@@ -6,16 +6,16 @@ from typing import Any
 
 from svdflow.audit.limits import resolve
 from svdflow.errors import ConfigError
+from svdflow.registry import DENOISERS
 from svdflow.study import settings
-from svdflow.study.config import complete_config, load_config, load_schema, neighbour, origin, refuse
-from svdflow.study.denoiser_names import applicable
+from svdflow.study.config import complete_config, load_config, neighbour, origin
 from svdflow.study.digest import code_digest
 from svdflow.study.manifest import Manifest, extents, measured, scan
 from svdflow.study.outputs import check_place
+from svdflow.study.refusals import refuse
 from svdflow.study.sheet import Dataset, read_datasets
 from svdflow.study.sizes import parse_size
 from svdflow.study.suffixes import left_out, left_out_words
-from svdflow.study.targets import parse_target
 from svdflow.study.value_range import dataset_ranges, given_range
 
 MAX_JOBS = 5000
@@ -31,7 +31,7 @@ class Study:
     config : mapping
         As Snakemake merged it; defaults are filled in here.
     root : Path
-        Folder of the Snakefile, with the schemas and the code; the paths that a study names are relative to
+        Folder of the Snakefile, with the code; the paths that a study names are relative to
         the working directory.
     files : sequence of path
         The configuration files, for messages.
@@ -43,16 +43,15 @@ class Study:
     """
 
     def __init__(self, config: Mapping[str, Any], root: Path, files: Sequence[str | Path] = ()) -> None:
-        self.root, self._files = root, files
-        self.config = complete_config(config, root, files)
+        self.root, self._given, self._files = root, config, files
+        self.config = complete_config(config, files)
         self.results = Path(self.config["pathvars"]["results"])
-        self.datasets: dict[str, Dataset] = read_datasets(Path(self.config["datasets"]), root)
+        self.datasets: dict[str, Dataset] = read_datasets(Path(self.config["datasets"]))
         self._manifests: dict[str, Manifest] = {}
         self._ranges: dict[str, list[list[Any]]] = {}  # asked for by every job
         self._codes: dict[str, str] = {}
         self._left_out: list[str] | None = None
         self._check_results()
-        self._check_targets()
         self._check_sources()
         check_place(self)
         self._check_audits()
@@ -119,7 +118,8 @@ class Study:
     def methods(self, dataset: str) -> list[str]:
         """The denoisers that run on a dataset: its own, or those of the config that apply to its kind."""
         row = self.datasets[dataset]
-        return applicable(row.overrides.get("methods", self.config["denoise"]["methods"]), row.kind)
+        methods = row.overrides.get("methods", self.config["denoise"]["methods"])
+        return [method for method in methods if row.kind in DENOISERS[method].applies_to]
 
     @property
     def all_methods(self) -> list[str]:
@@ -203,8 +203,7 @@ class Study:
 
     def where(self, *path: str) -> str:
         """The file in which a key was written, and the key, for messages."""
-        file = origin(path, self.config, load_schema(self.root, "config"), self._files)
-        return f"{file}: '{'.'.join(path)}'"
+        return f"{origin(path, self._given, self._files)}: '{'.'.join(path)}'"
 
     def _check_results(self) -> None:
         """Refuse a folder that a disk without case would take for another one."""
@@ -217,21 +216,6 @@ class Study:
                 f"{self.where('pathvars', 'results')} is '{folder}', and '{twin[0]}' exists, which differs in case "
                 "only; name the folder as it is, or another one"
             )
-
-    def _check_targets(self) -> None:
-        asked = [(self.where("encode", "target"), self.config["encode"]["target"])]
-        asked += [
-            (f"{self.config['datasets']}: dataset '{name}': parameter 'target'", row.overrides["target"])
-            for name, row in self.datasets.items()
-            if "target" in row.overrides
-        ]
-        messages = []
-        for where, target in asked:
-            try:
-                parse_target(target)
-            except ValueError as error:
-                messages.append(f"{where}: {error}")
-        refuse(messages)
 
     def _check_sources(self) -> None:
         messages = []

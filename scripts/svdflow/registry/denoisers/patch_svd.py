@@ -2,6 +2,7 @@
 
 from svdflow.registry.kinds import IMAGES, Denoiser
 
+MOST_PASSES = 100  # a picture changes no more after ten or so
 DECLARED = [
     Denoiser(
         name="patch_svd",
