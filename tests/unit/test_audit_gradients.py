@@ -412,7 +412,6 @@ def test_bad_input_is_an_error_with_its_reason(f, grad, x, said):
 
 
 def test_the_family_holds_the_audits_of_its_modules():
-    from svdflow.audit import taylor
     from svdflow.selfcheck import (
         adjoint,
         engines,
@@ -420,8 +419,9 @@ def test_the_family_holds_the_audits_of_its_modules():
         gradients,
         hessian,
         planted_derivatives,
+        taylor_orders,
     )
 
-    modules = (gradient_identities, taylor, engines, adjoint, hessian, planted_derivatives)
+    modules = (gradient_identities, taylor_orders, engines, adjoint, hessian, planted_derivatives)
     assert gradients.FAMILY == "gradients"
     assert len(gradients.AUDITS) == sum(len(module.AUDITS) for module in modules)  # no name twice

@@ -10,7 +10,7 @@ import scipy.linalg
 from svdflow.audit import integer_rank
 from svdflow.audit.limits import DEFAULTS
 from svdflow.audit.verdicts import Verdict
-from svdflow.selfcheck import least_squares_solvers, linear_solvers, penrose, strd
+from svdflow.selfcheck import integer_ranks, least_squares_solvers, linear_solvers, penrose, strd
 
 EPS = float(np.finfo(float).eps)
 SEEDS = range(3)  # none in 40 seeds when these limits were set
@@ -30,14 +30,14 @@ def failed(records):
 
 @pytest.fixture(autouse=True)
 def fewer_matrices(monkeypatch):
-    monkeypatch.setattr(integer_rank, "COUNT", 5_000)
-    monkeypatch.setattr(integer_rank, "HARD_COUNT", 300)
+    monkeypatch.setattr(integer_ranks, "COUNT", 5_000)
+    monkeypatch.setattr(integer_ranks, "HARD_COUNT", 300)
 
 
 @pytest.mark.parametrize(
     "audit",
     [
-        integer_rank.audit_integer_rank,
+        integer_ranks.audit_integer_rank,
         linear_solvers.audit_solve,
         least_squares_solvers.audit_least_squares,
         penrose.audit_penrose,
@@ -55,7 +55,7 @@ def test_no_false_alarm(audit):
             )
 
 
-@pytest.mark.parametrize("module", [integer_rank, linear_solvers, least_squares_solvers, strd, penrose])
+@pytest.mark.parametrize("module", [integer_ranks, linear_solvers, least_squares_solvers, strd, penrose])
 def test_same_seed_same_rows(module):
     for audit in module.AUDITS.values():
         assert repr(rows(audit, 3)) == repr(rows(audit, 3))
@@ -116,8 +116,8 @@ def test_naive_rank_rules_are_caught():
         return np.where(np.linalg.det(A) == 0, 3, 4)
 
     for rule in (absolute, determinant):
-        assert failed(rows(integer_rank.audit_integer_rank, subject=rule)) == {"integer_rank"}
-    found = rows(integer_rank.audit_integer_rank)
+        assert failed(rows(integer_ranks.audit_integer_rank, subject=rule)) == {"integer_rank"}
+    found = rows(integer_ranks.audit_integer_rank)
     naive = [r for r in found if r.audit == "integer_rank_naive" and "singular" not in r.subject]
     assert all(
         r.verdict is Verdict.WARN and r.value > 0 and "use matrix_rank" in r.reason for r in naive[1:3]

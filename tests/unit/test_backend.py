@@ -11,12 +11,12 @@ from svdflow import compute
 
 @pytest.fixture
 def no_device(monkeypatch):
-    monkeypatch.setattr(compute.choice, "_cupy_trouble", lambda: "no CUDA device was found")
+    monkeypatch.setattr(compute.backend, "_cupy_trouble", lambda: "no CUDA device was found")
 
 
 @pytest.fixture
 def device(monkeypatch):
-    monkeypatch.setattr(compute.choice, "_cupy_trouble", lambda: "")
+    monkeypatch.setattr(compute.backend, "_cupy_trouble", lambda: "")
 
 
 def test_explicit_cupy_without_a_device_fails_and_says_what_to_do(no_device):

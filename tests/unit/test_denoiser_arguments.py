@@ -8,7 +8,6 @@ from svdflow.denoisers import (
     ObservedSpectrum,
     anscombe,
     denoise_poisson,
-    denoise_shard,
     estimate_sigma,
     inverse_anscombe,
     mppca,
@@ -20,6 +19,7 @@ from svdflow.denoisers import (
 )
 from svdflow.denoisers.baselines import nl_means, tv, wavelet
 from svdflow.metrics import psnr, snr
+from svdflow.tasks.denoise import denoise_shard
 from unit.odd_pictures import noisy
 
 PICTURE = noisy((16, 16))[1]

@@ -6,7 +6,6 @@ import pytest
 
 from svdflow.denoisers import (
     denoise_poisson,
-    denoise_shard,
     estimate_sigma,
     mppca,
     patch_svd,
@@ -16,6 +15,7 @@ from svdflow.denoisers import (
 from svdflow.denoisers.baselines import nl_means, tv, wavelet
 from svdflow.report.reconstructions import _maps
 from svdflow.store import read_table
+from svdflow.tasks.denoise import denoise_shard
 from unit.odd_pictures import NOISE, hole, noisy
 
 SHAPES = {"mppca": (6, 7, 12), "ssa": (40, 3)}

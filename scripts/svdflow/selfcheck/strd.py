@@ -69,7 +69,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def _stored() -> dict[str, Any]:
-    return json.loads(files("svdflow.audit").joinpath("strd.json").read_text(encoding="utf-8"))
+    return json.loads(files("svdflow.selfcheck").joinpath("strd.json").read_text(encoding="utf-8"))
 
 
 @cache
