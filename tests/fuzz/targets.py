@@ -46,7 +46,8 @@ from svdflow.study.sheet import Dataset, read_datasets
 from svdflow.study.sizes import parse_size
 from svdflow.study.study import Study
 from svdflow.svd.checkpoint import Journal
-from svdflow.svd.read.panel_work import Facts, Sums
+from svdflow.svd.read.facts import Facts
+from svdflow.svd.read.panel_work import Sums
 
 ROOT = Path(__file__).parents[2]
 MOST_VALUES = 2**24  # of a sample of a few kilobytes: more would have come out of nothing

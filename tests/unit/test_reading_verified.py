@@ -261,7 +261,8 @@ def test_files_of_version_1_are_read(stages, tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_that_is_damaged_is_not_recalled(tmp_path):
-    from svdflow.svd.read.panel_work import Facts, Sums
+    from svdflow.svd.read.facts import Facts
+    from svdflow.svd.read.panel_work import Sums
 
     journal = Journal(tmp_path / "c", "me")
     sums = Sums(np.arange(12.0).reshape(4, 3), Facts(norm_squared=2.0))

@@ -8,8 +8,8 @@ from numpy.linalg import norm
 
 from svdflow.matrix import NonFiniteError, as_source, panels
 from svdflow.svd import truncated_svd
+from svdflow.svd.read.converted_panels import Panels
 from svdflow.svd.read.moments import column_moments, deviations
-from svdflow.svd.read.panel_work import Panels
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
 METHODS = ["full", "gram", "krylov", "shift", "lanczos", "rsvd"]

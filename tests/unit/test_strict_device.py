@@ -11,7 +11,7 @@ from numpy.linalg import norm
 from svdflow import truncated_svd
 from svdflow.matrix import MatrixSource, panels
 from svdflow.svd import factorization
-from svdflow.svd.read import panel_work
+from svdflow.svd.read import converted_panels
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
 METHODS = ["gram", "krylov", "shift", "rsvd", "lanczos"]
@@ -53,7 +53,7 @@ class Resident(MatrixSource):
 def small_panels(monkeypatch):
     monkeypatch.setattr(panels, "PANEL_BYTES", 2**16)
     monkeypatch.setattr("svdflow.svd.plan.PANEL_BYTES", 2**16)
-    monkeypatch.setattr(panel_work, "SLICE_BYTES", 2**13)
+    monkeypatch.setattr(converted_panels, "SLICE_BYTES", 2**13)
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from svdflow.compute.engine import Engine
 from svdflow.matrix import panels
 from svdflow.svd import assembly
 from svdflow.svd.random_blocks import gaussian
+from svdflow.svd.read import converted_panels, sparse_work
 from svdflow.svd.read import last_read as finish
-from svdflow.svd.read import panel_work, sparse_work
+from svdflow.svd.read.panel_work import Sums
 from unit.svd_promises import (
     FIVE,
     SPECTRA,
@@ -42,7 +43,7 @@ def small_panels(monkeypatch):
     """Panels, slices and bands of a few kilobytes, so that small matrices have many."""
     monkeypatch.setattr(panels, "PANEL_BYTES", 2**16)
     monkeypatch.setattr("svdflow.svd.plan.PANEL_BYTES", 2**16)
-    monkeypatch.setattr(panel_work, "SLICE_BYTES", 2**14)
+    monkeypatch.setattr(converted_panels, "SLICE_BYTES", 2**14)
     monkeypatch.setattr(sparse_work, "LEAST_BAND", 64)
 
 
@@ -171,7 +172,7 @@ def test_sums_in_another_order_give_other_bits(method, small_panels, monkeypatch
     """Negative control: there are several sums, and their order shows."""
     A = mixed(SPECTRA["1/sqrt i"](90), (1500, 90), seed=2)
     one = truncated_svd(A, 7, method=method, engine=1)
-    genuine = panel_work.Sums.plus
+    genuine = Sums.plus
 
     def reduce(self, task, items, combine, **more):
         parts = [task(item) for item in items]

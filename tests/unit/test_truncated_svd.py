@@ -24,7 +24,7 @@ from svdflow.svd.methods.krylov import KrylovSearch
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormalize
 from svdflow.svd.plan import Target, make_plan
 from svdflow.svd.random_blocks import COMPLETION, gaussian
-from svdflow.svd.read.panel_work import Panel, Products
+from svdflow.svd.read.converted_panels import Panel, Products
 from svdflow.svd.signs import phases
 from unit.svd_promises import with_spectrum
 

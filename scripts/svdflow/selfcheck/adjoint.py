@@ -27,7 +27,7 @@ from svdflow.svd.factorization import truncated_svd
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan, Target, make_plan
 from svdflow.svd.read.bands import BandedBlocks
-from svdflow.svd.read.panel_work import Panels
+from svdflow.svd.read.converted_panels import Panels
 from svdflow.svd.read.sparse_work import SparseProducts
 from svdflow.svd.subspace import reader_for
 

@@ -17,7 +17,7 @@ from svdflow.matrix.opening import as_source
 from svdflow.selfcheck.precision import gamma
 from svdflow.svd.factorization import truncated_svd
 from svdflow.svd.plan import Target, make_plan
-from svdflow.svd.read.panel_work import Panels
+from svdflow.svd.read.converted_panels import Panels
 from svdflow.svd.subspace import reader_for
 
 Array = np.ndarray

@@ -27,7 +27,8 @@ from svdflow.store import (
 )
 from svdflow.store.ownership import make_folder, refuse_foreign_in, remove_ours
 from svdflow.svd.plan import Plan
-from svdflow.svd.read.panel_work import Facts, Sums
+from svdflow.svd.read.facts import Facts
+from svdflow.svd.read.panel_work import Sums
 
 log = logging.getLogger(__name__)
 

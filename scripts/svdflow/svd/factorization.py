@@ -24,7 +24,7 @@ from svdflow.svd.methods.rsvd import power_subspace
 from svdflow.svd.methods.shift import shift_subspace
 from svdflow.svd.methods.single_pass import single_pass_svd
 from svdflow.svd.plan import Plan, fit_threads, make_plan
-from svdflow.svd.read.panel_work import Panels
+from svdflow.svd.read.converted_panels import Panels
 from svdflow.svd.result import SVDResult
 from svdflow.svd.stopping import warn_if_short
 from svdflow.svd.subspace import OneProposal, Search, reader_for

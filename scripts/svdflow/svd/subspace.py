@@ -13,21 +13,10 @@ from svdflow.errors import NonFiniteError
 from svdflow.svd.orthonormal import adjoint, orthonormal_columns
 from svdflow.svd.plan import Plan
 from svdflow.svd.random_blocks import gaussian
-from svdflow.svd.read.moments import deviations
-from svdflow.svd.read.panel_work import (
-    SAFE_NORM,
-    Bounds,
-    Facts,
-    FusedRead,
-    LastRead,
-    LastSums,
-    Panel,
-    Panels,
-    Sums,
-    TriangularRead,
-    facts_of,
-    triangle,
-)
+from svdflow.svd.read.converted_panels import Panel, Panels
+from svdflow.svd.read.facts import Facts, facts_of
+from svdflow.svd.read.moments import SAFE_NORM, deviations
+from svdflow.svd.read.panel_work import Bounds, FusedRead, LastRead, LastSums, Sums, TriangularRead, triangle
 from svdflow.svd.read.sparse_work import SparseProducts
 
 log = logging.getLogger(__name__)

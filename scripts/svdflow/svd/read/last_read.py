@@ -25,7 +25,8 @@ from svdflow.svd.certificates import (
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import PROBE_COLUMNS, Plan
 from svdflow.svd.random_blocks import COMPLETION, PROBES, gaussian
-from svdflow.svd.read.panel_work import Facts, LastRead, triangle
+from svdflow.svd.read.facts import Facts
+from svdflow.svd.read.panel_work import LastRead, triangle
 from svdflow.svd.scratch import FileScratch, MemoryScratch
 from svdflow.svd.subspace import Reader, Subspace
 

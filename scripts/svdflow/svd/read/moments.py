@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from svdflow.compute import Device, array_namespace
 
+SAFE_NORM = {4: (1e-20, 1e30), 8: (1e-200, 1e200)}  # of squares, by bytes of a real number
 SQUARE_RUN = 2**10  # entries squared and summed in one go
 RUNS = 2**6  # such runs that are converted at a time
 
