@@ -149,7 +149,7 @@ def test_a_plane_that_fails_leaves_no_checkpoint(linked):
 
 
 def test_small_planes_keep_none(linked, monkeypatch):
-    monkeypatch.setattr("svdflow.svd.factorization.Journal", pytest.fail)
+    monkeypatch.setattr("svdflow.svd.algorithm.Journal", pytest.fail)
     options = {"dataset": "one", "shard": 0, "item_rank": 8, "noisy_rank": 0, "seed": 1, "method": "krylov"}
     factorize_shard.factorize_shard(linked / "matrices.h5", linked / "factors.h5", **options)
     assert len(read_table(linked / "factors.h5", "factorize")) == 1

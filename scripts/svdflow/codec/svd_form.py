@@ -22,7 +22,7 @@ from svdflow.codec.quantize import (
     scales_of,
 )
 from svdflow.svd.factorization import truncated_svd
-from svdflow.svd.methods.full import full_svd
+from svdflow.svd.lapack import full_svd
 
 CHUNK = 4096  # rows of a left factor that are coded together
 MOST_CHUNKS = 512

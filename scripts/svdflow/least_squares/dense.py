@@ -9,9 +9,10 @@ import scipy.linalg
 
 from svdflow.checks import check_count, check_number
 from svdflow.compute.engine import one_blas_thread
+from svdflow.matrix.dense import load_dense
 from svdflow.matrix.masks import materialized, unmasked
 from svdflow.matrix.opening import as_source
-from svdflow.svd.methods.full import full_svd, load_dense
+from svdflow.svd.lapack import full_svd
 from svdflow.svd.orthonormal import adjoint
 
 REFINEMENTS = 10  # each gains the digits that the condition number leaves; two or three settle it

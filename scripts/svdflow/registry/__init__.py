@@ -10,22 +10,36 @@ parsed; the code is imported when it is used. docs/contributing.md has a recipe 
 """
 
 from svdflow.registry.declaration import Declaration, Registry
-from svdflow.registry.kinds import Denoiser, RankRule, Shrinker
+from svdflow.registry.kinds import Denoiser, RankRule, Shrinker, SVDMethod
 from svdflow.registry.options import NoOptions, Options
 
 DENOISERS: Registry[Denoiser] = Registry(Denoiser, "denoiser", "denoisers")
 RANK_RULES: Registry[RankRule] = Registry(RankRule, "rank rule", "rank_rules")
 SHRINKERS: Registry[Shrinker] = Registry(Shrinker, "loss", "shrinkers")
+SVD_METHODS: Registry[SVDMethod] = Registry(SVDMethod, "method", "svd_methods")
+AUTO = "auto"  # in the place of a method: the cheapest of those that declare what they cost
+
+
+def svd_methods_for(method: str) -> list[SVDMethod]:
+    """What a factorization by that method may run: the method itself, or all candidates of ``auto``."""
+    if method != AUTO:
+        return [SVD_METHODS.find(method)]
+    return [declared for declared in SVD_METHODS.values() if declared.cost]
+
 
 __all__ = [
+    "AUTO",
     "DENOISERS",
     "RANK_RULES",
     "SHRINKERS",
+    "SVD_METHODS",
     "Declaration",
     "Denoiser",
     "NoOptions",
     "Options",
     "RankRule",
     "Registry",
+    "SVDMethod",
     "Shrinker",
+    "svd_methods_for",
 ]

@@ -12,6 +12,12 @@ from typing import Any, Generic, TypeVar
 from svdflow.errors import RegistryError
 
 
+def imported(place: str) -> Any:
+    """What stands at a place ``"package.module:name"``, imported now."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
     """What is known of a thing before its code is imported.
@@ -40,8 +46,7 @@ class Declaration:
 
     def code(self) -> Any:
         """The function or class that does the work, imported now."""
-        module, _, name = self.load.partition(":")
-        return getattr(import_module(module), name)
+        return imported(self.load)
 
 
 D = TypeVar("D", bound=Declaration)

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from svdflow.errors import RegistryError
-from svdflow.registry.declaration import Declaration
+from svdflow.registry.declaration import Declaration, imported
 from svdflow.registry.options import NoOptions, Options
 
 IMAGES, SYNTHETIC, MATRIX = "images", "synthetic", "matrix"
@@ -68,3 +69,30 @@ class RankRule(Declaration):
 @dataclass(frozen=True, kw_only=True)
 class Shrinker(Declaration):
     """A shrinker of singular values, named for the loss that it is optimal for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SVDMethod(Declaration):
+    """A method of `svdflow.truncated_svd`; its code is a subclass of `svdflow.svd.algorithm.Algorithm`.
+
+    Attributes
+    ----------
+    advice : str
+        What to take it for.
+    cost : str
+        ``"package.module:name"`` of a function from a `svdflow.svd.costs.Problem` to the seconds that the method is
+        expected to take, infinite where it is not to be considered. What has one is a candidate of method ``auto``.
+    in_memory : bool
+        Whether the whole matrix has to be in memory.
+    backends : tuple of str
+        What it computes on: ``numpy``, ``cupy``.
+    """
+
+    advice: str
+    cost: str = ""
+    in_memory: bool = False
+    backends: tuple[str, ...] = ("numpy", "cupy")
+
+    def seconds(self, problem: Any) -> float:
+        """Expected time of a candidate of ``auto``."""
+        return float(imported(self.cost)(problem))

@@ -1,10 +1,15 @@
 """Truncated singular value decompositions, with their certificates."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from svdflow.errors import ConvergenceWarning, MemoryLimitError
 from svdflow.svd.certificates import FrobeniusCertificate, frobenius_certificate
 from svdflow.svd.factorization import factorize, truncated_svd
-from svdflow.svd.methods.single_pass import SinglePassSVD
 from svdflow.svd.result import SVDInfo, SVDResult
+
+if TYPE_CHECKING:
+    from svdflow.svd.methods.single_pass import SinglePassSVD
 
 __all__ = [
     "ConvergenceWarning",
@@ -17,3 +22,10 @@ __all__ = [
     "frobenius_certificate",
     "truncated_svd",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Code of single methods is imported where it is asked for, so that an edited one concerns its jobs only."""
+    if name == "SinglePassSVD":
+        return import_module("svdflow.svd.methods.single_pass").SinglePassSVD
+    raise AttributeError(f"module 'svdflow.svd' has no attribute {name!r}")

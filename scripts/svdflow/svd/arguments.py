@@ -6,7 +6,8 @@ from typing import Any
 from svdflow.checks import is_integer, is_number
 from svdflow.compute import BackendError, pick
 from svdflow.matrix.sources import MatrixSource
-from svdflow.svd.plan import METHODS, Target
+from svdflow.registry import AUTO, SVD_METHODS
+from svdflow.svd.plan import Target, algorithm_of
 
 MOST_READS = (
     10_000  # a tuple of as many widths is planned beforehand; the slowest search here ends in hundreds
@@ -14,9 +15,11 @@ MOST_READS = (
 
 
 def backend_for(source: MatrixSource, method: str, backend: str) -> str:
-    what = (
-        "sparse panels are" if source.sparse else "method 'single_pass' is" if method == "single_pass" else ""
-    )
+    what = ""
+    if source.sparse:
+        what = "sparse panels are"
+    elif method != AUTO and "cupy" not in SVD_METHODS[method].backends:
+        what = f"method {method!r} is"
     if not what:
         return pick(backend)
     if backend == "cupy":
@@ -55,18 +58,24 @@ def check_options(
     block_size: Any,
     max_reads: Any,
     seed: Any,
+    *,
+    scale: bool = False,
 ) -> None:
-    if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(f"method {method!r} is not one of {', '.join(METHODS)}")
+    if not isinstance(method, str) or method not in (AUTO, *SVD_METHODS):
+        raise ValueError(f"method {method!r} is not one of {', '.join((AUTO, *SVD_METHODS))}")
+    least = 2
+    if method != AUTO:
+        algorithm = algorithm_of(method)
+        algorithm.check(source, scale=scale)
+        least = algorithm.least_reads
     if tol is not None and not (is_number(tol) and 0 <= tol < inf):
         raise ValueError(f"tol must be 0 or positive, and finite, not {tol!r}")
     if block_size is not None and (not is_integer(block_size) or block_size < 1):
         raise ValueError(f"block_size must be a positive integer, not {block_size!r}")
-    least = 1 if method == "single_pass" else 2
     if max_reads is not None and (not is_integer(max_reads) or not least <= max_reads <= MOST_READS):
         raise ValueError(
-            f"max_reads must be an integer of at least 2 (one for V, one for U), and at most {MOST_READS:,}, "
-            f"not {max_reads!r}"
+            f"max_reads must be an integer of at least {least}{' (one for V, one for U)' if least == 2 else ''}, "
+            f"and at most {MOST_READS:,}, not {max_reads!r}"
         )
     if not is_integer(seed) or not 0 <= seed < 2**64:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {seed!r}")

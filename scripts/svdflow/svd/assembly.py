@@ -10,20 +10,16 @@ from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.certificates import (
     FrobeniusCertificate,
     frobenius_certificate,
-    pair_residuals,
     tail_certificate,
-    tail_spectral,
     values_resolution,
 )
-from svdflow.svd.methods.full import full_svd, load_dense
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan, Target
 from svdflow.svd.read.last_read import last_read
-from svdflow.svd.read.moments import column_moments, deviations, square_norm
 from svdflow.svd.result import SVDInfo, SVDResult, in_units
 from svdflow.svd.signs import phases
 from svdflow.svd.stopping import judged
-from svdflow.svd.subspace import Reader, Search, Subspace, unit_scale
+from svdflow.svd.subspace import Reader, Search, Subspace
 
 
 class RowWriter(Protocol):
@@ -87,7 +83,7 @@ def finished(
 
 def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed: int) -> SVDInfo:
     scale = found.panels.unit
-    if found.method == "tsqr":
+    if found.sharp:
         assert found.spectrum is not None
         certificate = tail_certificate(
             found.spectrum, len(factors.s), output=plan.output, uncentred=found.uncentred
@@ -108,7 +104,7 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
     elif plan.target.choose(factors.s, found.norm_squared) is None and len(factors.s) < min(source.shape):
         reason = "max_reads"
     else:
-        reason = _resolved(reason, plan.target, certificate)
+        reason = resolved(reason, plan.target, certificate)
     return SVDInfo(
         method=found.method,
         why=plan.why,
@@ -128,7 +124,7 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         dtype=str(source.dtype),
         backend=found.panels.device.name,
         notes=tuple(found.panels.device.notes),
-        block_size=_block_size(plan),
+        block_size=plan.widths[0],
         panel_height=plan.panel_height,
         seed=seed,
         sampled_rows=found.sampled_rows,
@@ -142,71 +138,16 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
     )
 
 
-def by_lapack(source: MatrixSource, plan: Plan, center: bool, standardized: bool, seed: int) -> SVDResult:
-    A = load_dense(source)
-    scale = unit = _unit_scale(A)
-    A *= scale
-    mean = deviation = None
-    uncentred = 0.0
-    if standardized:
-        deviation = deviations(*column_moments(A, A.dtype), len(A), scale)
-        unit = 1.0
-    if center:
-        mean = A.mean(axis=0)
-        uncentred = square_norm(A if deviation is None else A / deviation)
-        A -= mean
-    if deviation is not None:
-        A /= deviation
-    U, s, Vt = full_svd(A)
-    k = plan.target.choose(s) or len(s)
-    certificate = tail_certificate(s, k, output=plan.output, uncentred=uncentred)
-    phase = phases(adjoint(Vt[:k]))
-    left, right = U[:, :k] / phase, Vt[:k] * phase[:, None]
-    rank = int(np.count_nonzero(s[:k] > max(source.shape) * np.finfo(float).eps * s[0]))
-    info = SVDInfo(
-        method="full",
-        why=plan.why,
-        rank=k,
-        numerical_rank=rank,
-        reads=1,
-        reason="rank_deficient" if rank < k else _resolved("converged", plan.target, certificate),
-        frobenius_norm=certificate.norm / unit,
-        frobenius_error=certificate.error / unit,
-        frobenius_kind=certificate.kind,
-        frobenius_resolution=certificate.resolution / unit,
-        relative_error=certificate.relative,
-        spectral_error=tail_spectral(s, k, output=plan.output, uncentred=uncentred) / unit,
-        spectral_kind="exact",
-        shape=source.shape,
-        dtype=str(source.dtype),
-        panel_height=source.shape[0],
-        seed=seed,
-        spectrum=s / unit,
-        spectrum_resolution=values_resolution(s, uncentred=uncentred) / unit,
-        mean=None if mean is None else mean / scale,
-        scale=None if deviation is None else deviation / scale,
-        residuals=pair_residuals(adjoint(A) @ left, s[:k], adjoint(right)) / unit,
-    )
-    values = in_units(s[:k], unit, source.name)
-    return SVDResult(left.astype(plan.output), values, right.astype(plan.output), info)
-
-
 def _spectrum_resolution(plan: Plan, found: Subspace) -> float:
     if found.spectrum is None:
         return 0.0
-    if found.method == "tsqr":
+    if found.sharp:
         return values_resolution(found.spectrum, uncentred=found.uncentred)
     eps = float(np.finfo(plan.work).eps)
     return values_resolution(found.spectrum, uncentred=found.uncentred, squared=True, eps=eps)
 
 
-def _unit_scale(A: np.ndarray) -> float:
-    """A power of two that keeps sums of squares in range: 1 for all but extreme entries."""
-    peak = float(np.abs(A).max())
-    return 1.0 if peak == 0 or 1e-100 < peak < 1e100 else unit_scale(peak, A.dtype)
-
-
-def _resolved(reason: str, target: Target, certificate: FrobeniusCertificate) -> str:
+def resolved(reason: str, target: Target, certificate: FrobeniusCertificate) -> str:
     """The reason, unless an error was asked for that the certificate cannot show to be met."""
     missed = target.error is not None and certificate.relative > target.error * (1 + MET)
     return "unresolved" if missed else reason
@@ -233,7 +174,3 @@ def _mean(plan: Plan, found: Subspace) -> np.ndarray | None:
 def _deviation(found: Subspace) -> np.ndarray | None:
     deviation = found.row_deviations if found.deviation is None else found.deviation
     return None if deviation is None else deviation / found.panels.scale
-
-
-def _block_size(plan: Plan) -> int:
-    return plan.tall.shape[1] if plan.method == "gram" else plan.widths[0]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from svdflow.matrix.sources import MatrixSource
+from svdflow.svd.widths import LANES, SPARSE_WIDTH, first_width
 
 VERSION = 3
 
@@ -28,51 +29,108 @@ START = 2e-3  # seconds of a read, whatever its size
 CORES = 2
 USUAL_TOL, KRYLOV_READS = 1e-2, 3  # before the last one at that tolerance
 READ_GAIN = 50.0  # in accuracy, of a read more
+FULL_ENTRIES = 2**23  # LAPACK needs the matrix in memory, three times over
+GRAM_LARGEST = 4096
+# m n^2 above which A^H A of a matrix in single precision is formed in it, and polished by the last read
+GRAM_SINGLE = 2e10
+OPEN_RANK = 4  # min(m, n) over the rank that is reckoned with where an error or energy chooses it
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What the cost of a method depends on; m is at least n."""
+    """What the cost of a method depends on.
+
+    Attributes
+    ----------
+    m, n : int
+        Sides of the matrix, the longer one first.
+    rank : int
+        That is asked for, or reckoned with.
+    open : bool
+        Whether an error or a share of energy chooses the rank.
+    tol : float
+    single, complex, sparse, on_disk : bool
+        Whether entries are exact in float32; complex; the matrix sparse; outside of memory.
+    stored, entries : float
+        Bytes of the matrix, and stored numbers.
+    """
 
     m: int
     n: int
-    width: int  # of a block
-    last: int  # columns of the last read
-    blocks: int  # Krylov blocks that are likely
+    rank: int
+    open: bool
+    tol: float
     single: bool
-    single_gram: bool  # A^H A is formed in single precision
     complex: bool
-    stored: float  # bytes of the matrix
-    entries: float  # stored numbers
     sparse: bool
     on_disk: bool
+    stored: float
+    entries: float
 
     @property
     def kind(self) -> str:
         return "single" if self.single else "double"
 
+    @property
+    def flops(self) -> float:
+        """Real operations of a product of two numbers, over those of real ones."""
+        return 4.0 if self.complex else 1.0
 
-def problem(
-    source: MatrixSource, *, width: int, last: int, blocks: int, single: bool, single_gram: bool
-) -> Problem:
-    """The problem of a source."""
+
+def problem(source: MatrixSource, rank: int | None, tol: float) -> Problem:
+    """The problem of a source; without a rank, one that an error or a share of energy chooses."""
     m, n = max(source.shape), min(source.shape)
     entries = m * n * source.density if source.sparse else m * n
-    kind, stored = source.dtype.kind == "c", entries * source.itemsize
     return Problem(
         m,
         n,
-        width,
-        last,
-        blocks,
-        single,
-        single_gram,
-        kind,
-        stored,
-        entries,
+        rank or max(1, n // OPEN_RANK),
+        rank is None,
+        tol,
+        is_single(source.dtype),
+        source.dtype.kind == "c",
         source.sparse,
         not source.in_memory,
+        entries * source.itemsize,
+        entries,
     )
+
+
+def full_seconds(problem: Problem) -> float:
+    """LAPACK on the whole matrix; infinite where that is large."""
+    m, n = problem.m, problem.n
+    if m * n > FULL_ENTRIES:
+        return math.inf
+    return problem.flops * (4.0 * m * n * n + 22.0 * n**3) / LAPACK + 3 * 8 * m * n / MEMORY
+
+
+def gram_seconds(problem: Problem) -> float:
+    """``A^H A``, its eigenvectors and the last read; infinite where the short side is long."""
+    m, n = problem.m, problem.n
+    if n > GRAM_LARGEST:
+        return math.inf
+    rate = SQUARE["single" if problem.single and gram_in_single(m, n, problem.open) else "double"]
+    square = max(_fetch(problem), problem.flops * m * n * n / rate / CORES)
+    eigen = problem.flops * (4 / 3 + 2) * n**3 / EIGEN
+    return square + START + eigen + _last(problem)
+
+
+def gram_in_single(m: int, n: int, open_rank: bool) -> bool:
+    """Whether ``A^H A`` of a matrix in single precision is worth forming in it: not for the rank's sake."""
+    return not open_rank and m * n**2 > GRAM_SINGLE
+
+
+def krylov_seconds(problem: Problem) -> float:
+    """As many fused reads as are likely, the work on the smaller side, and the last read."""
+    width = SPARSE_WIDTH if problem.sparse else first_width(problem.rank)
+    blocks = krylov_reads(problem.tol) * (2 if problem.open else 1)
+    blocks *= 2 if problem.sparse else 1  # narrower ones
+    basis = blocks * width
+    core = (
+        problem.flops * 10.0 * problem.n * basis * width * blocks / NARROW["double"]
+        + 15.0 * basis**3 / EIGEN / 2
+    )
+    return blocks * _read(problem, width) + core + _last(problem)
 
 
 def krylov_reads(tol: float) -> int:
@@ -81,38 +139,19 @@ def krylov_reads(tol: float) -> int:
     return KRYLOV_READS + max(0, math.ceil(digits))
 
 
-def seconds(problem: Problem) -> dict[str, float]:
-    """Expected time of every method that `auto` considers, on the reference machine."""
-    m, n = problem.m, problem.n
-    flops = 4.0 if problem.complex else 1.0  # of a complex product, in real ones
-    full = flops * (4.0 * m * n * n + 22.0 * n**3) / LAPACK + 3 * 8 * m * n / MEMORY
-    last = _read(problem, problem.last)
-    last += 0 if problem.single else flops * 2 * m * problem.last**2 / TRIANGLE / CORES
-    eigen = flops * (4 / 3 + 2) * n**3 / EIGEN
-    gram = (
-        max(
-            _fetch(problem), flops * m * n * n / SQUARE["single" if problem.single_gram else "double"] / CORES
-        )
-        + START
-        + eigen
-        + last
-    )
-    basis = problem.blocks * problem.width
-    core = (
-        flops * 10.0 * n * basis * problem.width * problem.blocks / NARROW["double"]
-        + 15.0 * basis**3 / EIGEN / 2
-    )
-    krylov = problem.blocks * _read(problem, problem.width) + core + last
-    return {"full": full, "gram": gram, "krylov": krylov}
+def _last(problem: Problem) -> float:
+    """The read that gives U."""
+    columns = problem.rank + LANES
+    triangle = 0.0 if problem.single else problem.flops * 2 * problem.m * columns**2 / TRIANGLE / CORES
+    return _read(problem, columns) + triangle
 
 
 def _read(problem: Problem, columns: int) -> float:
     """One fused read for a block of so many columns."""
-    flops = 4.0 if problem.complex else 1.0
     if problem.sparse:
-        work = 4.0 * problem.entries * columns * flops / SPARSE
+        work = 4.0 * problem.entries * columns * problem.flops / SPARSE
     else:
-        work = 4.0 * problem.m * problem.n * columns * flops / NARROW[problem.kind]
+        work = 4.0 * problem.m * problem.n * columns * problem.flops / NARROW[problem.kind]
     return START + max(_fetch(problem), work / CORES)
 
 

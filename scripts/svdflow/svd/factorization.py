@@ -1,9 +1,6 @@
 """The door: `truncated_svd`, and `factorize` for results that go to disk."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +10,15 @@ from svdflow.compute.engine import as_engine, one_blas_thread
 from svdflow.matrix.checked import unchanged
 from svdflow.matrix.opening import as_source
 from svdflow.study.sizes import parse_size
+from svdflow.svd.algorithm import Factorization
 from svdflow.svd.arguments import backend_for, check_options, checked_target
-from svdflow.svd.assembly import Sink, by_lapack, delivered, finished
-from svdflow.svd.checkpoint import Journal, identity_of
+from svdflow.svd.assembly import Sink
 from svdflow.svd.costs import USUAL_TOL
-from svdflow.svd.methods.gram import gram_subspace
-from svdflow.svd.methods.krylov import KrylovSearch
-from svdflow.svd.methods.lanczos import lanczos_subspace
-from svdflow.svd.methods.rsvd import power_subspace
-from svdflow.svd.methods.shift import shift_subspace
-from svdflow.svd.methods.single_pass import single_pass_svd
-from svdflow.svd.plan import Plan, fit_threads, make_plan
-from svdflow.svd.read.converted_panels import Panels
+from svdflow.svd.plan import fit_threads, make_plan
 from svdflow.svd.result import SVDResult
 from svdflow.svd.stopping import warn_if_short
-from svdflow.svd.subspace import OneProposal, Search, reader_for
 
 log = logging.getLogger(__name__)
-
-SEARCH: dict[str, Callable[..., Search]] = {
-    "krylov": KrylovSearch,
-    "gram": partial(OneProposal, gram_subspace),
-    "shift": partial(OneProposal, shift_subspace),
-    "lanczos": partial(OneProposal, lanczos_subspace),
-    "rsvd": partial(OneProposal, power_subspace),
-}
 
 
 def truncated_svd(
@@ -200,13 +181,8 @@ def factorize(
     """
     check_flags(center=center, scale=scale)
     source = as_source(A)
-    if scale and method == "single_pass":
-        raise ValueError(
-            f"{source.name}: scale=True needs deviations before the first product, and method 'single_pass' reads "
-            "only once; take method 'auto', or divide the columns first"
-        )
     target = checked_target(source, rank, error, energy)
-    check_options(source, method, tol, block_size, max_reads, seed)
+    check_options(source, method, tol, block_size, max_reads, seed, scale=scale)
     backend = backend_for(source, method, backend)
     plan = make_plan(
         source,
@@ -219,11 +195,12 @@ def factorize(
         backend=backend,
         seed=seed,
     )
+    algorithm = plan.algorithm
     if scale and max_reads is not None:
-        plan = _with_statistics_read(plan)
-    streamed = sink is not None and not plan.transposed
+        plan = algorithm.with_deviations_read(plan)
     runner = as_engine(engine)
-    threads = fit_threads(plan, runner.threads, parse_size(memory_limit), keep_factor=not streamed)
+    limit = parse_size(memory_limit)
+    threads = fit_threads(plan, runner.threads, limit, keep_factor=sink is None or plan.transposed)
     # A device has one compute stream: panels take turns there, and the host's threads only feed it.
     staging, threads = threads, 1 if backend == "cupy" else threads
     runner = runner if threads == runner.threads else runner.with_threads(threads)
@@ -235,28 +212,8 @@ def factorize(
         len(plan.bounds),
         threads,
     )
-    limit = parse_size(memory_limit) if backend == "cupy" else None
-    device_there = device_of(backend, threads=staging, memory_limit=limit)
+    device_there = device_of(backend, threads=staging, memory_limit=limit if backend == "cupy" else None)
     with unchanged(source), one_blas_thread(), device_there as device:
-        if plan.method == "full":
-            return delivered(by_lapack(source, plan, center, scale, seed), sink)
-        if plan.method == "single_pass":
-            return single_pass_svd(
-                source, plan.target.choose, plan.widths[0], center=center, seed=seed, engine=runner, sink=sink
-            )
-        journal = Journal(checkpoint, identity_of(source, plan, seed, scale=scale)) if checkpoint else None
-        reader = reader_for(plan, Panels.of(plan, device, standardized=scale), runner, journal)
-        search = SEARCH[plan.method](plan, reader, seed)
-        result = finished(source, plan, search, reader, seed, sink, scratch, streamed)
-        if journal:
-            journal.close()
-        return result
-
-
-def _with_statistics_read(plan: Plan) -> Plan:
-    """One block less where the deviations of columns take a read of their own."""
-    if plan.transposed or plan.method not in ("shift", "lanczos", "rsvd"):
-        return plan
-    if len(plan.widths) < 2:
-        raise ValueError(f"max_reads must be at least 3 for method {plan.method!r} with scale=True")
-    return replace(plan, widths=plan.widths[:-1]) if plan.method != "lanczos" else plan
+        return algorithm.factorize(
+            Factorization(source, plan, device, runner, seed, scale, checkpoint, sink, scratch)
+        )

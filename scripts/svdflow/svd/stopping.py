@@ -57,7 +57,7 @@ def judged(
     """Reason and estimate of a search, where the last read bears them out, else what it shows.
 
     A search whose tolerance lies above the rounding of its squares is believed, and so is one that ended by what
-    the last read measured (``krylov``).
+    the last read measured.
 
     Parameters
     ----------
@@ -69,11 +69,11 @@ def judged(
     k, rank = len(factors.s), factors.numerical_rank
     if rank < k:
         reason = "rank_deficient" if reason != "unresolved" else reason
-    if found.exact or found.method == "tsqr" or reason not in ("converged", "saturated", "rank_deficient"):
+    if found.exact or found.sharp or reason not in ("converged", "saturated", "rank_deficient"):
         return reason, estimate
     following = float(factors.before[k]) ** 2 if k < len(factors.before) else 0.0
     noise = NOISE * float(np.finfo(work).eps) * float(factors.s[0]) ** 2
-    if reason == "converged" and estimate <= tol and (found.method == "krylov" or noise <= tol * following):
+    if reason == "converged" and estimate <= tol and (found.judged_last or noise <= tol * following):
         return reason, estimate
     error = measured(
         factors.s[:rank],

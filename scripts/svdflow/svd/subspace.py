@@ -56,6 +56,8 @@ class Subspace:
     rank: int | None = None  # where all singular values were known to choose it by
     deviation: np.ndarray | None = None  # that columns are divided by
     row_deviations: np.ndarray | None = None
+    sharp: bool = False  # `spectrum` was computed from A, not from its square
+    judged_last: bool = False  # the search ended by what the last read measured
 
 
 class Search(Protocol):

@@ -12,12 +12,16 @@ from math import inf, sqrt
 
 import numpy as np
 
+from svdflow.matrix.sources import MatrixSource
+from svdflow.svd.algorithm import Algorithm
+from svdflow.svd.methods.krylov_blocks import krylov_widths, sampled_rows
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormal_columns, orthonormalize
-from svdflow.svd.plan import Plan
+from svdflow.svd.plan import Plan, Target
 from svdflow.svd.random_blocks import gaussian
 from svdflow.svd.read.bands import blocks_for
 from svdflow.svd.read.last_read import Factors
-from svdflow.svd.subspace import Draw, Reader, Subspace, hermitian
+from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
+from svdflow.svd.widths import last_width
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +88,7 @@ class KrylovSearch:
         k = self.k or self.used
         exact = self.saturated and self.plan.tall.shape[1] <= self.used
         # All of the space holds every vector, where squares lose those far below the first.
-        V = (
-            self.K @ self.P
-            if exact
-            else self._ritz_vectors(min(self.plan.last_width(k), self.used, self.side))
-        )
+        V = self.K @ self.P if exact else self._ritz_vectors(min(last_width(k), self.used, self.side))
         return self.reader.found(
             V,
             "krylov",
@@ -99,6 +99,7 @@ class KrylovSearch:
             if V.shape[1] <= len(self.g) and self.g[0]
             else 0.0,
             sampled_rows=sum(stop - start for start, stop in self.plan.sample) if self.learnt else 0,
+            judged_last=True,
         )
 
     def accepts(self, found: Subspace, last: Factors) -> bool:
@@ -203,7 +204,7 @@ class KrylovSearch:
         values, vectors = np.linalg.eigh(hermitian(self.G))
         self.theta, self.P = np.maximum(values[::-1], 0), vectors[:, ::-1]
         self.k = k = self.plan.target.choose(np.sqrt(self.theta), self.reader.norm_squared)
-        self.g, self.R = self._half_step(self.plan.last_width(k or self.used))
+        self.g, self.R = self._half_step(last_width(k or self.used))
         self.half = inf
         if k is not None and k <= len(self.g):
             self.half = max(0.0, float(np.max(self.g[:k] - self.theta[:k]))) / _unit(self.g, k)
@@ -312,3 +313,23 @@ def _bordered(G: np.ndarray, new: np.ndarray) -> np.ndarray:
     out[:, old:] = new
     out[old:, :old] = adjoint(new[:old])
     return out
+
+
+class BlockKrylov(Algorithm):
+    """``krylov``."""
+
+    single = True
+
+    def widths(
+        self, tall: MatrixSource, target: Target, block_size: int | None, max_reads: int | None
+    ) -> tuple[int, ...]:
+        return krylov_widths(tall, target, block_size, max_reads)
+
+    def sample(self, tall: MatrixSource, width: int, seed: int) -> tuple[tuple[int, int], ...]:
+        return sampled_rows(tall, width, seed)
+
+    def columns(self, plan: Plan) -> int:
+        return 2 * min(plan.tall.shape[1], sum(plan.widths))
+
+    def search(self, plan: Plan, reader: Reader, seed: int) -> Search:
+        return KrylovSearch(plan, reader, seed)

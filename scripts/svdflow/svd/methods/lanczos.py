@@ -15,14 +15,23 @@ import logging
 
 import numpy as np
 
+from svdflow.matrix.sources import MatrixSource
+from svdflow.svd.algorithm import DeviationsFirst
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormalize
-from svdflow.svd.plan import FINAL_EXTRA, FIRST_BLOCK, LANCZOS_BLOCK, Plan, lanczos_columns
+from svdflow.svd.plan import Plan, Target
 from svdflow.svd.subspace import Draw, Reader, Subspace, hermitian
+from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK
 
 log = logging.getLogger(__name__)
 
 EPS = float(np.finfo(float).eps)
 NOISE = 16  # times eps s_1^2: residuals that rounding makes
+LANCZOS_BLOCK = 8  # of 4, 8, 16: about the columns in all of 4, half its reads; 16 costs more columns
+
+
+def lanczos_columns(rank: int, side: int, block: int = LANCZOS_BLOCK) -> int:
+    """Most columns of the Lanczos basis; twice as many n-sized columns are in memory."""
+    return min(side, max(2 * rank + 8 * block, rank + 12 * block))
 
 
 def start_columns(rank: int, side: int, block: int = LANCZOS_BLOCK) -> int:
@@ -155,3 +164,26 @@ class _Basis:
             self.bounds(k, min(k + block - wanted, self.columns), k)[0] if wanted < block else self.K[:, :0]
         )
         return lowest, np.concatenate([*found, more], axis=1)[:, :block], worst
+
+
+class ThickRestartLanczos(DeviationsFirst):
+    """``lanczos``."""
+
+    reads = 500
+
+    def widths(
+        self, tall: MatrixSource, target: Target, block_size: int | None, max_reads: int | None
+    ) -> tuple[int, ...]:
+        first = start_columns(target.rank or FIRST_BLOCK, min(tall.shape))
+        return (first, *(LANCZOS_BLOCK,) * ((max_reads or self.reads) - 2))
+
+    def columns(self, plan: Plan) -> int:
+        return 3 * lanczos_columns(plan.target.rank or FIRST_BLOCK, plan.tall.shape[1])
+
+    def with_deviations_read(self, plan: Plan) -> Plan:
+        """The search counts all reads itself, so the plan stays; it has to leave one."""
+        super().with_deviations_read(plan)
+        return plan
+
+    def find(self, plan: Plan, reader: Reader, seed: int) -> Subspace:
+        return lanczos_subspace(plan, reader, seed)

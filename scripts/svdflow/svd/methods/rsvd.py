@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from svdflow.svd.algorithm import DeviationsFirst
 from svdflow.svd.orthonormal import extend_basis, orthonormalize
 from svdflow.svd.plan import Plan
 from svdflow.svd.subspace import Draw, Reader, Subspace
@@ -18,3 +19,13 @@ def power_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
     for _ in plan.widths:
         X = extend_basis(nothing, reader.gram_times(X), draw)
     return reader.found(X, "rsvd", "max_reads", exact=False, estimate=np.nan)
+
+
+class SubspaceIteration(DeviationsFirst):
+    """``rsvd``."""
+
+    reads = 6
+    single = True
+
+    def find(self, plan: Plan, reader: Reader, seed: int) -> Subspace:
+        return power_subspace(plan, reader, seed)

@@ -11,10 +11,12 @@ from functools import reduce
 
 import numpy as np
 
+from svdflow.svd.algorithm import DeviationsFirst
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormalize
-from svdflow.svd.plan import FINAL_EXTRA, Plan
+from svdflow.svd.plan import Plan
 from svdflow.svd.read.panel_work import triangle
 from svdflow.svd.subspace import Draw, Reader, Subspace, hermitian
+from svdflow.svd.widths import FINAL_EXTRA
 
 log = logging.getLogger(__name__)
 
@@ -148,3 +150,13 @@ def _settled(plan: Plan, s2: np.ndarray, before: np.ndarray, k: int | None) -> b
     if k is None or len(before) < k:
         return False
     return bool(np.abs(s2[:k] - before[:k]).max() <= NOISE * np.finfo(plan.work).eps * s2[0])
+
+
+class ShiftedIteration(DeviationsFirst):
+    """``shift``."""
+
+    reads = 40
+    single = True
+
+    def find(self, plan: Plan, reader: Reader, seed: int) -> Subspace:
+        return shift_subspace(plan, reader, seed)

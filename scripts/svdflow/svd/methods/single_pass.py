@@ -25,13 +25,16 @@ from svdflow.compute.engine import Engine, as_engine, one_blas_thread
 from svdflow.errors import NonFiniteError
 from svdflow.matrix.integers import may_be_lossy, refuse_lossy
 from svdflow.matrix.masks import unmasked
-from svdflow.matrix.panels import non_finite_rows, panel_height
+from svdflow.matrix.panels import PANEL_BYTES, non_finite_rows, panel_height
 from svdflow.matrix.sources import MatrixSource
 from svdflow.matrix.sparse import canonical_rows
+from svdflow.svd.algorithm import Algorithm, Factorization
+from svdflow.svd.plan import Plan, Target
 from svdflow.svd.random_blocks import gaussian
 from svdflow.svd.result import SVDResult
 from svdflow.svd.sketch import Choose, Sketch, SketchPanel, SketchSums
 from svdflow.svd.subspace import unit_scale
+from svdflow.svd.widths import FIRST_BLOCK, OVERSAMPLING
 
 LEAST_ROWS = 16  # of a panel, however wide the matrix
 LEAST_PEAK, LARGEST_PEAK = 1e-100, 1e100  # of entries, outside of which they are scaled by a power of two
@@ -297,3 +300,38 @@ def _peak(block: Any) -> float:
     if values.dtype.kind not in "fc" or values.dtype in (np.float16, np.float32, np.complex64):
         return 1.0
     return float(np.abs(values).max(initial=0.0))
+
+
+class SinglePass(Algorithm):
+    """``single_pass``: on NumPy, whatever the engine is."""
+
+    least_reads = 1
+
+    def check(self, source: MatrixSource, *, scale: bool) -> None:
+        if scale:
+            raise ValueError(
+                f"{source.name}: scale=True needs deviations before the first product, and method 'single_pass' reads "
+                "only once; take method 'auto', or divide the columns first"
+            )
+
+    def widths(
+        self, tall: MatrixSource, target: Target, block_size: int | None, max_reads: int | None
+    ) -> tuple[int, ...]:
+        rank = target.rank or FIRST_BLOCK
+        return (min(min(tall.shape), max(rank, block_size or 2 * rank + OVERSAMPLING)),)
+
+    def memory(self, plan: Plan, threads: int, *, keep_factor: bool = True) -> int:
+        (m, n), width, wide = plan.tall.shape, max(plan.widths), plan.wide.itemsize
+        return int(m * width * wide + 4 * n * width * wide + 4 * threads * PANEL_BYTES)
+
+    def factorize(self, task: Factorization) -> SVDResult:
+        plan = task.plan
+        return single_pass_svd(
+            task.source,
+            plan.target.choose,
+            plan.widths[0],
+            center=plan.center is not None,
+            seed=task.seed,
+            engine=task.engine,
+            sink=task.sink,
+        )

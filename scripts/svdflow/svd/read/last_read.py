@@ -23,12 +23,13 @@ from svdflow.svd.certificates import (
     spectral_certificate,
 )
 from svdflow.svd.orthonormal import adjoint
-from svdflow.svd.plan import PROBE_COLUMNS, Plan
+from svdflow.svd.plan import Plan
 from svdflow.svd.random_blocks import COMPLETION, PROBES, gaussian
 from svdflow.svd.read.facts import Facts
 from svdflow.svd.read.panel_work import LastRead, triangle
 from svdflow.svd.scratch import FileScratch, MemoryScratch
 from svdflow.svd.subspace import Reader, Subspace
+from svdflow.svd.widths import PROBE_COLUMNS
 
 POLISH_FLOOR = (
     1e-5  # s_i / s_1; polishing works with squares, whose error relative to s_i^2 is eps (s_1 / s_i)^2

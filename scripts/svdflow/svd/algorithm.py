@@ -1,0 +1,144 @@
+"""What a method is to the rest of svdflow: how wide its blocks are, what memory it takes, and how it is run."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from svdflow.compute import Device
+from svdflow.compute.engine import Engine
+from svdflow.matrix.sources import MatrixSource
+from svdflow.svd.assembly import Sink, finished
+from svdflow.svd.checkpoint import Journal, identity_of
+from svdflow.svd.plan import Plan, Target
+from svdflow.svd.read.converted_panels import Panels
+from svdflow.svd.result import SVDResult
+from svdflow.svd.subspace import OneProposal, Reader, Search, Subspace, reader_for
+from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANES, first_width
+
+
+@dataclass(frozen=True)
+class Factorization:
+    """One factorization to be done: the matrix, the plan, and where its parts are computed and go.
+
+    Attributes
+    ----------
+    source : MatrixSource
+    plan : Plan
+    device : Device
+    engine : Engine
+    seed : int
+    scale : bool
+        Whether columns are divided by their standard deviations.
+    checkpoint : path or None
+        Folder for the sums of finished reads.
+    sink : callable or None
+        As of `svdflow.svd.factorize`.
+    scratch : path or None
+        Folder for temporary files.
+    """
+
+    source: MatrixSource
+    plan: Plan
+    device: Device
+    engine: Engine
+    seed: int = 0
+    scale: bool = False
+    checkpoint: str | Path | None = None
+    sink: Sink | None = None
+    scratch: str | Path | None = None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the left factor goes to the sink panel by panel."""
+        return self.sink is not None and not self.plan.transposed
+
+
+class Algorithm:
+    """A method of truncated SVD; what the registry declares is a subclass.
+
+    A method that finds right Ritz vectors and knows when to stop defines `find` alone. One that has its last read
+    judge defines `search`, and one that does without the last read `factorize`.
+
+    Attributes
+    ----------
+    reads : int
+        Passes over the matrix at most, the one for U included, where `max_reads` is not given.
+    least_reads : int
+        Passes that it cannot do without.
+    single : bool
+        Whether matrices in single precision are multiplied in it; products are in double precision otherwise.
+    """
+
+    reads = 16
+    least_reads = 2
+    single = False
+
+    def check(self, source: MatrixSource, *, scale: bool) -> None:
+        """Raise ValueError for what the method cannot do."""
+
+    def in_single(self, source: MatrixSource, target: Target) -> bool:
+        """Whether products are in single precision, where the matrix is."""
+        return self.single
+
+    def widths(
+        self, tall: MatrixSource, target: Target, block_size: int | None, max_reads: int | None
+    ) -> tuple[int, ...]:
+        """Columns of the block of each read but the last."""
+        one = min(min(tall.shape), block_size or first_width(target.rank or FIRST_BLOCK))
+        return (one,) * ((max_reads or self.reads) - 1)
+
+    def sample(self, tall: MatrixSource, width: int, seed: int) -> tuple[tuple[int, int], ...]:
+        """Bands of rows that the first block, of that width, is learnt from."""
+        return ()
+
+    def columns(self, plan: Plan) -> int:
+        """Columns of length n, of the side that is kept, that are in memory at a time."""
+        return 6 * max(plan.widths)
+
+    def memory(self, plan: Plan, threads: int, *, keep_factor: bool = True) -> int:
+        """Bytes at the peak, roughly: panels and partial sums in flight, the basis, the long factor."""
+        (m, n), tall = plan.tall.shape, plan.tall
+        wide, width = plan.wide.itemsize, max(plan.widths)
+        tasks = min(threads, len(plan.groups))
+        basis = n * wide * self.columns(plan)
+        entry = tall.itemsize if tall.sparse else wide
+        panel = plan.panel_height * (n * (entry + tall.itemsize) + 3 * width * wide)
+        sums = n * width * wide * (2 * tasks + 6)
+        k = plan.target.rank or min(n, sum(plan.widths))
+        factor = 2 * m * (k + FINAL_EXTRA + LANES) * plan.output.itemsize if keep_factor else 0
+        return int(basis + sums + tasks * panel + factor + 3 * k * n * wide)
+
+    def with_deviations_read(self, plan: Plan) -> Plan:
+        """The plan within `max_reads` where columns are to be divided by their deviations; here they take no read."""
+        return plan
+
+    def search(self, plan: Plan, reader: Reader, seed: int) -> Search:
+        """What proposes subspaces, and judges them after their last read."""
+        return OneProposal(self.find, plan, reader, seed)
+
+    def find(self, plan: Plan, reader: Reader, seed: int) -> Subspace:
+        """Right Ritz vectors: the only proposition of a method that has one."""
+        raise NotImplementedError
+
+    def factorize(self, task: Factorization) -> SVDResult:
+        """Search a subspace, read the matrix for U once more, and put the factors together."""
+        plan, engine, seed = task.plan, task.engine, task.seed
+        journal = None
+        if task.checkpoint:
+            journal = Journal(task.checkpoint, identity_of(task.source, plan, seed, scale=task.scale))
+        reader = reader_for(plan, Panels.of(plan, task.device, standardized=task.scale), engine, journal)
+        search = self.search(plan, reader, seed)
+        result = finished(task.source, plan, search, reader, seed, task.sink, task.scratch, task.streamed)
+        if journal:
+            journal.close()
+        return result
+
+
+class DeviationsFirst(Algorithm):
+    """A method that reads standard deviations of columns before its first product, where the plan is not transposed."""
+
+    def with_deviations_read(self, plan: Plan) -> Plan:
+        if plan.transposed:
+            return plan
+        if len(plan.widths) < 2:
+            raise ValueError(f"max_reads must be at least 3 for method {plan.method!r} with scale=True")
+        return replace(plan, widths=plan.widths[:-1])
