@@ -24,7 +24,7 @@ from svdflow.ranks import (
     mp_pca,
     rank_for_energy,
     screenot,
-    shrink,
+    shrunk_values,
     sigma_from_singular_values,
     sure,
 )
@@ -86,9 +86,9 @@ def theory(beta: float) -> dict[str, Any]:
     c = np.sqrt((x**4 - beta) / (x**4 + beta * x**2))
     d = np.sqrt((x**4 - beta) / (x**4 + x**2))
     found: dict[str, Any] = {"seen": seen}
-    big = 10**8  # shrink() wants a shape: one of this ratio
+    big = 10**8  # shrunk_values() wants a shape: one of this ratio
     for loss in LOSSES:
-        shrunk = shrink(seen * sqrt(big), (round(beta * big), big), 1.0, loss) / sqrt(big)
+        shrunk = shrunk_values(seen * sqrt(big), (round(beta * big), big), 1.0, loss) / sqrt(big)
         planes = [
             np.array(
                 [
@@ -124,7 +124,7 @@ def spiked_rows(shape: tuple[int, int], draws: int, draws_cross_validation: int)
             found["bi_cross_validation"].append(bi_cross_validation(signal + noise, max_rank=MOST, seed=draw))
             silent["bi_cross_validation"].append(bi_cross_validation(noise, max_rank=MOST, seed=draw))
         for loss in LOSSES:
-            error = np.linalg.svd((U * shrink(s, shape, 1.0, loss)) @ Vt - signal, compute_uv=False)
+            error = np.linalg.svd((U * shrunk_values(s, shape, 1.0, loss)) @ Vt - signal, compute_uv=False)
             ratios[loss].append(_norm(loss, error / sqrt(max(shape))) / due[loss])
         sigmas.append(sigma_from_singular_values(s, shape))
     size = f"{shape[0]} x {shape[1]}"
@@ -195,7 +195,7 @@ def photograph(clean: np.ndarray, sigma: float, number: int) -> dict[str, Any]:
 
     by_rank = decibels(power + np.concatenate([[0.0], np.cumsum(s**2 - 2 * along * s)]))
     best = int(np.argmax(by_rank))
-    shrunk = shrink(s, clean.shape, found)
+    shrunk = shrunk_values(s, clean.shape, found)
     return {
         "sigma_found": found,
         "best_rank": best,

@@ -194,7 +194,7 @@ def _movie(small: bool, facts: Row) -> list[Row]:
     with one_blas_thread():
         U, s, Vt = np.linalg.svd(noisy, full_matrices=False)
     cuts = [_error((U[:, :k] * s[:k]) @ Vt[:k], clean) for k in range(16)]
-    shrunk = ranks.shrink(s, noisy.shape, matrix.noise)
+    shrunk = ranks.shrunk_values(s, noisy.shape, matrix.noise)
     rows: list[Row] = [
         {"how": "noisy", "error": _error(noisy, clean)},
         {"how": "whole matrix, best rank", "error": min(cuts), "rank": float(np.argmin(cuts))},

@@ -61,7 +61,7 @@ PLACES = {
         lambda v: ranks.gavish_donoho(S, (3, 3), v),
         [v for v in NUMBERS if v is not None],
     ),
-    "shrinker sigma": (lambda v: ranks.shrink(S, (3, 3), v), NUMBERS),
+    "shrinker sigma": (lambda v: ranks.shrunk_values(S, (3, 3), v), NUMBERS),
     "sure sigma": (lambda v: ranks.sure(S, (3, 3), v), NUMBERS),
     "energy": (lambda v: ranks.rank_for_energy(S, v), (*NUMBERS, 0, 1.5)),
     "error": (lambda v: ranks.rank_for_error(S, v), (*NUMBERS, 1)),

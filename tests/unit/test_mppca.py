@@ -160,7 +160,7 @@ def test_windows_one_by_one(shape, complex_, options, unit):
             U, s, Vt = np.linalg.svd(X - mean, full_matrices=False)
             level = np.sqrt(np.mean(sigma[part] ** 2))
             if "shrink" in options:
-                s = ranks.shrink(s, X.shape, level, "nuclear")
+                s = ranks.shrunk_values(s, X.shape, level, "nuclear")
             elif "rank" in options:
                 s[2:] = 0
             else:

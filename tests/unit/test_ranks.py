@@ -91,7 +91,7 @@ def test_gavish_donoho_finds_the_planted_rank(shape, known):
 def test_pure_noise_has_rank_zero(shape):
     s = np.linalg.svd(noisy(shape, 0, 0.0, 5), compute_uv=False)
     assert ranks.gavish_donoho(s, shape) == 0 == ranks.gavish_donoho(s, shape, 1.0)
-    assert not ranks.shrink(s, shape, 1.1).any()
+    assert not ranks.shrunk_values(s, shape, 1.1).any()
 
 
 def test_the_larger_side_scales_the_threshold():
@@ -117,21 +117,21 @@ def test_frobenius_shrinkage_loses_what_theory_says(shape):
         u, v = (np.linalg.qr(rng.standard_normal((side, 1)))[0] for side in shape)
         clean = x * sqrt(max(shape)) * u @ v.T
         U, s, Vt = np.linalg.svd(clean + rng.standard_normal(shape), full_matrices=False)
-        denoised = (U * ranks.shrink(s, shape, 1.0)) @ Vt
+        denoised = (U * ranks.shrunk_values(s, shape, 1.0)) @ Vt
         losses.append(np.sum((denoised - clean) ** 2) / max(shape))
     assert np.mean(losses) == pytest.approx(x**2 * (1 - c2 * ct2), rel=0.12)
 
 
 def test_shrinkers_by_hand():
     # beta = 1, y = 4: sqrt((16 - 2)^2 - 4) / 4 = sqrt(192) / 4; a published package gives 7.2 here.
-    assert ranks.shrink(np.array([4.0]), (1, 1), 1.0)[0] == pytest.approx(sqrt(192) / 4)
+    assert ranks.shrunk_values(np.array([4.0]), (1, 1), 1.0)[0] == pytest.approx(sqrt(192) / 4)
     x2 = 0.5 * (14 + sqrt(192))
-    assert ranks.shrink(np.array([4.0]), (1, 1), 1.0, "operator")[0] == pytest.approx(sqrt(x2))
+    assert ranks.shrunk_values(np.array([4.0]), (1, 1), 1.0, "operator")[0] == pytest.approx(sqrt(x2))
     nuclear = (x2**2 - sqrt(x2) * 4 - 1) / (x2 * 4)
-    assert ranks.shrink(np.array([4.0]), (1, 1), 1.0, "nuclear")[0] == pytest.approx(nuclear)
-    assert ranks.shrink(np.array([5.0, 1.0]), (3, 3), 0.0).tolist() == [5.0, 1.0]
+    assert ranks.shrunk_values(np.array([4.0]), (1, 1), 1.0, "nuclear")[0] == pytest.approx(nuclear)
+    assert ranks.shrunk_values(np.array([5.0, 1.0]), (3, 3), 0.0).tolist() == [5.0, 1.0]
     with pytest.raises(ValueError, match="not one of"):
-        ranks.shrink(np.array([4.0]), (1, 1), 1.0, "median")
+        ranks.shrunk_values(np.array([4.0]), (1, 1), 1.0, "median")
 
 
 def test_elbow_stands_before_the_floor():
@@ -189,7 +189,7 @@ def test_loss_and_noise_level_are_those_of_theory(shape):
     for seed in range(40):
         signal, noise = spiked(shape, seed)
         U, s, Vt = np.linalg.svd(signal + noise, full_matrices=False)
-        estimate = (U * ranks.shrink(s, shape, 1.0)) @ Vt
+        estimate = (U * ranks.shrunk_values(s, shape, 1.0)) @ Vt
         losses.append(np.sum((estimate - signal) ** 2) / scale)
         sigmas.append(ranks.sigma_from_singular_values(s, shape))
     assert np.mean(losses) == pytest.approx(due, rel=0.03)
@@ -344,9 +344,9 @@ def test_rules_say_why_they_cannot_be_applied():
     part = ranks.Evidence(s[:5], A.shape, None, whole.norm, False, None)
     for name, rule in ranks.RANK_RULES.items():
         assert ranks.applicable(rule, whole) == ""
-        assert 0 <= rule.function(whole) <= 30, name
+        assert 0 <= rule.code()(whole) <= 30, name
         assert bool(ranks.applicable(rule, part)) == bool(rule.needs), name
-    assert ranks.RANK_RULES["gavish_donoho"].function(whole) == 3
+    assert ranks.RANK_RULES["gavish_donoho"].code()(whole) == 3
     assert "max_rank" in ranks.applicable(ranks.RANK_RULES["mp_pca"], part)
 
 
@@ -354,4 +354,4 @@ def test_rules_say_why_they_cannot_be_applied():
 @pytest.mark.parametrize("A", [np.zeros((6, 9)), np.ones((6, 9)), np.eye(7), np.ones((2, 2))], ids=str)
 def test_rules_survive_awkward_matrices(name, A):
     evidence = ranks.Evidence(spectrum(A), A.shape, 0.0, float(np.linalg.norm(A)), True, lambda: A)
-    assert 0 <= ranks.RANK_RULES[name].function(evidence) <= min(A.shape)
+    assert 0 <= ranks.RANK_RULES[name].code()(evidence) <= min(A.shape)

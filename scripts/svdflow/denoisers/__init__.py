@@ -8,7 +8,7 @@ from svdflow.denoisers.patch_svd import patch_svd
 from svdflow.denoisers.spectral import DENOISERS, ObservedSpectrum, SpectralEstimate, shrink, truncate
 from svdflow.denoisers.ssa import ssa
 from svdflow.denoisers.wnnm import wnnm
-from svdflow.ranks import gavish_donoho as optimal_rank
+from svdflow.ranks.hard_thresholds import gavish_donoho as optimal_rank
 
 __all__ = [
     "DENOISERS",

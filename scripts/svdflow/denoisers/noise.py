@@ -6,7 +6,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from svdflow.denoisers.arguments import given, number
-from svdflow.ranks import checked_values, sigma_from_singular_values
+from svdflow.ranks.marchenko_pastur import sigma_from_singular_values
+from svdflow.ranks.singular_values import checked_values
 
 _SQRT3 = 3**0.5
 # High-pass of Daubechies' wavelet with two vanishing moments ("db2"): Daubechies (1992), table 6.1.

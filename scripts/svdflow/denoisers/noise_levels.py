@@ -8,7 +8,7 @@ import numpy as np
 
 from svdflow.denoisers.noise import estimate_sigma_of_matrix, estimate_sigma_of_plane
 from svdflow.images.batch import known_spectrum
-from svdflow.ranks import sigma_from_singular_values
+from svdflow.ranks.marchenko_pastur import sigma_from_singular_values
 from svdflow.store import Factors, ItemError
 
 

@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from svdflow import ranks as rank_rules
 from svdflow.denoisers.arguments import number, whole
+from svdflow.ranks.hard_thresholds import gavish_donoho
+from svdflow.ranks.shrinkage import shrunk_values
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def truncate(
     """
     sigma, rank = number("truncate: sigma", sigma), _rank("truncate", rank)
     if rank is None:
-        rank = rank_rules.gavish_donoho(observed.s, observed.shape, sigma)
+        rank = gavish_donoho(observed.s, observed.shape, sigma)
     return SpectralEstimate(observed.U, observed.s[:rank], observed.Vt, observed.mean)
 
 
@@ -95,7 +96,7 @@ def shrink(
         As `truncate`; an unknown loss.
     """
     rank = _rank("shrink", rank)
-    weights = rank_rules.shrink(observed.s, observed.shape, sigma, loss)[:rank]
+    weights = shrunk_values(observed.s, observed.shape, sigma, loss)[:rank]
     return SpectralEstimate(observed.U, weights, observed.Vt, observed.mean)
 
 

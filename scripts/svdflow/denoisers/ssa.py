@@ -5,12 +5,14 @@ from math import log, sqrt
 
 import numpy as np
 
-from svdflow import ranks as rank_rules
 from svdflow.compute.engine import default_threads, one_blas_thread
 from svdflow.denoisers.arguments import check_levels, choice, given, threads_of, whole
 from svdflow.denoisers.arguments import levels as levels_of
 from svdflow.denoisers.estimate import Denoised
 from svdflow.denoisers.missing import COMMON, FAR, interpolated, modest
+from svdflow.ranks.hard_thresholds import hard_threshold
+from svdflow.ranks.marchenko_pastur import marchenko_pastur_median
+from svdflow.ranks.shrinkage import shrunk_values
 
 RULES = ("edge", "gavish_donoho", "shrink")
 MOST_LAGS = 512  # default window of long series, which then take 0.1 s; time grows as its square
@@ -184,7 +186,7 @@ def _denoised(
     elif rule == "shrink":
         some = (sigma > NOTHING * s[:, 0])[:, None]
         safe = np.where(some, sigma[:, None], 1.0)
-        weights = np.where(some, rank_rules.shrink(s / safe, shape, 1.0) * safe, s)
+        weights = np.where(some, shrunk_values(s / safe, shape, 1.0) * safe, s)
     else:
         unit = noise_edge(shape) if rule == "edge" else _hard_threshold(shape)
         weights[s <= unit * sigma[:, None]] = 0
@@ -207,11 +209,11 @@ def diagonal_means(matrices: np.ndarray) -> np.ndarray:
 
 def _noise_levels(s: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     beta = min(shape) / max(shape)
-    return np.median(s, axis=1) / sqrt(max(shape) * rank_rules.marchenko_pastur_median(beta))
+    return np.median(s, axis=1) / sqrt(max(shape) * marchenko_pastur_median(beta))
 
 
 def _hard_threshold(shape: tuple[int, int]) -> float:
-    return rank_rules.hard_threshold(min(shape) / max(shape)) * sqrt(max(shape))
+    return hard_threshold(min(shape) / max(shape)) * sqrt(max(shape))
 
 
 def _levels(sigma: float | np.ndarray | None, count: int) -> np.ndarray:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from svdflow import ranks as rank_rules
 from svdflow.denoisers.arguments import choice, whole
+from svdflow.ranks.hard_thresholds import hard_threshold
+from svdflow.ranks.shrinkage import shrunk_values
 
 ESTIMATORS = ("corrected", "veraart")
 THRESHOLDS = ("edge", "estimator", "gavish_donoho", "nordic")
@@ -236,7 +237,7 @@ def _shrunk(eigenvalues: np.ndarray, shape: tuple[int, int], variance: np.ndarra
     sigma = np.sqrt(variance)[:, None]
     silent = sigma <= NOTHING * np.sqrt(eigenvalues[:, -1:])
     y = np.sqrt(eigenvalues) / np.where(silent, 1.0, sigma)
-    shrunk = rank_rules.shrink(y, shape, 1.0, loss)
+    shrunk = shrunk_values(y, shape, 1.0, loss)
     weights = np.divide(shrunk, y, out=np.zeros_like(y), where=y > 0)
     return np.where(silent, 1.0, weights)
 
@@ -244,7 +245,7 @@ def _shrunk(eigenvalues: np.ndarray, shape: tuple[int, int], variance: np.ndarra
 def _edge(threshold: str, n: int, length: int, complex_: bool) -> float:
     """The least singular value that is kept, over sigma."""
     if threshold == "gavish_donoho":
-        return rank_rules.hard_threshold(min(n, length) / max(n, length)) * sqrt(max(n, length))
+        return hard_threshold(min(n, length) / max(n, length)) * sqrt(max(n, length))
     if threshold == "nordic":
         return largest_of_noise(n, length, complex_)
     return sqrt(n) + sqrt(length)

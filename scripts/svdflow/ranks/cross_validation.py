@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 
 from svdflow.matrix.masks import materialized, unmasked
+from svdflow.ranks.evidence import Evidence
 from svdflow.ranks.singular_values import whole
 
 FOLDS = (2, 2)  # Owen and Perry, section 6: large holdouts find the rank, small ones find too much
@@ -80,3 +81,8 @@ def _errors(A: np.ndarray, rows: np.ndarray, columns: np.ndarray, most: int) -> 
     fitted = np.real(np.vdot(block, block)) - 2 * np.cumsum(cross) + power
     errors = np.append(np.real(np.vdot(block, block)), fitted)
     return np.append(errors, np.full(most - count, errors[-1]))
+
+
+def bi_cross_validation_rule(evidence: Evidence) -> int:
+    """`bi_cross_validation` of the matrix; 0 without one."""
+    return bi_cross_validation(evidence.matrix(), seed=evidence.seed) if evidence.matrix else 0

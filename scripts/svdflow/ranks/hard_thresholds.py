@@ -5,6 +5,7 @@ from math import sqrt
 import numpy as np
 from scipy.optimize import brentq
 
+from svdflow.ranks.evidence import Evidence
 from svdflow.ranks.marchenko_pastur import sigma_from_singular_values
 from svdflow.ranks.singular_values import checked_shape, checked_values, number, whole
 
@@ -148,3 +149,23 @@ def screenot(s: np.ndarray, shape: tuple[int, int], most: int | None = None) -> 
     """Number of singular values above `screenot_threshold`."""
     threshold = screenot_threshold(s, shape, most)
     return int(np.count_nonzero(np.asarray(s) > threshold))
+
+
+def gavish_donoho_rule(evidence: Evidence) -> int:
+    """`gavish_donoho` at the known noise level."""
+    return gavish_donoho(evidence.s, evidence.shape, evidence.sigma)
+
+
+def gavish_donoho_median_rule(evidence: Evidence) -> int:
+    """`gavish_donoho` at the noise level that the median singular value tells."""
+    return gavish_donoho(evidence.s, evidence.shape)
+
+
+def mp_pca_rule(evidence: Evidence) -> int:
+    """`mp_pca`."""
+    return mp_pca(evidence.s, evidence.shape)
+
+
+def screenot_rule(evidence: Evidence) -> int:
+    """`screenot`."""
+    return screenot(evidence.s, evidence.shape)

@@ -4,21 +4,24 @@ from math import inf, sqrt
 
 import numpy as np
 
+from svdflow.ranks.evidence import Evidence
 from svdflow.ranks.singular_values import checked_shape, checked_values, number
+from svdflow.registry import SHRINKERS
 
 NOISELESS = (
     1e8  # y from which 1 - (1 + beta) / y^2 rounds to 1: nothing to shrink, and squares that may overflow
 )
 
 
-def shrink(s: np.ndarray, shape: tuple[int, int], sigma: float, loss: str = "frobenius") -> np.ndarray:
+def shrunk_values(s: np.ndarray, shape: tuple[int, int], sigma: float, loss: str = "frobenius") -> np.ndarray:
     """Optimally shrunk singular values (Gavish-Donoho 2017) for white noise of standard deviation `sigma`.
 
     Parameters
     ----------
     s : ndarray
         Singular values of the observed matrix.
-    loss : {"frobenius", "operator", "nuclear"}
+    loss : str
+        Name of a shrinker of the registry: ``frobenius``, ``operator``, ``nuclear``.
 
     Returns
     -------
@@ -30,8 +33,8 @@ def shrink(s: np.ndarray, shape: tuple[int, int], sigma: float, loss: str = "fro
     ValueError, TypeError
         An unknown loss, values or a sigma that are no finite numbers from 0 up, or a shape that is none.
     """
-    if not isinstance(loss, str) or loss not in _SHRINKERS:
-        raise ValueError(f"loss {loss!r} is not one of {sorted(_SHRINKERS)}")
+    if not isinstance(loss, str) or loss not in SHRINKERS:
+        raise ValueError(f"loss {loss!r} is not one of {', '.join(SHRINKERS)}")
     s, (m, n), sigma = checked_values(s), checked_shape(shape), number("shrink: sigma", sigma)
     beta, scale = min(m, n) / max(m, n), sqrt(max(m, n)) * sigma
     if scale == 0:
@@ -40,24 +43,24 @@ def shrink(s: np.ndarray, shape: tuple[int, int], sigma: float, loss: str = "fro
     y = np.where(far, 0.0, s) / scale
     above = y > 1 + sqrt(beta)
     safe = np.where(above, y, 2 + beta)
-    return np.where(far, s, np.where(above, _SHRINKERS[loss](safe, beta) * scale, 0.0))
+    return np.where(far, s, np.where(above, SHRINKERS[loss].code()(safe, beta) * scale, 0.0))
 
 
-def _frobenius(y: np.ndarray, beta: float) -> np.ndarray:
+def frobenius(y: np.ndarray, beta: float) -> np.ndarray:
+    """What y shrinks to for least squared error; y is above the noise, in units of sigma times the root of a side."""
     return np.sqrt(np.maximum((y**2 - beta - 1) ** 2 - 4 * beta, 0)) / y
 
 
-def _operator(y: np.ndarray, beta: float) -> np.ndarray:
+def operator(y: np.ndarray, beta: float) -> np.ndarray:
+    """The same of least loss in the spectral norm: the singular value before noise lengthened it."""
     inner = y**2 - beta - 1
     return np.sqrt(0.5 * (inner + np.sqrt(np.maximum(inner**2 - 4 * beta, 0))))
 
 
-def _nuclear(y: np.ndarray, beta: float) -> np.ndarray:
-    x = _operator(y, beta)
+def nuclear(y: np.ndarray, beta: float) -> np.ndarray:
+    """The same of least loss in the nuclear norm."""
+    x = operator(y, beta)
     return np.maximum(0, (x**4 - sqrt(beta) * x * y - beta) / (x**2 * y))
-
-
-_SHRINKERS = {"frobenius": _frobenius, "operator": _operator, "nuclear": _nuclear}
 
 
 def soft_threshold(s: np.ndarray, threshold: float) -> np.ndarray:
@@ -140,3 +143,8 @@ def _check_complete(s: np.ndarray, shape: tuple[int, int]) -> None:
         raise ValueError(
             f"all {min(shape)} singular values of a {shape[0]} x {shape[1]} matrix are needed, not {len(s)}"
         )
+
+
+def sure_rule(evidence: Evidence) -> int:
+    """`sure` at the known noise level."""
+    return sure(evidence.s, evidence.shape, evidence.sigma or 0.0)

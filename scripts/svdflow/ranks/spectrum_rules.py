@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from svdflow.ranks.evidence import Evidence
 from svdflow.ranks.singular_values import checked_values, number
 
 FLOOR = 16  # times eps ||A||_F^2: what the difference of two sums of squares cannot resolve
@@ -77,3 +78,25 @@ def elbow(s: np.ndarray) -> int:
     below = 1 - x - (y - y[-1]) / spread
     # The corner itself belongs to the tail, so the rank is the number of values before it.
     return max(1, int(np.argmax(below)))
+
+
+def elbow_rule(evidence: Evidence) -> int:
+    """`elbow` of the values that are known."""
+    return elbow(evidence.s)
+
+
+def energy_90_rule(evidence: Evidence) -> int:
+    """Least rank with 90 % of the energy, or all values that are known. On noisy photographs it keeps 3 components,
+    where the best number is 35 (benchmarks/images.py --case ranks); it is for compression.
+    """
+    return _energy(evidence, 0.90)
+
+
+def energy_99_rule(evidence: Evidence) -> int:
+    """The same with 99 %, which on noisy photographs are 130 components."""
+    return _energy(evidence, 0.99)
+
+
+def _energy(evidence: Evidence, share: float) -> int:
+    found = rank_for_energy(evidence.s, share, evidence.norm**2)
+    return len(evidence.s) if found is None else found

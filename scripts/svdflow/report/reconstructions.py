@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from svdflow.images.pictures import display_limits, eight_bits
-from svdflow.ranks import shrink
+from svdflow.ranks.shrinkage import shrunk_values
 from svdflow.report.select import Shown
 from svdflow.store import (
     Factors,
@@ -61,7 +61,7 @@ class Kept(NamedTuple):
         """Singular values of the denoised plane, shape (rank,)."""
         s = read_array(stored.s).astype(float)
         shape = stored.U.shape[0], stored.Vt.shape[1]
-        return (s if self.sigma is None else shrink(s, shape, self.sigma))[: self.rank]
+        return (s if self.sigma is None else shrunk_values(s, shape, self.sigma))[: self.rank]
 
 
 @dataclass(frozen=True)

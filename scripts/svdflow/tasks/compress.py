@@ -21,7 +21,9 @@ from svdflow.images.item_range import Ranges, judged_by, with_range
 from svdflow.images.pictures import write_panel, write_ranks
 from svdflow.metrics import Loss, bits_per_pixel, losses, ms_ssim, psnr_of_error, ratio
 from svdflow.metrics.errors import squared_norm, valid
-from svdflow.ranks import RANK_RULES, Evidence, applicable, rank_for_energy
+from svdflow.ranks.evidence import Evidence, applicable
+from svdflow.ranks.spectrum_rules import rank_for_energy
+from svdflow.registry import RANK_RULES
 from svdflow.store import (
     Factors,
     Item,
@@ -260,7 +262,7 @@ def ruled_ranks(
     asked = []
     for name in wanted.rank_rules:
         if not applicable(RANK_RULES[name], evidence):
-            rank = RANK_RULES[name].function(evidence)
+            rank = RANK_RULES[name].code()(evidence)
             asked.append(Asked(name, nan, min(rank, len(s)), rank <= len(s)))
     return asked
 

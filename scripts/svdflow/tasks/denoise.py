@@ -20,7 +20,7 @@ from svdflow.images.batch import PlaneFactors, Rows, each_item, factors_by_obser
 from svdflow.images.io import picture_name
 from svdflow.images.item_range import Ranges, judged_by, with_range
 from svdflow.images.pictures import write_pictures
-from svdflow.ranks import RANK_RULES
+from svdflow.registry import RANK_RULES
 from svdflow.store import (
     Item,
     Observation,

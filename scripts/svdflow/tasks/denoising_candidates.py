@@ -12,7 +12,8 @@ from svdflow.denoisers.methods import METHODS, PlaneContext, ValueDenoiser
 from svdflow.denoisers.noise_levels import Levels, Noise, noise_levels
 from svdflow.denoisers.spectral import DENOISERS, ObservedSpectrum, SpectralEstimate
 from svdflow.images.batch import PlaneFactors, column_means, known_spectrum
-from svdflow.ranks import RANK_RULES, Evidence, applicable
+from svdflow.ranks.evidence import Evidence, applicable
+from svdflow.registry import RANK_RULES
 from svdflow.store import Factors, Item, ItemError, Observation, StoredArray, StoredGroup, read_array
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def by_spectrum(
             if reason := applicable(rule, evidence):
                 skipped.append(f"{name}: {reason}")
             else:
-                found.append(attempt(name + beside, noise, min(rule.function(evidence), len(s))))
+                found.append(attempt(name + beside, noise, min(rule.code()(evidence), len(s))))
     if all(candidate.rule == "rank" for candidate in found):  # a plane is never left without an answer
         found.append(attempt("gavish_donoho", levels.used, None))
     return Tried(levels, found), skipped
