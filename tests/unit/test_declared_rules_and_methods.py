@@ -1,4 +1,4 @@
-"""Rank rules and SVD methods declare themselves: another distribution adds one by two files, and jobs meet only theirs."""
+"""Rank rules and SVD methods declare themselves: two files add one, and a job imports the code of its own only."""
 
 import subprocess
 import sys

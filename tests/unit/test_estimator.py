@@ -231,3 +231,48 @@ def test_scores_that_single_precision_does_not_hold_are_refused():
     X = np.full((60, 20), 2e38, np.float32)
     with pytest.raises(OverflowError, match=r"transformed data reach 8.9e"):
         TruncatedSVD(n_components=1).fit_transform(X)
+
+
+def test_keywords_of_scikit_learn_are_taken():
+    theirs, ours = decomposition.TruncatedSVD().get_params(), TruncatedSVD().get_params()
+    assert set(theirs) <= set(ours)
+    assert clone(
+        TruncatedSVD(3, **{name: theirs[name] for name in theirs if name != "n_components"})
+    ).get_params()
+
+
+@pytest.mark.parametrize("keywords", [{"n_iter": 0}, {"n_iter": 2}, {"n_iter": 5, "n_oversamples": 4}])
+def test_as_accurate_as_scikit_learn_with_its_keywords(keywords):
+    A = gaussian(4, 900, 300) @ np.diag(np.arange(1.0, 301.0) ** -0.5) @ gaussian(5, 300, 300)
+    s = np.linalg.svd(A, compute_uv=False)[:K]
+
+    def error(svd):
+        return np.max(s**2 - np.linalg.norm(A @ svd.fit(A).components_.T, axis=0) ** 2) / s[0] ** 2
+
+    theirs = [error(decomposition.TruncatedSVD(K, random_state=seed, **keywords)) for seed in range(3)]
+    ours = [error(TruncatedSVD(K, random_state=seed, **keywords)) for seed in range(3)]
+    assert max(ours) <= max(theirs) + 1e-12
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_arpack_is_iterated_to_rounding(center):
+    A = gaussian(4, 1500, 700) * np.arange(1.0, 701.0) ** -0.5 + 1.0
+    svd = TruncatedSVD(K, algorithm="arpack", center=center).fit(A)
+    s = np.linalg.svd(A - A.mean(axis=0) if center else A, compute_uv=False)
+    assert_allclose(svd.singular_values_, s[:K], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("algorithm", "lanczos"),
+        ("n_iter", -1),
+        ("n_iter", 2.5),
+        ("n_oversamples", 0),
+        ("power_iteration_normalizer", "lu"),
+        ("random_state", "seed"),
+    ],
+)
+def test_keywords_out_of_range_are_named(X, name, value):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of TruncatedSVD must be"):
+        TruncatedSVD(2, **{name: value}).fit(X)

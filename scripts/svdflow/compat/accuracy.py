@@ -52,7 +52,9 @@ def reads_for(n_iter: int, eps: float) -> int:
     return min(MOST_READS, math.ceil((math.ceil(degree) + 1) / 2) + 1)
 
 
-def decompose(source: MatrixSource, rank: int, *, n_oversamples: int, n_iter: int, seed: int) -> SVDResult:
+def decompose(
+    source: MatrixSource, rank: int, *, n_oversamples: int, n_iter: int, seed: int, center: bool = False
+) -> SVDResult:
     """Factors at least as accurate as the peers' with the same arguments.
 
     Where LAPACK or one read of ``A^H A`` costs less, they are exact instead. U and Vt have the precision of
@@ -61,7 +63,7 @@ def decompose(source: MatrixSource, rank: int, *, n_oversamples: int, n_iter: in
     source = in_peer_precision(source)
     method = choose_method(source, Target(rank=rank))
     if method in ("full", "gram"):
-        return factorize(source, rank, method=method, seed=seed)
+        return factorize(source, rank, method=method, center=center, seed=seed)
     return factorize(
         source,
         rank,
@@ -69,6 +71,7 @@ def decompose(source: MatrixSource, rank: int, *, n_oversamples: int, n_iter: in
         block_size=min(rank + n_oversamples, *source.shape),
         max_reads=reads_for(n_iter, float(np.finfo(peer_dtype(source.dtype)).eps)),
         tol=0.0,
+        center=center,
         seed=seed,
     )
 

@@ -4,8 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.compat.accuracy import in_peer_precision, narrowed
-from svdflow.compat.parameters import is_integer, seed_of_random_state
+from svdflow.compat.accuracy import decompose, in_peer_precision, narrowed
+from svdflow.compat.parameters import (
+    is_integer,
+    is_text,
+    require,
+    require_normalizer,
+    seed_of_random_state,
+)
 from svdflow.compute import to_numpy
 from svdflow.errors import InvalidParameterError
 from svdflow.matrix.masks import unmasked
@@ -13,7 +19,9 @@ from svdflow.matrix.opening import as_source
 from svdflow.matrix.panels import PANEL_BYTES
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.factorization import truncated_svd
+from svdflow.svd.plan import Target, choose_method
 from svdflow.svd.read.moments import Moments
+from svdflow.svd.result import SVDResult
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -24,6 +32,7 @@ except ImportError as error:
         "pip install 'svdflow[sklearn]'. svdflow.truncated_svd and svdflow.compat.randomized_svd do without it."
     ) from error
 
+ALGORITHMS = ("randomized", "arpack")
 SPARSE = ("csr", "csc")  # other formats become the first
 
 
@@ -34,14 +43,24 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     ----------
     n_components : int
         Number of components k, at most min(n_samples, n_features).
-    center : bool
-        Subtract the column means, without making a sparse matrix dense.
-    tol : float, optional
-        Accuracy of the triplets, ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2``; the engine's default (0.01) where None.
-    method : str
-        As in `svdflow.truncated_svd`.
+    algorithm : {"randomized", "arpack"}
+        As of scikit-learn: ``arpack`` iterates to `tol`, to rounding where that is None or 0, by block Lanczos.
+    n_iter : int, optional
+        With ``randomized``: at least as accurate as so many power iterations of scikit-learn (whose default is 5),
+        in fewer reads. By default `tol` says how accurate.
+    n_oversamples : int
+        Columns of the sketch beyond n_components, where `n_iter` is given.
+    power_iteration_normalizer : {"auto", "QR", "LU", "none"}
+        Checked, and without effect: every block is orthonormalized.
     random_state : int, numpy.random.RandomState or None
         Of the test matrix. None draws a seed from NumPy's global stream.
+    tol : float, optional
+        Accuracy of the triplets, ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2``; the engine's default (0.01) where None.
+        Without effect where `n_iter` is given.
+    center : bool
+        Subtract the column means, without making a sparse matrix dense.
+    method : str
+        As in `svdflow.truncated_svd`, for ``randomized`` without `n_iter`.
 
     Attributes
     ----------
@@ -82,16 +101,24 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self,
         n_components: int = 2,
         *,
-        center: bool = False,
-        tol: float | None = None,
-        method: str = "auto",
+        algorithm: str = "randomized",
+        n_iter: int | None = None,
+        n_oversamples: int = 10,
+        power_iteration_normalizer: str = "auto",
         random_state: Any = 0,
+        tol: float | None = None,
+        center: bool = False,
+        method: str = "auto",
     ) -> None:
         self.n_components = n_components
-        self.center = center
-        self.tol = tol
-        self.method = method
+        self.algorithm = algorithm
+        self.n_iter = n_iter
+        self.n_oversamples = n_oversamples
+        self.power_iteration_normalizer = power_iteration_normalizer
         self.random_state = random_state
+        self.tol = tol
+        self.center = center
+        self.method = method
 
     def fit(self, X: Any, y: Any = None) -> "TruncatedSVD":
         """Learn the components of X, shape (n_samples, n_features). `y` is ignored.
@@ -139,14 +166,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 f"n_components={self.n_components!r} must be an integer from 1 to min(n_samples, n_features), "
                 f"with n_samples={m} and n_features={n}"
             )
-        result = truncated_svd(
-            source,
-            self.n_components,
-            center=self.center,
-            tol=self.tol,
-            method=self.method,
-            seed=seed_of_random_state(self.random_state, type(self).__name__),
-        )
+        result = self._factors(source)
         self.components_, self.singular_values_ = result.Vt, result.s
         self.info_, self.mean_ = result.info, result.info.mean
         scores = narrowed(result.U * result.s, result.U.dtype, "transformed data")
@@ -160,6 +180,35 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.explained_variance_ = shares * unit * unit
         self.explained_variance_ratio_ = shares / total if total > 0 else np.zeros(len(result.s))
         return scores
+
+    def _factors(self, source: MatrixSource) -> SVDResult:
+        caller, k = type(self).__name__, self.n_components
+        self._check(caller)
+        seed = seed_of_random_state(self.random_state, caller)
+        if self.algorithm == "arpack":
+            exact = choose_method(source, Target(rank=k))
+            method = exact if exact in ("full", "gram") else "lanczos"
+            return truncated_svd(source, k, center=self.center, tol=self.tol or 0.0, method=method, seed=seed)
+        if self.n_iter is None:
+            return truncated_svd(source, k, center=self.center, tol=self.tol, method=self.method, seed=seed)
+        oversampling = int(self.n_oversamples)
+        return decompose(
+            source, k, n_oversamples=oversampling, n_iter=int(self.n_iter), seed=seed, center=self.center
+        )
+
+    def _check(self, caller: str) -> None:
+        require(
+            is_text(self.algorithm, ALGORITHMS),
+            "algorithm",
+            caller,
+            f"a str among {set(ALGORITHMS)}",
+            self.algorithm,
+        )
+        known = self.n_iter is None or is_integer(self.n_iter, 0)
+        require(known, "n_iter", caller, "an int in the range [0, inf) or None", self.n_iter)
+        known = is_integer(self.n_oversamples, 1)
+        require(known, "n_oversamples", caller, "an int in the range [1, inf)", self.n_oversamples)
+        require_normalizer(self.power_iteration_normalizer, caller)
 
     def _training_source(self, X: Any) -> MatrixSource:
         if not _is_validated_elsewhere(X):

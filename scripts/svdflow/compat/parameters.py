@@ -7,6 +7,12 @@ import numpy as np
 
 from svdflow.errors import InvalidParameterError
 
+NORMALIZERS = (
+    "auto",
+    "QR",
+    "LU",
+    "none",
+)  # of scikit-learn: how its power iteration keeps columns independent
 LARGEST_SEED = 2**32 - 1  # of a RandomState, and so of an integer random_state
 
 
@@ -20,6 +26,16 @@ def require(condition: Any, name: str, function: str, wanted: str, value: Any) -
 
 def is_integer(value: Any, least: int, most: float = float("inf")) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
+
+
+def is_text(value: Any, among: tuple[str, ...]) -> bool:
+    return isinstance(value, str) and value in among
+
+
+def require_normalizer(value: Any, function: str) -> None:
+    """Raise unless it is a normalizer of scikit-learn."""
+    wanted = f"a str among {set(NORMALIZERS)}"
+    require(is_text(value, NORMALIZERS), "power_iteration_normalizer", function, wanted, value)
 
 
 def is_boolean(value: Any) -> bool:

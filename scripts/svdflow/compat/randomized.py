@@ -9,12 +9,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from svdflow.compat.accuracy import decompose, narrowed, peer_dtype
-from svdflow.compat.parameters import is_boolean, is_integer, require, seed_of_random_state
+from svdflow.compat.parameters import (
+    is_boolean,
+    is_integer,
+    is_text,
+    require,
+    require_normalizer,
+    seed_of_random_state,
+)
 from svdflow.compute import to_numpy
 from svdflow.matrix.opening import as_source
 from svdflow.matrix.sources import MatrixSource
 
-NORMALIZERS = ("auto", "QR", "LU", "none")
 DRIVERS = ("gesdd", "gesvd")
 CALLER = "randomized_svd"
 
@@ -131,15 +137,13 @@ def _check(
     require(
         is_integer(n_oversamples, 0), "n_oversamples", CALLER, "an int in the range [0, inf)", n_oversamples
     )
-    known = _is_text(n_iter, ("auto",)) or is_integer(n_iter, 0)
+    known = is_text(n_iter, ("auto",)) or is_integer(n_iter, 0)
     require(known, "n_iter", CALLER, "an int in the range [0, inf) or a str among {'auto'}", n_iter)
-    known = _is_text(power_iteration_normalizer, NORMALIZERS)
-    wanted = f"a str among {set(NORMALIZERS)}"
-    require(known, "power_iteration_normalizer", CALLER, wanted, power_iteration_normalizer)
-    known = _is_text(transpose, ("auto",)) or is_boolean(transpose)
+    require_normalizer(power_iteration_normalizer, CALLER)
+    known = is_text(transpose, ("auto",)) or is_boolean(transpose)
     require(known, "transpose", CALLER, "an instance of 'bool' or a str among {'auto'}", transpose)
     require(is_boolean(flip_sign), "flip_sign", CALLER, "an instance of 'bool'", flip_sign)
-    known = _is_text(svd_lapack_driver, DRIVERS)
+    known = is_text(svd_lapack_driver, DRIVERS)
     require(known, "svd_lapack_driver", CALLER, f"a str among {set(DRIVERS)}", svd_lapack_driver)
 
 
@@ -168,10 +172,6 @@ def _is_foreign(M: Any) -> bool:
     """Whether M is an array of CuPy, PyTorch or another library of the array API that holds its entries."""
     known = array_api_compat.is_numpy_array(M) or array_api_compat.is_dask_array(M)
     return array_api_compat.is_array_api_obj(M) and not known
-
-
-def _is_text(value: Any, among: tuple[str, ...]) -> bool:
-    return isinstance(value, str) and value in among
 
 
 def _phase_of_largest(U: np.ndarray) -> np.ndarray:

@@ -76,9 +76,7 @@ def optimal_rank(
         raise ValueError(f"rule {rule!r} needs all {min(sides)} singular values, not {len(values)} of them")
     at_hand = None if matrix is None else lambda: matrix
     norm = float(scipy.linalg.norm(values)) if len(values) else 0.0
-    evidence = Evidence(
-        values, sides, sigma, norm, len(values) == min(sides), at_hand, seed_from(seed, rng=rng)
-    )
+    evidence = Evidence(values, sides, sigma, norm, len(values) == min(sides), at_hand, seed_from(seed, rng))
     if reason := applicable(declared, evidence):
         raise ValueError(f"rule {rule!r} cannot be applied: {reason}")
     return int(declared.code()(evidence))

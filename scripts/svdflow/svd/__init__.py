@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 from svdflow.errors import ConvergenceWarning, MemoryLimitError
 from svdflow.svd.certificates import FrobeniusCertificate, frobenius_certificate
 from svdflow.svd.factorization import factorize, truncated_svd
-from svdflow.svd.result import SVDInfo, SVDResult
+from svdflow.svd.info import SVDInfo
+from svdflow.svd.result import SVDResult
+from svdflow.svd.solver_options import SolverOptions
 
 if TYPE_CHECKING:
     from svdflow.svd.methods.single_pass import SinglePassSVD
@@ -18,6 +20,7 @@ __all__ = [
     "SVDInfo",
     "SVDResult",
     "SinglePassSVD",
+    "SolverOptions",
     "factorize",
     "frobenius_certificate",
     "truncated_svd",

@@ -13,10 +13,11 @@ from svdflow.svd.certificates import (
     tail_certificate,
     values_resolution,
 )
+from svdflow.svd.info import SVDInfo, in_units
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan, Target
 from svdflow.svd.read.last_read import last_read
-from svdflow.svd.result import SVDInfo, SVDResult, in_units
+from svdflow.svd.result import SVDResult
 from svdflow.svd.signs import phases
 from svdflow.svd.stopping import judged
 from svdflow.svd.subspace import Reader, Search, Subspace

@@ -2,11 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from svdflow.checks import check_flags
 from svdflow.compute import device_of
 from svdflow.compute.engine import as_engine, one_blas_thread
+from svdflow.compute.seeds import seed_from
 from svdflow.matrix.checked import unchanged
 from svdflow.matrix.opening import as_source
 from svdflow.study.sizes import parse_size
@@ -16,6 +17,7 @@ from svdflow.svd.assembly import Sink
 from svdflow.svd.costs import USUAL_TOL
 from svdflow.svd.plan import fit_threads, make_plan
 from svdflow.svd.result import SVDResult
+from svdflow.svd.solver_options import RareOptions, SolverOptions, solver_options
 from svdflow.svd.stopping import warn_if_short
 
 log = logging.getLogger(__name__)
@@ -29,15 +31,15 @@ def truncated_svd(
     energy: float | None = None,
     tol: float | None = None,
     method: str = "auto",
-    block_size: int | None = None,
-    max_reads: int | None = None,
     center: bool = False,
     scale: bool = False,
     seed: int = 0,
+    rng: Any = None,
     backend: str = "auto",
     engine: Any = None,
     memory_limit: int | str | None = None,
-    checkpoint: str | Path | None = None,
+    options: SolverOptions | None = None,
+    **rare: Unpack[RareOptions],
 ) -> SVDResult:
     """Leading singular triplets of a matrix in memory, in a file or in a dask array.
 
@@ -59,11 +61,6 @@ def truncated_svd(
         ``shift`` is shifted subspace iteration, for little memory; ``lanczos`` is thick-restart block Lanczos, for
         tight tolerances; ``rsvd`` is randomized subspace iteration, for comparison; ``single_pass`` reads once, with an
         error estimate. ``auto`` takes one of the first three by cost (docs/choosing.md).
-    block_size : int, optional
-        Columns of a block; by default about ``k + max(10, k / 4)``, a multiple of 16, and for sparse matrices narrower
-        blocks after the first.
-    max_reads : int, optional
-        At most so many passes over A, the last one for U included; 16 by default, and at least 2.
     center : bool
         Subtract the column means (without another read, and without making a sparse matrix dense).
     scale : bool
@@ -74,14 +71,17 @@ def truncated_svd(
         may take one there, where the first panel's deviations are far off those of the whole. ``single_pass`` refuses.
     seed : int
         Of the test matrix; at least 0. The result does not depend on workers or scheduler.
+    rng : int or numpy.random.Generator, optional
+        In the place of `seed`; a generator is advanced by one draw.
     backend : {"auto", "numpy", "cupy"}
     engine : int, Engine or dask.distributed client, optional
         Where panels are computed; a number of threads. By default all cores of the process.
     memory_limit : int or str, optional
         Bytes, or text such as "1GiB". It limits tasks in flight; a factorization that cannot fit is refused.
-    checkpoint : path, optional
-        Folder where the sums of every finished read are kept until the end. The same call with the same folder goes on
-        after a kill, to the same bits.
+    options : SolverOptions, optional
+        ``block_size``, ``max_reads`` and ``checkpoint`` (a folder in which a factorization that was killed goes on).
+    **rare
+        The same, a keyword each.
 
     Returns
     -------
@@ -122,6 +122,7 @@ def truncated_svd(
     >>> s.round(6).tolist()
     [3.0, 2.0]
     """
+    chosen = solver_options(options, rare)
     result = factorize(
         A,
         rank,
@@ -129,15 +130,15 @@ def truncated_svd(
         energy=energy,
         tol=tol,
         method=method,
-        block_size=block_size,
-        max_reads=max_reads,
+        block_size=chosen.block_size,
+        max_reads=chosen.max_reads,
         center=center,
         scale=scale,
-        seed=seed,
+        seed=seed_from(seed, rng),
         backend=backend,
         engine=engine,
         memory_limit=memory_limit,
-        checkpoint=checkpoint,
+        checkpoint=chosen.checkpoint,
     )
     warn_if_short(result.info, USUAL_TOL if tol is None else tol, error=error, energy=energy)
     return result

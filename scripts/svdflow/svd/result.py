@@ -1,109 +1,23 @@
 """What a factorization gives back: the factors, and what is known of them."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from math import nan
+from dataclasses import dataclass, fields, replace
+from html import escape
+from math import hypot
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from svdflow.store import open_published, publish, read_array, write_array
+from svdflow.svd.info import SinglePassInfo, SVDInfo
 
-@dataclass(frozen=True)
-class SVDInfo:
-    """How factors were computed and how good they are.
-
-    Attributes
-    ----------
-    method : str
-        ``full``, ``gram``, ``tsqr``, ``krylov``, ``shift``, ``lanczos``, ``rsvd`` or ``single_pass``.
-    why : str
-        What the choice of the method rests on.
-    rank : int
-        Number of triplets, k.
-    numerical_rank : int
-        How many of the k singular values stand above rounding, ``s_i > max(m, n) eps s_1``.
-    reads : int
-        Complete passes over the matrix.
-    reason : str
-        Why it ended: ``converged`` (within the tolerance, or as near as rounding ``eps s_1`` of the stored factors
-        allows, but that only where it is less than a hundredth of ``s_i^2``), ``max_reads`` (the tolerance or the error
-        target was not met), ``unresolved`` (the error asked for lies below what rounding lets the certificate show:
-        factors may meet it, but `frobenius_error` does not say so; or random probes found more left than leading
-        triplets can leave; or the last read moved values that lie below what rounding leaves of squares, about
-        ``sqrt(eps) s_1``: they are not to be believed),
-        ``rank_deficient`` (the matrix has lower rank than asked) or ``saturated`` (the subspace is the whole
-        space, so the result is exact).
-    frobenius_norm, frobenius_error : float
-        Of the matrix (centred, where asked) and of what the factors leave of it.
-    frobenius_kind : str
-        For the factors as stored: ``exact``, or ``floor``: the error is below this figure, which rounding cannot
-        resolve.
-    frobenius_resolution : float
-        Where `frobenius_kind` is ``exact``, the true error is within this of `frobenius_error`.
-    relative_error : float
-        Frobenius error over norm, also where these overflow; 0 for the zero matrix.
-    spectral_error, spectral_kind, spectral_failure : float, str, float
-        Bound of ``||A - U s Vt||_2`` for the factors as stored: ``exact`` from all singular values, ``probabilistic``
-        (from random probes; too small with a probability of `spectral_failure` at most), or ``none``.
-    sampled_rows : int
-        Rows that the first block was learnt from; 0 where it was random.
-    notes : tuple of str
-        What happened on a device that a user should know.
-    residuals : ndarray or None, shape (k,)
-        ``||A^H u_i - s_i v_i||``, to rounding, which is ``eps s_1^2 / s_i``. Where `polished`, of the triplets before
-        the last half step, which made it zero to rounding.
-    polished : bool
-    estimate : float
-        Estimated ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` at the end of the iteration, beyond rounding; 0 for
-        exact methods.
-    spectrum : ndarray or None, shape (min(m, n),)
-        All singular values, where the method computed them (`full`, `gram`, `tsqr`).
-    spectrum_resolution : float
-        Each of `spectrum` is within this of the truth: rounding of s_1, and of its square for ``gram``, whose values
-        below it mean nothing.
-    mean : ndarray or None, shape (n,)
-        Column means, where ``center=True``.
-    scale : ndarray or None, shape (n,)
-        What columns were divided by, where ``scale=True``: A is about ``mean + (U s Vt) * scale``. All figures but
-        `mean` and `scale` are of the matrix that was divided.
-    shape, dtype : of the matrix.
-    backend : str
-    block_size, panel_height : int
-    seed : int
-    """
-
-    method: str
-    rank: int
-    numerical_rank: int
-    reads: int
-    reason: str
-    frobenius_norm: float
-    frobenius_error: float
-    frobenius_kind: str
-    shape: tuple[int, int]
-    dtype: str
-    frobenius_resolution: float = 0.0
-    relative_error: float = 0.0
-    spectral_error: float = nan
-    spectral_kind: str = "none"
-    spectral_failure: float = 0.0
-    why: str = ""
-    backend: str = "numpy"
-    notes: tuple[str, ...] = ()
-    block_size: int = 0
-    panel_height: int = 0
-    seed: int = 0
-    sampled_rows: int = 0
-    polished: bool = False
-    estimate: float = 0.0
-    residuals: np.ndarray | None = field(default=None, repr=False)
-    spectrum: np.ndarray | None = field(default=None, repr=False)
-    spectrum_resolution: float = 0.0
-    mean: np.ndarray | None = field(default=None, repr=False)
-    scale: np.ndarray | None = field(default=None, repr=False)
+KIND = "svd_result"  # of the files that `SVDResult.save` writes
+INFOS = {kind.__name__: kind for kind in (SVDInfo, SinglePassInfo)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SVDResult:
     """Factors of a matrix; unpacks as ``U, s, Vt``.
 
@@ -142,20 +56,176 @@ class SVDResult:
     def __getitem__(self, index: int) -> Any:
         return (self.U, self.s, self.Vt)[index]
 
+    @property
+    def rank(self) -> int:
+        """Number of triplets, k."""
+        return len(self.s)
 
-def in_units(s: np.ndarray, unit: float, name: str) -> np.ndarray:
-    """Singular values of the matrix itself, from those of `unit` times it.
+    @property
+    def explained_variance_ratio(self) -> np.ndarray:
+        """Share of each triplet in ``||A||_F^2``, shape (k,); of a centred matrix that is its share of the variance."""
+        norm = self.info.frobenius_norm
+        return np.asarray((self.s / norm) ** 2) if norm > 0 else np.zeros(self.rank)
 
-    Raises
-    ------
-    OverflowError
-        The largest is no float64.
-    """
-    with np.errstate(over="ignore"):
-        values = s / unit
-    if not np.isfinite(values).all():
-        raise OverflowError(
-            f"{name}: the largest singular value lies above the largest float64, 1.8e308; divide the matrix by a power "
-            "of two first, such as 2**20"
+    def reconstruct(self, rank: int | None = None, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """The matrix as the factors have it, ``mean + (U s Vt) * scale``.
+
+        Parameters
+        ----------
+        rank : int, optional
+            Use the first so many triplets; all by default.
+        rows : slice or array of int
+            Which rows, so that a large matrix need not be in memory.
+
+        Returns
+        -------
+        ndarray, shape (rows, n)
+            In the precision of the factors, or in double where that is too narrow for ``s``.
+
+        Raises
+        ------
+        ValueError
+            `rank` is outside 0 to k, or U went to a sink.
+        """
+        k = self._checked(rank, 0)
+        if self.U is None:
+            raise ValueError("U was written to a sink, and is not here; read it from there, or give no sink")
+        top = float(self.s[0]) if self.rank else 0.0
+        dtype = self.Vt.dtype if top < np.finfo(self.Vt.dtype).max else np.result_type(self.Vt, np.float64)
+        product: np.ndarray = (self.U[rows, :k] * self.s[:k]).astype(dtype) @ self.Vt[:k].astype(
+            dtype, copy=False
         )
-    return values
+        if self.info.scale is not None:
+            product *= self.info.scale
+        if self.info.mean is not None:
+            product += self.info.mean
+        return product
+
+    def truncate(self, rank: int) -> "SVDResult":
+        """The first `rank` triplets, and what is known of them: what is left out adds to the errors by Pythagoras.
+
+        Raises
+        ------
+        ValueError
+            `rank` is outside 1 to k.
+        """
+        k, info = self._checked(rank, 1), self.info
+        if k == self.rank:
+            return self
+        lost, left = float(np.linalg.norm(self.s[k:])), info.frobenius_error
+        error = hypot(left, lost)
+        # Of a floor the truth lies between 0 and `left`, and so this one between `lost` and `error`.
+        unsure = error - lost if info.frobenius_kind == "floor" else info.frobenius_resolution
+        found: dict[str, Any] = {}
+        if isinstance(info, SinglePassInfo) and info.leave_one_out:
+            found["leave_one_out"] = hypot(info.leave_one_out, lost)
+        known = replace(
+            info,
+            rank=k,
+            numerical_rank=min(k, info.numerical_rank),
+            reason="converged"
+            if info.reason == "rank_deficient" and k <= info.numerical_rank
+            else info.reason,
+            frobenius_error=error,
+            frobenius_kind="exact" if lost > left else info.frobenius_kind,
+            frobenius_resolution=unsure,
+            relative_error=min(1.0, error / info.frobenius_norm)
+            if info.frobenius_norm
+            else info.relative_error,
+            spectral_error=hypot(info.spectral_error, float(self.s[k])),
+            residuals=None if info.residuals is None else info.residuals[:k],
+            **found,
+        )
+        U = None if self.U is None else self.U[:, :k]
+        return SVDResult(U, self.s[:k], self.Vt[:k], known)
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write factors and all that is known of them to an HDF5 file, which `load` reads.
+
+        The file is checked before it takes its name, so a kill leaves none that is half written; nothing is pickled.
+
+        Parameters
+        ----------
+        path : path
+        force : bool
+            Replace also what svdflow did not write.
+
+        Raises
+        ------
+        NotOursError
+            A file that svdflow did not write stands there.
+        WriteError
+            The disk is full or read-only.
+        """
+        with publish(path, KIND, force=force) as file:
+            for name, factor in zip(("U", "s", "Vt"), self, strict=True):
+                if factor is not None:
+                    write_array(file, name, np.asarray(factor))
+            group = file.create_group("info")
+            group.attrs["class"] = type(self.info).__name__
+            for entry in fields(self.info):
+                value = getattr(self.info, entry.name)
+                if isinstance(value, np.ndarray):
+                    write_array(group, entry.name, value)
+                elif value is not None:
+                    group.attrs[entry.name] = json.dumps(value) if isinstance(value, tuple) else value
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SVDResult":
+        """Read what `save` wrote, verified.
+
+        Raises
+        ------
+        StoreError
+            No such file, one that `save` did not write, or a damaged one.
+        """
+        with open_published(path, KIND) as file:
+            factors = [read_array(file, name) if name in file else None for name in ("U", "s", "Vt")]
+            group = file["info"]
+            kind = INFOS[str(group.attrs["class"])]
+            known: dict[str, Any] = {}
+            for entry in fields(kind):
+                if entry.name in group:
+                    known[entry.name] = read_array(group, entry.name)
+                elif entry.name in group.attrs:
+                    value = group.attrs[entry.name]
+                    value = value.item() if isinstance(value, np.generic) else value
+                    known[entry.name] = (
+                        tuple(json.loads(value)) if entry.name in ("shape", "notes") else value
+                    )
+        return cls(*factors, kind(**known))
+
+    def __repr__(self) -> str:
+        info = self.info
+        m, n = info.shape
+        return (
+            f"SVDResult(rank {self.rank} of {m} x {n} {info.dtype}, {self._way()}, {info.reason}, "
+            f"relative error {info.relative_error:.2g})"
+        )
+
+    def _repr_html_(self) -> str:
+        info = self.info
+        m, n = info.shape
+        rows = {
+            "matrix": f"{m:,} x {n:,} {info.dtype}",
+            "rank": f"{self.rank:,}",
+            "method": self._way(),
+            "ended": info.reason,
+            "relative error": f"{info.relative_error:.3g} ({info.frobenius_kind})",
+            "singular values": f"{self.s[0]:.4g} to {self.s[-1]:.4g}" if self.rank else "none",
+        }
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(said)}</td></tr>" for name, said in rows.items()
+        )
+        return f"<table>{cells}</table>"
+
+    def _way(self) -> str:
+        return f"{self.info.method}, {self.info.reads} read{'s' * (self.info.reads != 1)}"
+
+    def _checked(self, rank: int | None, least: int) -> int:
+        if rank is None:
+            return self.rank
+        if isinstance(rank, bool) or not isinstance(rank, int | np.integer) or not least <= rank <= self.rank:
+            raise ValueError(f"rank must be an integer from {least} to {self.rank}, not {rank!r}")
+        return int(rank)

@@ -10,12 +10,13 @@ import scipy.sparse as sp
 
 from svdflow.compute.engine import Engine
 from svdflow.svd.certificates import frobenius_certificate
+from svdflow.svd.info import SinglePassInfo, in_units
 from svdflow.svd.leave_one_out import jackknife, leave_one_out
 from svdflow.svd.orthonormal import adjoint, extend_basis
 from svdflow.svd.random_blocks import COMPLETION, gaussian
 from svdflow.svd.read.moments import square_norm
 from svdflow.svd.read.panel_work import triangle
-from svdflow.svd.result import SVDInfo, SVDResult, in_units
+from svdflow.svd.result import SVDResult
 from svdflow.svd.signs import phases
 
 Choose = Callable[[np.ndarray, float], int | None]
@@ -25,25 +26,6 @@ FLOOR = (
 )  # of Y's largest singular value: below, a direction adds more rounding
 REFINE = 1e2  # condition number of Y above which U = Y M, orthonormal to eps times it, is orthonormalized once more
 TINY = float(np.finfo(float).tiny)
-
-
-@dataclass(frozen=True)
-class SinglePassInfo(SVDInfo):
-    """What is known of factors that one read made; `SVDInfo` tells the other fields.
-
-    Attributes
-    ----------
-    leave_one_out : float
-        Estimate of ``||A - U s Vt||_F`` from the sketch alone (Epperly and Tropp 2022, arXiv 2207.06342). Its square
-        is unbiased for a sketch of one column less, plus the part of the sketch beyond rank k. Where
-        `frobenius_kind` is ``exact`` that figure is better; this one goes on below its floor.
-    jackknife : float
-        Estimate of how far ``U s Vt`` scatters about its mean over seeds, ``E ||X - E X||_F^2`` rooted; on average not
-        too low (the same, section 4). Near `frobenius_error` the factors tell of the seed as much as of the matrix.
-    """
-
-    leave_one_out: float = 0.0
-    jackknife: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from svdflow.errors import ConvergenceWarning
-from svdflow.svd.result import SVDInfo
+from svdflow.svd.info import SVDInfo
 
 ROUNDING = 16  # times eps s_1 s_i: what rounding of U and V moves s_i^2 by
 SHARE = 1e-2  # of s_i^2, up to which that is rounding; a value that it moves further is not resolved

@@ -7,11 +7,12 @@ from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.algorithm import Algorithm, Factorization
 from svdflow.svd.assembly import delivered, resolved
 from svdflow.svd.certificates import pair_residuals, tail_certificate, tail_spectral, values_resolution
+from svdflow.svd.info import SVDInfo, in_units
 from svdflow.svd.lapack import full_svd
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan, Target
 from svdflow.svd.read.moments import column_moments, deviations, square_norm
-from svdflow.svd.result import SVDInfo, SVDResult, in_units
+from svdflow.svd.result import SVDResult
 from svdflow.svd.signs import phases
 from svdflow.svd.subspace import unit_scale
 
