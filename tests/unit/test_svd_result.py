@@ -153,19 +153,19 @@ def test_a_seed_in_every_form(A):
     twice = [truncated_svd(A, **A_FEW_READS, rng=sequence).s for _ in range(2)]
     np.testing.assert_array_equal(*twice)
     for wrong in ({"rng": 1.5}, {"rng": "0"}, {"rng": -1}, {"seed": 3, "rng": 3}):
-        with pytest.raises(ValueError, match="seed|rng"):
+        with pytest.raises(ValueError, match=r"seed|rng"):
             truncated_svd(A, 2, **wrong)
 
 
 def test_rare_options_in_both_forms(A, tmp_path):
     with pytest.warns(ConvergenceWarning):
         one = truncated_svd(A, 5, method="krylov", tol=1e-9, block_size=8, max_reads=3)
+    options = SolverOptions(block_size=8, max_reads=3, checkpoint=tmp_path / "kept")
     with pytest.warns(ConvergenceWarning):
-        options = SolverOptions(block_size=8, max_reads=3, checkpoint=tmp_path / "kept")
         two = truncated_svd(A, 5, method="krylov", tol=1e-9, options=options)
     np.testing.assert_array_equal(one.Vt, two.Vt)
     assert two.info.reads == 3 and two.info.block_size == 8
-    with pytest.raises(TypeError, match="'maxreads' .nearest: max_reads"):
+    with pytest.raises(TypeError, match=r"'maxreads' .nearest: max_reads"):
         truncated_svd(A, 5, maxreads=3)
     with pytest.raises(ValueError, match="max_reads is given twice"):
         truncated_svd(A, 5, max_reads=3, options=options)
@@ -204,12 +204,12 @@ def test_what_a_rank_cannot_be_had_of_is_refused():
         {"s": np.ones(7), "shape": (6, 6)},
         {"s": [1, 2.0], "shape": (6, 6)},
     ):
-        with pytest.raises(ValueError, match="s= and its shape=|at most 6|descending"):
+        with pytest.raises(ValueError, match=r"s= and its shape=|at most 6|descending"):
             optimal_rank(**wrong)
     for call in (optimal_rank, estimate_sigma, shrink):
         with pytest.raises(ValueError, match="not both"):
             call(A, s=s, shape=(6, 6))
-    with pytest.raises(ValueError, match="unknown rank rule 'gavish_donohoe' .nearest: gavish_donoho"):
+    with pytest.raises(ValueError, match=r"unknown rank rule 'gavish_donohoe' .nearest: gavish_donoho"):
         optimal_rank(A, rule="gavish_donohoe")
     with pytest.raises(ValueError, match="needs all 6 singular values"):
         optimal_rank(s=[3.0, 1.0], shape=(6, 6), rule="mp_pca")
