@@ -290,8 +290,7 @@ def test_awkward_matrices(name, method, dtype, make):
     assert norm(U.conj().T @ U - np.eye(k)) <= bound and norm(Vt @ Vt.conj().T - np.eye(k)) <= bound
     assert norm(A - (U * s) @ Vt) <= norm(true[k:]) + (1e-7 + bound) * max(1, true[0])
     assert result.info.numerical_rank == min(rank, k)
-    if rank < k:
-        assert result.info.reason == "rank_deficient"
+    assert (result.info.reason == "rank_deficient") == (rank < k)
 
 
 @pytest.mark.parametrize(

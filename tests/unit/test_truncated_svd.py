@@ -166,8 +166,8 @@ def test_every_kind_of_source_gives_the_same(shape, center, tmp_path, small_pane
             result = truncated_svd(source, 6, method=method, center=center, tol=1e-8)
             assert_svd(A, result, s, atol=1e-8)
             assert norm(centred - (result.U * result.s) @ result.Vt) == pytest.approx(norm(s[6:]), rel=1e-8)
-            if center:
-                np.testing.assert_allclose(result.info.mean, A.mean(axis=0), atol=1e-12)
+            mean = np.zeros(shape[1]) if result.info.mean is None else result.info.mean
+            np.testing.assert_allclose(mean, A.mean(axis=0) * center, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, np.uint16, np.int64, bool])
@@ -231,17 +231,20 @@ def test_a_singular_value_that_is_no_number_is_refused(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "rank", "reason"),
-    [("full", 40, "converged"), ("gram", 40, "converged"), ("krylov", 20, "unresolved")],
+    ("method", "rank", "reason", "error"),
+    [
+        ("full", 40, "converged", 1e-12),
+        ("gram", 40, "converged", 1e-12),
+        ("krylov", 20, "unresolved", 1.1e-8),
+    ],
 )
-def test_an_error_below_the_root_of_rounding(method, rank, reason):
+def test_an_error_below_the_root_of_rounding(method, rank, reason, error):
     """It is met where all singular values are known, and told not to be shown where a difference is all there is."""
     s = np.r_[np.ones(20), np.full(20, 1e-8)]
     A = with_spectrum(s, 300, 100)
     result = truncated_svd(A, error=1e-12, method=method)
     assert (result.info.rank, result.info.reason) == (rank, reason)
-    if reason == "converged":
-        assert norm(A - (result.U * result.s) @ result.Vt) <= 1e-12 * norm(s)
+    assert norm(A - (result.U * result.s) @ result.Vt) <= error * norm(s)
 
 
 def test_an_error_below_the_rounding_of_the_factors_is_not_called_met():
@@ -278,9 +281,9 @@ def test_awkward_matrices(name, method):
     s = np.linalg.svd(A, compute_uv=False)
     assert_svd(A, result, s, atol=1e-8 * max(1, s[0]))
     assert norm(A - (result.U * result.s) @ result.Vt) <= norm(s[k:]) * (1 + 1e-6) + 1e-7 * s[0]
-    if name in ("zero", "constant", "rank 3", "one hot"):
-        assert result.info.reason == "rank_deficient"
-        assert result.info.numerical_rank == np.linalg.matrix_rank(A)
+    rank = min(k, np.linalg.matrix_rank(A))
+    assert result.info.numerical_rank == rank
+    assert (result.info.reason == "rank_deficient") == (rank < k)
 
 
 def test_energy_of_the_zero_matrix():

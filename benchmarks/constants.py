@@ -1,13 +1,16 @@
-"""What the constants that end a search are worth: reads, and errors above the tolerance, with each one changed.
+"""What the constants of svdflow.svd are worth: what each is beside other values of it.
 
-    PYTHONPATH=tests:scripts python benchmarks/stopping.py [--seeds 10] [--output FILE] [NAME ...]
+    PYTHONPATH=tests:scripts python benchmarks/constants.py [--seeds 10] [--output FILE] [NAME ...]
 
-A search should end as early as its tolerance allows, and never earlier. For each value of a constant every spectrum of
+Stopping: a search should end as early as its tolerance allows, and never earlier. Every spectrum of
 tests/unit/svd_promises.py is factorized to 1e-1, 1e-2 and 1e-4 by the seeds, and the true error of results that call
-themselves converged is compared with the tolerance. The first value is the one in the code.
+themselves converged is compared with the tolerance. Speed: the median time of one factorization. The first value is
+the one in the code.
 """
 
 import argparse
+import statistics
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,18 +21,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from svdflow import ConvergenceWarning, truncated_svd
 from unit.svd_promises import SPECTRA, mixed, pve, rotated
 
-RANK, TOLERANCES = 20, (1e-1, 1e-2, 1e-4)
+RANK, TOLERANCES, SIDE = 20, (1e-1, 1e-2, 1e-4), 400
 # Square: nothing to learn from rows. Tall: the first block of krylov is learnt from a sample. Sparse: narrow blocks.
-MATRICES: dict[str, Callable[[np.ndarray], Any]] = {
+STOPPING: dict[str, Callable[[np.ndarray], Any]] = {
     "square": lambda s: mixed(s, (600, len(s))),
     "tall": lambda s: mixed(s, (9000, len(s)), dtype=np.float32),
     "sparse": lambda s: rotated(s, 900, len(s)),
 }
-SIDE = 400
+SPEED: dict[str, Callable[[], Any]] = {
+    "dense": lambda: np.random.default_rng(0).standard_normal((40_000, 1000), dtype=np.float32),
+    "long side": lambda: np.random.default_rng(0).standard_normal((9000, 8000), dtype=np.float32),
+    "small": lambda: np.random.default_rng(0).standard_normal((3000, 200)),
+    "sparse": lambda: sp.random_array(
+        (60_000, 20_000), density=1e-3, rng=np.random.default_rng(0), format="csr"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Case:
     values: tuple[float, ...]
     kind: str = "square"
     method: str = "krylov"
+    timed: bool = False
 
 
 CASES = (
@@ -49,7 +61,7 @@ CASES = (
     Case("methods.krylov", "BULK", (1.5, 1.0, 0.5, 3.0)),
     Case("methods.krylov", "SUBLINEAR", (1 / 5, 1 / 20, 1 / 2)),
     Case("methods.krylov", "NOISE", (16, 1, 256)),
-    Case("methods.krylov", "CLEAR", (100, 1, 1e4)),
+    Case("methods.krylov", "CLEAR", (100, 1, 10_000)),
     Case("methods.krylov", "NOVEL", (0.05, 1e-3, 0.5)),
     Case("methods.krylov", "FIRST_GAIN", (0.25, 0.05, 1.0), "tall"),
     Case("methods.krylov", "LEAST_RANDOM", (4, 0, 16), "tall"),
@@ -59,12 +71,22 @@ CASES = (
     Case("methods.krylov", "NARROW", (8.0, 1.0, 32.0), "sparse"),
     Case("widths", "SPARSE_WIDTH", (32, 16, 64), "sparse"),
     Case("widths", "OVERSAMPLING", (10, 2, 40)),
+    Case("widths", "FINAL_EXTRA", (4, 0, 12)),
     Case("methods.shift", "SLACK", (2.0, 0.5, 8.0), method="shift"),
     Case("methods.shift", "HALF_STEP_SLACK", (8.0, 1.0, 64.0), method="shift"),
     Case("methods.shift", "SLOWEST", (0.95, 0.8, 0.99), method="shift"),
     Case("methods.shift", "CLEAR", (1e4, 1.0, 1e8), method="shift"),
     Case("methods.shift", "SHIFT_ROUNDS", (20, 1, 5), method="shift"),
     Case("methods.lanczos", "LANCZOS_BLOCK", (8, 4, 16), method="lanczos"),
+    Case("read.converted_panels", "SLICE_BYTES", (2**23, 2**21, 2**25), "dense", timed=True),
+    Case("read.moments", "SQUARE_RUN", (2**10, 2**8, 2**13), "dense", timed=True),
+    Case("read.moments", "RUNS", (2**6, 2**3, 2**9), "dense", timed=True),
+    Case("plan", "GROUPS", (32, 8, 128), "dense", timed=True),
+    Case("plan", "GROUP_ROWS", (2500, 625, 10_000), "dense", timed=True),
+    Case("plan", "GROUP_ROWS", (2500, 625, 10_000), "small", timed=True),
+    Case("read.bands", "HEIGHT", (2048, 512, 8192), "long side", timed=True),
+    Case("read.sparse_work", "LINE", (64, 32, 256), "sparse", timed=True),
+    Case("read.sparse_work", "BAND_ENTRIES", (8, 1, 64), "sparse", timed=True),
 )
 
 
@@ -77,68 +99,81 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    lines = [
+    wanted = [case for case in CASES if not asked.names or case.name in asked.names]
+    stopping = [
         "| constant | value | matrices | reads, mean | converged | error above tol | worst error / tol |",
         "|---|---|---|---|---|---|---|",
     ]
-    print("\n".join(lines))
-    for case in CASES:
-        if not asked.names or case.name in asked.names:
-            for value in case.values:
-                lines.append(row(case, value, asked.seeds))
-                print(lines[-1], flush=True)
+    speed = ["| constant | value | matrix | seconds, median |", "|---|---|---|---|"]
+    for case in wanted:
+        for value in case.values:
+            row, rows = (timed, speed) if case.timed else (stopped, stopping)
+            rows.append(row(case, value, asked.seeds))
+            print(rows[-1], flush=True)
     if asked.output:
-        head = "# Constants of the stopping rules\n\n"
-        head += f"{RANK} triplets, {asked.seeds} seeds a spectrum and tolerance.\n\n"
-        asked.output.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+        head = "# Constants of the SVD\n\nBy benchmarks/constants.py; the first value is the one in the code.\n\n"
+        ends = f"## When a search ends\n\n{RANK} triplets, {asked.seeds} seeds a spectrum and tolerance.\n\n"
+        fast = f"## Speed\n\n{RANK} triplets, median of {asked.seeds} runs.\n\n"
+        text = head + ends + "\n".join([*stopping, ""]) + "\n" + fast + "\n".join([*speed, ""])
+        asked.output.write_text(text, encoding="utf-8")
 
 
-def row(case: Case, value: float, seeds: int) -> str:
-    """Figures of one value of one constant."""
+def named(case: Case) -> str:
+    return f"`{case.module.rpartition('.')[2]}.{case.name}`"
+
+
+def timed(case: Case, value: float, rounds: int) -> str:
+    """Median time with that value of a constant."""
+    A, times = matrix(case.kind, ""), []
+    with changed(case, value):
+        for seed in range(rounds):
+            start = time.perf_counter()
+            truncated_svd(A, RANK, method=case.method, seed=seed, max_reads=4)
+            times.append(time.perf_counter() - start)
+    return f"| {named(case)} | {value:g} | {case.kind} | {statistics.median(times):.3g} |"
+
+
+def stopped(case: Case, value: float, seeds: int) -> str:
+    """Reads and errors with that value of a constant."""
     with changed(case, value):
         found = list(runs(case, seeds))
     reads, excess = (np.array(figures) for figures in zip(*found, strict=True))
     ended = excess[np.isfinite(excess)]
-    name = f"{case.module.rpartition('.')[2]}.{case.name}"
     share = f"{len(ended)} of {len(excess)} | {np.count_nonzero(ended > 1)} | {ended.max(initial=0.0):.2g}"
-    return f"| `{name}` | {value:g} | {case.kind} | {reads.mean():.2f} | {share} |"
+    return f"| {named(case)} | {value:g} | {case.kind} | {reads.mean():.2f} | {share} |"
 
 
 def runs(case: Case, seeds: int) -> Iterator[tuple[int, float]]:
     """Reads, and the true error over the tolerance; infinite where it did not say converged."""
     for name, tol in ((name, tol) for name in SPECTRA for tol in TOLERANCES):
-        A, s = matrix(case.kind, name)
+        A, s = matrix(case.kind, name), SPECTRA[name](SIDE)
         for seed in range(seeds):
             result = truncated_svd(A, RANK, method=case.method, tol=tol, seed=seed, engine=1)
-            info = result.info
-            excess = pve(A, result, s) / tol if info.reason == "converged" else np.inf
-            yield info.reads, excess
+            yield result.info.reads, pve(A, result, s) / tol if result.info.reason == "converged" else np.inf
 
 
 @cache
-def matrix(kind: str, name: str) -> tuple[Any, np.ndarray]:
-    s = SPECTRA[name](SIDE)
-    return MATRICES[kind](s), s
+def matrix(kind: str, spectrum: str) -> Any:
+    return STOPPING[kind](SPECTRA[spectrum](SIDE)) if spectrum else SPEED[kind]()
 
 
 @contextmanager
 def changed(case: Case, value: float) -> Iterator[None]:
     """The constant at another value, also where other modules of the search have imported it."""
-    homes = [import_module(f"svdflow.svd.{case.module}")]
     users = (
         "algorithm",
         "costs",
-        "methods.krylov",
-        "methods.krylov_blocks",
-        "methods.lanczos",
-        "methods.shift",
+        "read.last_read",
+        *(f"methods.{name}" for name in ("krylov", "krylov_blocks")),
     )
-    homes += [import_module(f"svdflow.svd.{name}") for name in users]
+    homes = [
+        import_module(f"svdflow.svd.{name}")
+        for name in (case.module, *users, "methods.lanczos", "methods.shift")
+    ]
     before = getattr(homes[0], case.name)
     kept = [home for home in homes if getattr(home, case.name, None) is before]
-    wanted = type(before)(value)
     for home in kept:
-        setattr(home, case.name, wanted)
+        setattr(home, case.name, type(before)(value))
     try:
         yield
     finally:
