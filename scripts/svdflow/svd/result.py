@@ -181,7 +181,8 @@ class SVDResult:
             No such file, one that `save` did not write, or a damaged one.
         """
         with open_published(path, KIND) as file:
-            factors = [read_array(file, name) if name in file else None for name in ("U", "s", "Vt")]
+            U = read_array(file, "U") if "U" in file else None
+            s, Vt = read_array(file, "s"), read_array(file, "Vt")
             group = file["info"]
             kind = INFOS[str(group.attrs["class"])]
             known: dict[str, Any] = {}
@@ -194,7 +195,7 @@ class SVDResult:
                     known[entry.name] = (
                         tuple(json.loads(value)) if entry.name in ("shape", "notes") else value
                     )
-        return cls(*factors, kind(**known))
+        return cls(U, s, Vt, kind(**known))
 
     def __repr__(self) -> str:
         info = self.info
