@@ -4,15 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from svdflow.registry import AUTO, SVD_METHODS
 from svdflow.registry.options import Count, OfRow, OneOf, Options, Share
-
-METHODS = ("auto", "full", "gram", "krylov", "shift", "lanczos", "rsvd", "single_pass")
 
 
 class FactorizeSection(Options):
     """The one singular value decomposition per plane."""
 
-    method: Annotated[str, OneOf(METHODS), OfRow()] = Field(
+    method: Annotated[str, OneOf((AUTO, *SVD_METHODS)), OfRow()] = Field(
         default="auto",
         description="How it is computed (docs/choosing.md); `auto` plans by shape, type and rank.",
     )
