@@ -254,8 +254,10 @@ def test_the_middle_square_is_kept(tmp_path):
             for item in items(file)
         }
     with open_published(ingest(files, tmp_path / "out.h5", crop=24)) as file:
-        for item in items(file):
+        kept = list(items(file))
+        for item in kept:
             for name, plane in item.observations[0].planes.items():
                 np.testing.assert_array_equal(read_array(plane), whole[item.name][name][:, 3:27])
-            if item.alpha is not None:
-                assert item.alpha.shape == (20, 24)
+        assert [item.name for item in kept] == list(GOOD)
+        shapes = {item.name: item.alpha.shape for item in kept if item.alpha is not None}
+        assert shapes == {"alpha.png": (20, 24)}

@@ -164,7 +164,7 @@ def test_errors_name_the_thing_and_the_remedy(tmp_path, make, message):
     itemsize=st.sampled_from([4, 8, 16]),
     band=st.none() | st.integers(1, 10**5),
 )
-def test_panels_cover_all_rows_once_and_stay_small(m, n, itemsize, band):
+def test_panels_stay_small_and_keep_bands_whole(m, n, itemsize, band):
     height = panel_height((m, n), itemsize, band)
     assert 1 <= height <= m
     whole_bands = band and band < m and band * n * itemsize <= LARGEST_PANEL
@@ -172,9 +172,17 @@ def test_panels_cover_all_rows_once_and_stay_small(m, n, itemsize, band):
         assert height * n * itemsize <= (LARGEST_PANEL if whole_bands else PANEL_BYTES)
     if whole_bands and height < m:
         assert height % band == 0
-    if m <= 1000:
-        bounds = panel_bounds((m, n), itemsize, band)
-        assert [i for a, b in bounds for i in range(a, b)] == list(range(m))
+
+
+@given(
+    m=st.integers(1, 1000),
+    n=st.integers(1, 10**6),
+    itemsize=st.sampled_from([4, 8, 16]),
+    band=st.none() | st.integers(1, 2000),
+)
+def test_panels_are_neighbours_and_each_row_is_in_one(m, n, itemsize, band):
+    bounds = panel_bounds((m, n), itemsize, band)
+    assert [i for a, b in bounds for i in range(a, b)] == list(range(m))
 
 
 @given(bands=st.lists(st.integers(1, 3000), min_size=1, max_size=30))

@@ -1,6 +1,7 @@
 """Gathering, selecting, tables and the verdict."""
 
 import io
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -200,6 +201,7 @@ def test_tables_are_written_for_spreadsheets_people_and_programs(tmp_path, parts
     audit = pd.read_csv(tmp_path / "tables" / "audit.csv")
     assert (audit["FAIL"][0], audit["PASS"][0], audit["margin_max"][0]) == (1, 1, 3.0)
     assert "broken &#124; &#60;b&#62;.png" in (tmp_path / "tables" / "errors.md").read_text()
+    assert ("compress.parquet" in names) == (find_spec("pyarrow") is not None)
     if "compress.parquet" in names:
         full = pd.read_parquet(tmp_path / "tables" / "compress.parquet")
         pd.testing.assert_frame_equal(
