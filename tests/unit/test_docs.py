@@ -11,7 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
+from svdflow.store import publish, write_table
+from svdflow.store.schema import TABLES
+
 ROOT = Path(__file__).parents[2]
+BLANK = {"text": "", "int": 0, "float": 0.0, "bool": False}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 # A block that cannot run here says why in the line above it, unseen by readers: <!-- not run: needs a GPU -->
@@ -56,7 +60,7 @@ def samples() -> dict:
     brain = np.zeros((10, 10, 10), bool)
     brain[2:8, 2:8, 2:8] = True
     return {
-        "A": rng.standard_normal((60, 40)) / np.arange(1, 41),
+        "A": rng.standard_normal((200, 80)) / np.arange(1, 81),
         "noisy": picture(48, 40),
         "image": picture(48, 40).astype(np.uint8),
         "image16": picture(48, 40, top=65535).astype(np.uint16),
@@ -73,8 +77,6 @@ def samples() -> dict:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The working directory of a reader, with the files that the pages name."""
-    from svdflow.store import publish, write_table
-
     monkeypatch.chdir(tmp_path)
     A = samples()["A"]
     np.save("big.npy", A)
@@ -83,9 +85,8 @@ def folder(tmp_path, monkeypatch):
         file["A"] = A
     Path("results").mkdir()
     with publish(Path("results/metrics.h5"), "metrics") as file:
-        row = {"dataset": "photos", "name": "a.png", "rank": 20, "psnr": 30.0}
-        write_table(file, "compress", [row])
-        write_table(file, "denoise", [row])
+        row = {column.name: BLANK[column.kind] for column in TABLES["compress"]}
+        write_table(file, "compress", [row | {"dataset": "photos", "rank": 20, "psnr": 30.0}])
     return tmp_path
 
 

@@ -5,11 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -117,9 +121,12 @@ def test_every_room_is_a_package():
     assert [str(f.relative_to(library)) for f in folders if not (f / "__init__.py").is_file()] == []
 
 
-def test_a_wheel_holds_the_library_and_nothing_beside_it(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy of the sources."""
     pytest.importorskip("setuptools", minversion="77", reason="the pinned build backend is not installed")
-    source = tmp_path / "source"
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "scripts", source / "scripts", ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -133,17 +140,72 @@ def test_a_wheel_holds_the_library_and_nothing_beside_it(tmp_path):
         "--no-deps",
         "--no-build-isolation",
         "-w",
-        str(tmp_path),
+        folder,
         ".",
     ]
     subprocess.run(pip, cwd=source, check=True)
-    (wheel,) = tmp_path.glob("svdflow-*.whl")
+    (wheel,) = folder.glob("svdflow-*.whl")
+    return wheel
+
+
+def test_a_wheel_holds_the_library_and_nothing_beside_it(wheel):
     held = {Path(name) for name in zipfile.ZipFile(wheel).namelist()}
     assert {p.parts[0] for p in held} == {"svdflow", f"svdflow-{PROJECT['project']['version']}.dist-info"}
-    library = {
-        p.relative_to(source / "scripts") for p in (source / "scripts/svdflow").rglob("*") if p.is_file()
-    }
+    source = wheel.parent / "source" / "scripts"
+    library = {p.relative_to(source) for p in (source / "svdflow").rglob("*") if p.is_file()}
+    assert len(library) > 100
     assert library - held == set(), "name the suffix under tool.setuptools.package-data"
+
+
+INSTALLED = """\
+import svdflow, sys
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+assert Path(svdflow.__file__).is_relative_to(sys.prefix), svdflow.__file__
+assert version("svdflow") == svdflow.__version__
+kinds = {Path(p).suffix for p in Path(svdflow.__file__).parent.rglob("*") if p.is_file()}
+print(*sorted(kinds - {".py", ".pyc"}))
+U, s, Vt = svdflow.truncated_svd([[3.0, 0.0], [0.0, 2.0]], rank=1)
+print(round(float(s[0]), 9))
+"""
+
+
+def test_a_wheel_is_installed_into_an_empty_environment_and_works(wheel, tmp_path):
+    """Nothing of this checkout is in its path; what svdflow depends on is borrowed from the present environment."""
+    venv.create(tmp_path / "empty", with_pip=False)
+    python = tmp_path / "empty" / "bin" / "python"
+    run = partial(
+        subprocess.run, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    missing = run([python, "-c", "import svdflow"])
+    assert "No module named 'svdflow'" in missing.stderr  # negative control
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "-qq",
+        "--no-index",
+        "--no-deps",
+        wheel,
+    ]
+    installed = run(pip)
+    assert installed.returncode == 0, installed.stderr
+    (site,) = (tmp_path / "empty").glob("lib/python*/site-packages")
+    (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    imported = run([python, "-c", INSTALLED])
+    assert imported.returncode == 0, imported.stderr
+    suffixes, value = imported.stdout.splitlines()
+    source = wheel.parent / "source" / "scripts" / "svdflow"
+    assert suffixes.split() == sorted({p.suffix for p in source.rglob("*") if p.is_file()} - {".py"})
+    assert value == "3.0"
+    np.save(tmp_path / "a.npy", np.outer(np.arange(20.0), np.ones(30)))
+    command = run([tmp_path / "empty" / "bin" / "svdflow", "encode", "a.npy", "a.h5", "--rel-error", "1e-3"])
+    assert command.returncode == 0, command.stderr
+    assert (tmp_path / "a.h5").stat().st_size > 0
 
 
 # -- make ---------------------------------------------------------------------------------------------------

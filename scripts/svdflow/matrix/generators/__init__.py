@@ -2,7 +2,7 @@
 
 >>> matrix = generate("power_decay", {"rows": 6, "columns": 4, "p": 2}, seed=1)
 >>> matrix.truth().values
-array([1.    , 0.25  , 0.11111111, 0.0625    ])
+array([1.        , 0.25      , 0.11111111, 0.0625    ])
 """
 
 from collections.abc import Callable
