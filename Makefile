@@ -17,7 +17,7 @@ COMPILE   = $(BIN)/uv pip compile pyproject.toml --group build --extra parquet -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run resume faults fuzz soak scale plan why clean test lint lock audit-deps docs bench bench-svd bench-images gpu-check
+.PHONY: help setup run resume faults fuzz soak scale peers plan why clean test lint lock audit-deps docs bench bench-svd bench-images gpu-check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +42,11 @@ why: $(VENV)/run.stamp ## The reason of each job that a run would do: snakemake 
 clean: $(VENV)/run.stamp ## Remove the results that svdflow wrote, and nothing else: svdflow clean
 	@$(BIN)/python -m svdflow clean $(if $(CONFIG),--config '$(CONFIG)')
 
-test: $(VENV)/test.stamp ## Run the tests: pytest
-	$(BIN)/pytest $(ARGS)
+test: $(VENV)/test.stamp ## Run the tests on all cores: pytest -n auto (ARGS="-n 0 -x tests/unit" for one process)
+	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
+
+peers: $(VENV)/test.stamp ## Run what belongs to other libraries: their own tests on svdflow.compat, their faults
+	$(BIN)/pytest -n auto --dist worksteal tests/peers $(ARGS)
 
 faults: $(VENV)/test.stamp ## Inject 150 faults, count what became of them in docs/reliability.md (half an hour; as root, all)
 	$(BIN)/pytest tests/faults --score docs/reliability.md $(ARGS)
@@ -60,10 +63,11 @@ scale: $(VENV)/test.stamp ## Check what the SVD promises of accuracy and errors 
 # Of Snakemake's own lint one finding is accepted, "Specify a conda environment or container for each
 # rule": all rules run in the one environment that requirements/run.txt pins with hashes, and an
 # environment per rule would only let two stages see different libraries.
-lint: $(VENV)/test.stamp ## ruff, mypy, snakefmt and snakemake --lint
+lint: $(VENV)/test.stamp ## ruff, mypy, the order of imports between rooms, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pytest -qq tests/unit/test_layers.py
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/python tests/workflow/snakemake_lint.py --accept 'Specify a conda environment or container for each rule.'
 

@@ -1,4 +1,6 @@
-"""Each test file has a budget of processor time: `--budget 60` fails the run, by name, where one takes more.
+"""Workers as many as cores, and a budget a test file.
+
+Each test file has a budget of processor time: `--budget 60` fails the run, by name, where one takes more.
 
 A file that needs more says so itself, with its reason beside it: `pytestmark = pytest.mark.budget(120)`.
 Time is that of the processor, that of finished child processes included, so that a busy machine costs little.
@@ -7,8 +9,12 @@ Time is that of the processor, that of finished child processes included, so tha
 import os
 from collections import defaultdict
 
+import psutil
 import pytest
 
+WORKER_BYTES = (
+    2**30
+)  # a worker grows to half of this (libraries, and the largest test): twice as much room is kept
 SHOWN = 10  # the costliest files, named at the end of a run with --budget
 
 
@@ -63,6 +69,11 @@ class Budgets:
 def processor_time() -> float:
     """Seconds that this process and its finished children have computed."""
     return sum(os.times()[:4])
+
+
+def pytest_xdist_auto_num_workers(config) -> int:
+    """One a core that this process may use, fewer where memory is short."""
+    return max(1, min(len(os.sched_getaffinity(0)), psutil.virtual_memory().total // WORKER_BYTES))
 
 
 def pytest_addoption(parser) -> None:

@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 import h5py
@@ -91,11 +93,41 @@ class Workflow:
             config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
         (self.folder / "study.yaml").write_text(yaml.safe_dump(config))
 
+    def dry_run(self) -> tuple[int, str]:
+        """Status and words of ``snakemake --dry-run``, in a fork of this process, which has Snakemake imported once."""
+        import snakemake.cli
+
+        with tempfile.TemporaryFile("w+") as said:
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    os.dup2(said.fileno(), 1)
+                    os.dup2(said.fileno(), 2)
+                    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+                    os.chdir(self.folder)
+                    os.environ["PYTHONPATH"] = str(self.folder / "scripts")
+                    sys.path.insert(0, str(self.folder / "scripts"))
+                    for name in [name for name in sys.modules if name.partition(".")[0] == "svdflow"]:
+                        del sys.modules[name]  # the copy in the folder is imported anew
+                    snakemake.cli.main(["--dry-run", "--configfile", "study.yaml"])
+                    status = 0
+                except SystemExit as stop:
+                    status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                    os._exit(status)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            said.seek(0)
+            return status, said.read()
+
     def due(self) -> dict[str, int]:
         """The rules that a run would execute now, with the number of jobs each, `all` left out."""
-        done = self.command("--dry-run", "--configfile", "study.yaml")
-        assert done.returncode == 0, done.stdout + done.stderr
-        text = done.stdout + done.stderr
+        status, text = self.dry_run()
+        assert status == 0, text
         if "Nothing to be done" in text:
             return {}
         block = text[text.rindex("Job stats:") :]

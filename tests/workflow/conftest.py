@@ -1,4 +1,8 @@
-"""The small study, run once for all tests that only look at it."""
+"""The small study, run once for all tests that only look at it, in whichever worker they run."""
+
+import fcntl
+import os
+import shutil
 
 import pytest
 
@@ -8,10 +12,18 @@ from small_study import Workflow, small_workflow
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Workflow:
     """The small study after a clean run; tests must not change it (`copy` it to do so)."""
-    workflow = small_workflow(tmp_path_factory.mktemp("workflow") / "finished")
-    done = workflow.run()
-    assert done.returncode == 0, done.stdout + done.stderr
-    return workflow
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all workers
+    folder, done = shared / "finished", shared / "finished.done"
+    with (shared / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the others wait for the one that runs it
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            ran = small_workflow(folder).run()
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            done.touch()
+    return Workflow(folder)
 
 
 @pytest.fixture
