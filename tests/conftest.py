@@ -71,6 +71,7 @@ def processor_time() -> float:
     return sum(os.times()[:4])
 
 
+@pytest.hookimpl(optionalhook=True)  # where xdist is not installed, nobody asks
 def pytest_xdist_auto_num_workers(config) -> int:
     """One a core that this process may use, fewer where memory is short."""
     return max(1, min(len(os.sched_getaffinity(0)), psutil.virtual_memory().total // WORKER_BYTES))

@@ -104,7 +104,7 @@ class Workflow:
                 try:
                     os.dup2(said.fileno(), 1)
                     os.dup2(said.fileno(), 2)
-                    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+                    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
                     os.chdir(self.folder)
                     os.environ["PYTHONPATH"] = str(self.folder / "scripts")
                     sys.path.insert(0, str(self.folder / "scripts"))
