@@ -8,6 +8,7 @@ Time is that of the processor, that of finished child processes included, so tha
 
 import os
 from collections import defaultdict
+from pathlib import Path
 
 import psutil
 import pytest
@@ -64,6 +65,19 @@ class Budgets:
             terminalreporter.line(f"{spent:8.1f} s  {file}")
         for sentence in self.exceeded():
             terminalreporter.line(f"OVER BUDGET {sentence}", red=True)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Path:
+    """A folder of this run of the tests, the same one in all workers."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(shared) -> None:
+    """What svdflow keeps between runs, it keeps for this run of the tests: nothing of the user's is read or written."""
+    os.environ["SVDFLOW_CACHE"] = str(shared / "cache")
 
 
 def processor_time() -> float:

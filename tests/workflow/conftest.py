@@ -1,7 +1,6 @@
 """The small study, run once for all tests that only look at it, in whichever worker they run."""
 
 import fcntl
-import os
 import shutil
 
 import pytest
@@ -10,11 +9,8 @@ from small_study import Workflow, small_workflow
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Workflow:
+def finished(shared) -> Workflow:
     """The small study after a clean run; tests must not change it (`copy` it to do so)."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent  # of all workers
     folder, done = shared / "finished", shared / "finished.done"
     with (shared / "finished.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the others wait for the one that runs it
