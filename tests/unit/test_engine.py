@@ -4,6 +4,7 @@ import pickle
 import threading
 import time
 from concurrent.futures import CancelledError
+from importlib import import_module
 
 import cloudpickle
 import dask
@@ -158,11 +159,20 @@ def test_reduce_holds_few_partial_sums():
     )  # workers, and one partial sum a level of the tree (two while they are added)
 
 
-def test_blas_is_held_at_one_thread_and_given_back():
+@pytest.fixture
+def two_blas_threads():
+    """Whatever this process was started with, in the BLAS of NumPy and in that of SciPy."""
+    import_module("scipy.linalg")
+    with threadpool_limits(limits=2, user_api="blas"):
+        yield
+
+
+def test_blas_is_held_at_one_thread_and_given_back(two_blas_threads):
     def threads():
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
     before = threads()
+    assert set(before) == {2}
     with one_blas_thread():
         with one_blas_thread():
             assert set(threads()) == {1}
@@ -326,7 +336,7 @@ def test_an_asynchronous_client_is_refused():
         as_engine(client)
 
 
-def test_blas_is_held_at_one_thread_from_any_thread():
+def test_blas_is_held_at_one_thread_from_any_thread(two_blas_threads):
     np.linalg.inv(np.eye(2))
     threads = lambda: {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}  # noqa: E731
     before, inside = threads(), []
@@ -341,6 +351,6 @@ def test_blas_is_held_at_one_thread_from_any_thread():
     other.join()
     held()
     assert inside == [{1}, {1}, {1}]
-    assert threads() == before
+    assert threads() == before == {2}
     with threadpool_limits(1):  # a user's own limits still work afterwards
         assert threads() == {1}
