@@ -6,6 +6,7 @@ from PIL import Image
 
 import svdflow.codec
 from svdflow.__main__ import main
+from svdflow.registry import DENOISERS
 
 
 @pytest.fixture
@@ -112,3 +113,18 @@ def test_outside_a_workflow_it_says_where_it_is(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["plan"]) == 1
     assert "is not a svdflow workflow" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_library(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"svdflow {svdflow.__version__}\n"
+
+
+def test_methods_are_read_off_their_declarations(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "4000")  # no line is broken at a hyphen
+    with pytest.raises(SystemExit):
+        main(["denoise", "--help"])
+    helped = " ".join(capsys.readouterr().out.split())
+    for method in DENOISERS.values():
+        assert (f"{method.name}: {method.summary}" in helped) == ("images" in method.applies_to)
