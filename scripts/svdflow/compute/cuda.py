@@ -28,11 +28,15 @@ from svdflow.compute.backend import linalg_errors, to_numpy
 from svdflow.compute.device import Bounds, Device, Read, T
 from svdflow.errors import BackendError, DeviceMemoryError
 
-SLOTS = 3  # one computed with, one being copied, one to even out slow reads
-SLOT_BYTES = 2**30  # of all slots; fewer slots where panels are larger
-PIECE_BYTES = 32 * 2**20  # of a pinned buffer: long enough for the full rate of the bus, cheap to pin
-BUFFERS = 3
-FILLERS = 4  # one core copies at about half the rate of a PCIe 4 x16 bus
+# How panels travel to a device; none of these can change a result. With less, copies and products wait for each other;
+# with more, device memory (slots) or locked host memory (buffers) is taken that nothing needs. Chosen, and timed by
+# benchmarks/gpu.py, whose first rows compare the feed with the bus.
+SLOTS = 3  # panels on the device: one computed with, one being copied, one to even out slow reads
+SLOT_BYTES = 2**30  # all slots together; there are fewer of them where panels are larger
+PIECE_BYTES = 32 * 2**20  # a pinned buffer: long enough for the full rate of the bus, cheap to pin
+BUFFERS = 3  # pinned buffers: one being filled, one being copied, one free
+FILLERS = 4  # threads that fill a buffer, at most: one core copies at about half the rate of a PCIe 4 x16 bus
+# Times that half as much is staged where device memory ran out: down to an eighth, then it is an error
 RETRIES = 3
 
 

@@ -25,8 +25,9 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 T = TypeVar("T")
 R = TypeVar("R")
 
-ATTEMPTS = 3  # at a read whose task was lost with the last worker that held it
-WINDOW = 2  # ordered results in flight per worker: one being computed, one waiting for its turn
+ATTEMPTS = 3  # reads whose task a cluster lost with its last worker are sent this often in all. Chosen
+# Ordered results in flight a worker: one being computed, one waiting for its turn; memory grows with it
+WINDOW = 2
 
 
 class Shared:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 
 COLOURS = ("gray", "rgb", "ycbcr", "channels")
-SHOWN_BANDS = 3  # of `channels`, in a picture for the screen
+SHOWN_BANDS = 3  # bands that a picture for the screen can show: its red, green and blue
 
 _LUMA_1000 = (299, 587, 114)  # ITU-R BT.601, 2.5.1, in thousandths: exact in integers
-_LUMA = (0.299, 0.587, 0.114)
+_LUMA = (0.299, 0.587, 0.114)  # the same, as ITU T.871, section 7, has them
 
 
 def to_planes(array: np.ndarray, colour: str) -> dict[str, np.ndarray]:

@@ -24,7 +24,9 @@ from svdflow.store import (
     write_table,
 )
 
-TINY, HUGE = 1e-120, 1e120  # between them sums of squares neither vanish nor overflow
+# Pictures whose largest magnitude lies outside are refused: between these, squares (1e-240, 1e240) and sums of 10^60 of
+# them are doubles (which end at 2e-308 and 2e308).
+TINY, HUGE = 1e-120, 1e120
 
 
 def ingest_images(

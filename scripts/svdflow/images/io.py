@@ -36,7 +36,7 @@ from svdflow.images.item_range import value_range
 from svdflow.matrix.integers import may_be_lossy, refuse_lossy
 from svdflow.store import ItemError, slug_of
 
-_GDAL_NODATA = 42113
+_GDAL_NODATA = 42113  # TIFF tag of the nodata value (GDAL, GeoTIFF driver)
 
 
 @dataclass(frozen=True)

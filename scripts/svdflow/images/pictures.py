@@ -16,12 +16,15 @@ from svdflow.images.colour import for_display, from_planes, page_planes
 from svdflow.images.io import picture_name, picture_suffix, write_image
 from svdflow.store import Factors, Item, read_array
 
-TILE = 384  # longest side of a picture in a panel, pixels
-COLUMNS = 4
-GAP = 8
+# The look of panels, in pixels; chosen. They move pictures for the screen and no figure.
+TILE = 384  # longest side of a picture in a panel; larger ones are shown at every second, third, ... pixel
+COLUMNS = 4  # pictures side by side: a panel is then as wide as a screen of 1,600 pixels
+GAP = 8  # between pictures, and around them
 CAPTION = 22  # height of the line under a picture
-QUANTILES = (0.001, 0.999)  # of the original, shown black and white where samples have more than 8 bits
-NEUTRAL = 128  # grey of missing pixels
+# Quantiles of the original that are shown black and white where samples have more than 8 bits: one hot pixel in a
+# thousand does not darken the rest.
+QUANTILES = (0.001, 0.999)
+NEUTRAL = 128  # missing pixels: the middle grey of 8 bits
 
 Planes = dict[str, np.ndarray]
 

@@ -25,7 +25,9 @@ from svdflow.report.table_rows import Tables, groups, listed
 from svdflow.store import open_published, publish_text, read_array
 from svdflow.study.value_range import EIGHT
 
+# Reconstructions of an item, of the smallest to the largest rank: a row of a wide screen. Chosen
 RANK_PICTURES = 5
+# Noise levels whose singular values are drawn beside the clean ones: more lines hide each other
 NOISY_SPECTRA = 2
 
 

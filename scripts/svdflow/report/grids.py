@@ -14,8 +14,8 @@ from svdflow.report.range_notes import range_of, range_words
 from svdflow.report.select import middle_rank
 from svdflow.report.table_rows import Tables, groups, records
 
-ERROR_ROWS = 100
-RANK_COLUMNS = 12
+ERROR_ROWS = 100  # errors that the report lists; all stand in metrics.h5. Chosen
+RANK_COLUMNS = 12  # ranks side by side, what a page of 1,000 pixels is wide enough for; others are in tables/
 
 
 @dataclass(frozen=True)

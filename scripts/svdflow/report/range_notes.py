@@ -4,7 +4,7 @@ import pandas as pd
 
 from svdflow.report.table_rows import Tables, groups
 
-SHOWN = 6  # datasets whose ranges a caption names one by one
+SHOWN = 6  # datasets whose ranges a caption names one by one: two lines. Chosen
 
 
 def range_words(rows: pd.DataFrame) -> str:

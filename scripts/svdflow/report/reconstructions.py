@@ -31,9 +31,11 @@ from svdflow.store import (
     read_rows,
 )
 
+# Pictures inside the report, which stays one file: these decide its size and no figure of it. Chosen
 WIDTH = 400  # columns of a reduced picture, at most
 CROP = 256  # rows and columns of a picture that must not be reduced, since that would hide its noise
-JPEG_QUALITY = 88
+JPEG_QUALITY = 88  # with full chroma: no artefact of its own beside those that are shown. Chosen
+# Bytes of a plane that are held while it is reduced: memory does not grow with the picture. Chosen
 READ_BYTES = 64 * 2**20
 
 

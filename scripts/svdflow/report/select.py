@@ -7,7 +7,7 @@ import pandas as pd
 
 from svdflow.report.table_rows import Tables, groups, listed, records
 
-LIMIT = 12
+LIMIT = 12  # items shown in full, so that size and length of the report do not grow with the dataset. Chosen
 _ITEM = ["dataset", "shard", "item", "name"]
 
 

@@ -10,7 +10,7 @@ from svdflow.report.aggregate import read_tables
 from svdflow.report.findings import count, findings, kill_words, notes, sentences, verdict_words
 from svdflow.report.table_rows import Tables, records
 
-NAMED_ERRORS = 3
+NAMED_ERRORS = 3  # errors named at the end of a run, whose last lines are ten in all
 
 
 def verdict(

@@ -14,6 +14,8 @@ import numpy as np
 
 from svdflow.errors import StoreError
 
+# Bytes of a chunk, a band of whole rows: HDF5 reads bands of 4 to 16 MB at the speed of the disk, and a panel of some
+# hundred MB still consists of many. It is part of the layout of stored files: another value changes them and no result.
 BAND_BYTES = 8 * 2**20
 SUFFIX = ".crc32"
 CRC = "crc32"  # attribute of a table or an archive: of all its bytes

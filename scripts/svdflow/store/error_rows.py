@@ -10,6 +10,7 @@ from typing import Any
 
 from svdflow.errors import DamagedError, WriteError
 
+# Characters of a row of /errors; the rest of a longer message is in the log. Chosen: five lines
 MESSAGE_LENGTH = 400
 FULL = {errno.ENOSPC: "no space is left", errno.EDQUOT: "your quota is used up"}
 OURS = {*FULL, errno.EROFS}  # reading never ends in these: where they are raised, svdflow was writing

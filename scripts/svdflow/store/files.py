@@ -33,6 +33,7 @@ from svdflow.store.ownership import (
 from svdflow.store.reading import COMPLETE, REMEDY, STRUCTURE, StoredFile, damage, read_rows, seal_nodes
 from svdflow.store.sink import Sink
 
+# Versions of our files: a reader refuses what it does not know. Raise them when an older svdflow would misread a file.
 SCHEMA_VERSION = 2  # 2: every node carries a digest of its structure
 ARCHIVE_VERSION = 1  # archives have checksums of their own (docs/archives.md)
 # Newer formats lock out MATLAB, R and HDF5 1.14; older ones reopen as silent zeros after a kill.

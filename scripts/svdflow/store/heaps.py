@@ -11,8 +11,10 @@ import struct
 from pathlib import Path
 
 SIGNATURE = b"GCOL\x01\0\0\0"
-HEADER = 16  # bytes of the head of a collection, and of an object
-WHOLE = 64 * 2**20  # bytes up to which a file is looked through; of a larger one its start is
+HEADER = 16  # bytes of the head of a collection, and of an object (HDF5 file format 3.0, section III.E)
+# A file of up to WHOLE bytes is looked through, of a larger one the first START: svdflow's own texts, the attributes at
+# the root, stand there. Damage further on is left to the checksums. Chosen
+WHOLE = 64 * 2**20
 START = 4 * 2**20
 
 

@@ -28,13 +28,18 @@ HEAD = "# Written by svdflow: what it put here. It replaces and removes these fi
 # What Snakemake, the desktops and network disks leave in any folder: nobody's work.
 STAMP = ".snakemake_timestamp"  # in a folder that a job wrote, an empty one too
 LITTER = re.compile(rf"{re.escape(STAMP)}|\.DS_Store|Thumbs\.db|desktop\.ini|\.directory|\.nfs[0-9a-f]{{8,}}")
-WHOLE = 2**26  # bytes up to which a digest covers the whole file; of larger ones it covers BLOCKS blocks
+# The digest of a mark covers files of up to WHOLE bytes, and BLOCKS evenly spaced blocks of BLOCK bytes of larger ones:
+# 64 MiB take sha256 about 0.2 s, whatever the file. More sees more edits, which size and mtime show already. Marks of
+# other values are not recognized. Chosen
+WHOLE = 2**26
 BLOCKS, BLOCK = 64, 2**20
 TEMPORARY = re.compile(r"\..+\.tmp-[0-9]+|\.svdflow-.+\.scratch")  # what a killed writer leaves
 NO_MARK = "exists, and svdflow did not write it"
 MADE = '{"made": true}\n'  # the line of a folder that svdflow made
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-PATIENCE = 5.0  # seconds to wait for the lock of a mark; some file systems have no locks at all
+# Seconds to wait for the lock of a mark, which writers hold for milliseconds, before going on without it: a writer that
+# hangs then delays others by this much and stops none. Where a file system has no locks nobody waits. Chosen
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ import numpy as np
 
 from svdflow.store.reading import StoredArray, StoredFile, StoredGroup, read_array, read_rows
 
+# Characters of a source's name that become part of the names of its pictures; with the index in front and a suffix they
+# stay far below the 255 bytes of a file name. Another value renames pictures. Chosen
 SLUG_LENGTH = 40
 
 

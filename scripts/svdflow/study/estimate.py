@@ -13,11 +13,16 @@ from svdflow.study.manifest import UNREADABLE
 from svdflow.study.settings import item_rank, noisy_rank
 from svdflow.study.study import Study
 
-SAMPLED = 50  # image headers read per dataset
-VALUE = 8  # bytes of a stored factor's value, at most
-RATE = 5e9  # floating-point operations a second and core, a modest one
-JOB = 1.5  # seconds that a job costs beside its work
-READ = 5e8  # bytes a second read from a linked file
+# What `svdflow plan` reckons with. They move the seconds and bytes that it prints and the refusal of a disk that is too
+# small, and no result.
+SAMPLED = 50  # headers read of a dataset's images, evenly spaced; the rest are taken to be like them. Chosen
+VALUE = 8  # bytes of a stored factor's value, at most: float64; real single-precision factors take half
+# Floating-point operations a second and core: modest, about a tenth of what one AVX2 core can. Chosen
+RATE = 5e9
+# Seconds that a job costs beside its work: a Python, its imports, Snakemake's records; measured: 0.9
+JOB = 1.5
+# Bytes a second read from a linked file: a SATA SSD. Chosen; a disk of today reads up to ten times that
+READ = 5e8
 ENCODE = 2e-5  # seconds that all codecs and forms of an archive take a value
 
 

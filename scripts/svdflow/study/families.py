@@ -12,9 +12,10 @@ from typing import Any
 from svdflow.errors import FamilyError
 from svdflow.registry.numerals import LARGEST, real, whole
 
-ITEM_SIZES = {"float32": 4, "float64": 8, "complex128": 16}
+ITEM_SIZES = {"float32": 4, "float64": 8, "complex128": 16}  # bytes of a value (IEEE 754)
 REAL = ("float64", "float32")
 DENSE = ("float64", "float32", "complex128")
+# SciPy's sparse matrices index with 32 bits up to here and take 64 bits above, twice the bytes
 INDEX_32_MAX = 2**31 - 1
 
 Params = Mapping[str, Any]

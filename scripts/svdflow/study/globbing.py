@@ -8,7 +8,9 @@ from pathlib import Path
 
 from svdflow.errors import ConfigError
 
-MAX_ENTRIES = 5_000_000  # that one pattern may look at; a million images are what svdflow is made for
+# Entries of folders that one pattern may look at before it is refused: a million images, which svdflow is made for,
+# with four other files beside each; a pattern such as /**/*.png would otherwise go through a whole disk. Chosen
+MAX_ENTRIES = 5_000_000
 
 
 def matches(pattern: str) -> Iterator[Path]:

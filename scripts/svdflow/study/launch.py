@@ -17,10 +17,12 @@ from svdflow.study.repair import make_way
 from svdflow.study.run_lock import RunLock, release_snakemake_locks
 from svdflow.study.study import Study
 
-GRACE = 2.0  # seconds that jobs have to put away what they had begun
+# Seconds from SIGTERM to SIGKILL, for jobs to remove their temporary files; with less some stay. Chosen
+GRACE = 2.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PR_SET_PDEATHSIG = 1  # prctl(2)
-LITTLE = 2**20  # bytes free on a disk that is full
+PR_SET_PDEATHSIG = 1  # option of prctl(2): the signal that the kernel sends to a child whose parent died
+# A disk with fewer free bytes counts as full when a run failed: file systems keep a remainder. Chosen
+LITTLE = 2**20
 
 
 def launch(study: Study, config: str | None, words: Sequence[str], *, checksums: bool) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "package:"
-SHA256_DIGITS = 64
+SHA256_DIGITS = 64  # hexadecimal digits of a SHA-256 digest (FIPS 180-4): 256 bits, four a digit
 
 
 def locate(folder: str, name: str = "") -> Path:

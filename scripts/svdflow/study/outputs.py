@@ -15,7 +15,9 @@ from svdflow.study.run_lock import NAME as LOCK
 if TYPE_CHECKING:
     from svdflow.study.study import Study
 
-GATHER = 500  # stage files that one job gathers
+# Stage files that one job gathers; above it there are parts first, so that a million images end in 489 parts and one
+# last job. More would lengthen the command lines of jobs, fewer add levels. Chosen
+GATHER = 500
 # What svdflow keeps below the folder of its results, and removes when it cleans.
 FOLDERS = (
     "archives", "audit", "benchmarks", "compress", "denoise", "encode", "factors", "logs", "manifests", "matrices",
@@ -28,7 +30,7 @@ PARTS = (
     "requirements", "rules", "scripts", "tests",
 )  # fmt: skip
 RULE_OF = {"matrices": "ingest", "factors": "factorize"}  # whose logs go by another name than the stage
-NAMED = 10  # files that a refusal names
+NAMED = 10  # files that a refusal names one by one, the others as a number. Chosen to fit a terminal
 LOG = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO svdflow: rule ", re.M)
 BENCHMARK = b'{"cpu_'  # as Snakemake begins a line of JSON about a job
 

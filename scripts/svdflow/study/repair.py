@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from svdflow.store.ownership import MarkEntry
     from svdflow.study.study import Study
 
-SKEW = 60.0  # seconds by which clocks of hosts may differ
+# A result dated later than this many seconds from now has a wrong date and is dated now; below it the clocks of two
+# hosts, or of a host and its file server, may just differ. Chosen: clocks kept by NTP differ by less than a second
+SKEW = 60.0
 RECORDS = Path(".snakemake", "metadata")
 
 

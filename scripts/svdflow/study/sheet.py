@@ -18,6 +18,9 @@ from svdflow.study.families import FAMILIES, parse_parameters
 from svdflow.study.refusals import faults, nearest, refuse
 from svdflow.study.sections.row import marker, parameters_model, row_model
 
+# Items of a job where the sheet names no shard_size: compress takes 4 s for 64 pictures of 512 x 512 (benchmarks/
+# pipeline.py), beside which the second that a job costs is little, and a changed image reruns 63 others; a matrix is
+# work enough for a job. Another value cuts a dataset anew, and all of it runs again.
 SHARD_SIZE = {"images": 64, "synthetic": 1, "matrix": 1}
 NOTHING = ("", "-")
 

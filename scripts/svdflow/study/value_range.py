@@ -14,6 +14,8 @@ Fixed peaks keep figures comparable between pictures of one origin: a darker pic
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+# Depths of cameras' and scanners' samples: integers without a stated depth are taken to have the fewest bits of these
+# that hold the largest value. Another list moves the peak of PSNR and SSIM, the column data_range.
 BITS = (8, 10, 12, 14, 16)
 EIGHT, STATED, FEWEST = "8 bits", "{} bits, as files state", "{} bits, the fewest that hold all values"
 SPAN, EQUAL, GIVEN = "largest less smallest value", "magnitude of the only value", "given (data_range)"
