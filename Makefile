@@ -78,7 +78,7 @@ lock: | $(VENV)/test.stamp ## Compile requirements/*.txt from pyproject.toml (AR
 audit-deps: $(BIN)/python ## Look up known vulnerabilities of the pinned requirements, by pip-audit
 	$(BIN)/python requirements/audit.py
 
-docs: $(VENV)/run.stamp ## Write the pages that are generated from code: options, tables, audits
+docs: $(VENV)/test.stamp ## Write the pages that are generated from code: options, tables, audits, api (needs scikit-learn)
 	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/run.stamp ## Measure against the plain loop: python benchmarks/pipeline.py (BENCH=name)

@@ -1,7 +1,9 @@
-"""Write what is generated from code: the pages of options, tables and audits, and the schema for editors."""
+"""Write what is generated from code: pages of options, tables, audits and public names, and the schema for editors."""
 
 import json
 from pathlib import Path
+
+import api_page
 
 from svdflow.selfcheck import catalogue
 from svdflow.store import schema
@@ -12,6 +14,7 @@ PAGES = {
     "docs/options.md": options_page.markdown(),
     "docs/schema.md": schema.markdown(),
     "docs/audits.md": catalogue.markdown(),
+    "docs/api.md": api_page.markdown(),
     "config/schemas/config.schema.json": json.dumps(options_page.config_schema(), indent=2) + "\n",
 }
 

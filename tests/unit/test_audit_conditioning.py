@@ -7,11 +7,12 @@ import pytest
 import scipy.linalg
 import scipy.sparse
 
-from svdflow.audit import audit_matrix, run_catalogue
+from svdflow.audit import audit_matrix
 from svdflow.audit.conditioning import audit_conditioning_shard
 from svdflow.audit.decomposition import Full, full_records
 from svdflow.audit.limits import resolve
 from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck.catalogue import run_catalogue
 from svdflow.store import add_item, add_observation, publish, read_table, write_array
 
 LIMITS = resolve()

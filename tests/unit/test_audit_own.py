@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from svdflow.audit import run_catalogue
 from svdflow.audit.own import audit_functions, audit_own
 from svdflow.audit.verdicts import Verdict
+from svdflow.selfcheck.catalogue import run_catalogue
 from svdflow.store import read_table
 
 FILE = """

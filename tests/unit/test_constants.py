@@ -1,4 +1,4 @@
-"""A constant of the library says what it is, by a comment on its line, above it or above the block that it stands in."""
+"""A constant of the library says what it is: a comment on its line, above it or above the block that it stands in."""
 
 import ast
 import io

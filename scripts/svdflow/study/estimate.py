@@ -19,7 +19,7 @@ SAMPLED = 50  # headers read of a dataset's images, evenly spaced; the rest are 
 VALUE = 8  # bytes of a stored factor's value, at most: float64; real single-precision factors take half
 # Floating-point operations a second and core: modest, about a tenth of what one AVX2 core can. Chosen
 RATE = 5e9
-# Seconds that a job costs beside its work: a Python, its imports, Snakemake's records; measured: 0.9
+# Seconds that a job costs beside its work: a Python, its imports, Snakemake's records; 0.9 on an idle machine
 JOB = 1.5
 # Bytes a second read from a linked file: a SATA SSD. Chosen; a disk of today reads up to ten times that
 READ = 5e8
