@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 UNWRITTEN = object()
 DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted([*DOCS.parent.glob("*.md"), *DOCS.glob("*.md")])
 spec = importlib.util.spec_from_file_location("api_page", DOCS / "api_page.py")
 api_page = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(api_page)
@@ -45,3 +47,31 @@ def test_a_signature_holds_no_address_and_no_annotation():
 
 def test_types_ship():
     assert (Path(import_module("svdflow").__file__).parent / "py.typed").is_file()
+
+
+def lost(text: str) -> list[str]:
+    """Dotted names of svdflow in a text that are no module and no attribute of one."""
+    return sorted({name for name in re.findall(r"\bsvdflow(?:\.[A-Za-z_]\w*)+", text) if not found(name)})
+
+
+def found(name: str) -> bool:
+    parts = name.split(".")
+    for depth in range(len(parts), 0, -1):
+        try:
+            thing = import_module(".".join(parts[:depth]))
+        except ImportError:
+            continue
+        for part in parts[depth:]:
+            thing = getattr(thing, part, None)
+        return thing is not None
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_names_on_the_pages_exist(page):
+    assert lost(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_name_that_is_gone_is_found():
+    text = "`svdflow.linalg.lstsq` and svdflow.truncated_svd(A), svdflow.svd.SVDResult, svdflow.svd.Nothing."
+    assert lost(text) == ["svdflow.linalg.lstsq", "svdflow.svd.Nothing"]
