@@ -11,7 +11,7 @@ from typing import Any
 
 # Controls, characters of direction, lone surrogates, what is no character, and separators of lines.
 _HIDDEN = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
-_JOINERS = "\u200c\u200d"  # of category Cf too; Persian words and emoji need them
+_JOINERS = "\u200c\u200d"  # category Cf, and kept: Persian words and emoji need them
 # Spreadsheets take a cell for a formula by its first character, of the usual or of full width. Where the decimal mark
 # is a comma they cut at semicolons, so what follows one begins a cell too.
 _FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")

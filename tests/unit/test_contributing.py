@@ -1,7 +1,7 @@
 """What docs/contributing.md says to write is written, by a distribution that is not svdflow, and used.
 
-Each recipe of the page has two blocks that are files, named in their first line, and one that uses them. The files become
-modules of a package `lab`, which is installed beside svdflow with its entry points: a declaration in
+Each recipe has two blocks that are files, named in their first line, and one that uses them. The files become
+modules of a package `lab`, installed beside svdflow with its entry points: a declaration in
 ``svdflow/registry/<kind>`` is one of the group ``svdflow.<kind>``.
 """
 

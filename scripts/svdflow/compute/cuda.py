@@ -65,7 +65,7 @@ class CupyDevice(Device):
         self.memory_limit = memory_limit
         self.fillers = max(1, min(threads, FILLERS))
         self._most = SLOT_BYTES  # bytes of panels in flight
-        self._staged = 0  # of these, in the latest feed
+        self._staged = 0  # bytes of panels in flight in the latest feed
         self.compute = cupy.cuda.get_current_stream()
         self.copy = cupy.cuda.Stream(non_blocking=True)
         self._pool = cupy.get_default_memory_pool()

@@ -8,7 +8,7 @@ from svdflow.metrics.errors import check_mask, check_pair, check_range
 
 SIGMA = 1.5  # Wang et al. (2004), section III.B: circular Gaussian window of 11 x 11, sigma 1.5
 RADIUS = 5  # int(3.5 sigma + 0.5), where scikit-image truncates
-WINDOW = 2 * RADIUS + 1
+WINDOW = 2 * RADIUS + 1  # rows and columns of the window, 11 as in the paper
 C1, C2 = 0.01**2, 0.03**2  # stabilizers of Wang et al., in units of the squared data range
 STRIP = 48  # rows of the SSIM map at a time: of 32, 48, 64 and 128 the fastest, as a strip fits the cache
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik (2003), section 3.2

@@ -83,7 +83,7 @@ def losses(
         for j, image in enumerate(images(start, stop)):
             difference = valid(strip[own] - image[own], None if known is None else known[own])
             error[j] += squared_norm(difference)
-            farthest[j] = np.maximum(farthest[j], largest(difference))  # which keeps NaN
+            farthest[j] = np.maximum(farthest[j], largest(difference))  # unlike max, it keeps NaN
             if shared:
                 similarity[j] += shared.ssim_sum(image)
     mean = similarity / windows if windows else np.full(count, nan)

@@ -47,7 +47,7 @@ def denoising_cards(one: Shown, material: Material | None, tables: Tables) -> li
 
 def _pictures(material: Material, sigma: float, rows: pd.DataFrame) -> list[Picture]:
     if material.item.kind == "image":
-        pages = material.planes(0).keys()  # of several pages the first is shown, and the captions speak of it
+        pages = material.planes(0).keys()  # the first page of several is shown, and the captions say so
         rows = rows[rows["plane"].isin(pages)]
         found = denoise_pictures(material, sigma, choices(rows))
         by_values = rows[rows["chosen"] & rows["rank"].ge(0) & ~rows["method"].isin(SPECTRAL)].dropna(
@@ -60,7 +60,7 @@ def _pictures(material: Material, sigma: float, rows: pd.DataFrame) -> list[Pict
     return series_pictures(material, sigma, choices(rows)) if material.item.attrs.get("grid") else []
 
 
-SPECTRAL = ("truncate", "shrink")  # whose estimates the stored factors give again
+SPECTRAL = ("truncate", "shrink")  # the stored factors give the estimates of these again
 
 
 def choices(rows: pd.DataFrame) -> dict[str, dict[str, Kept]]:

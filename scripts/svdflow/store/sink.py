@@ -54,7 +54,7 @@ class Sink:
         done = 0
         while done < len(part) and (count := os.preadv(self._file, [part[done:]], self._place + done)):
             done += count
-        part[done:] = bytes(len(part) - done)  # of what was never written
+        part[done:] = bytes(len(part) - done)  # what was never written reads as zeros
         self._place += len(part)
         return len(part)
 

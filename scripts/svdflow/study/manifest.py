@@ -25,7 +25,7 @@ from svdflow.study.value_range import Extent
 
 COLUMNS = ["index", "name", "size", "mtime_ns", "digest", "extent"]
 GONE, UNREADABLE = "gone", "unreadable"
-LIST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of a tracked list in config/manifests
+LIST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # the name of a tracked list in config/manifests
 PACKAGE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

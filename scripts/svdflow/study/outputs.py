@@ -29,7 +29,10 @@ PARTS = (
     ".ci", ".git", ".snakemake", ".venv", "benchmarks", "config", "data", "docs", "findings", "profiles",
     "requirements", "rules", "scripts", "tests",
 )  # fmt: skip
-RULE_OF = {"matrices": "ingest", "factors": "factorize"}  # whose logs go by another name than the stage
+RULE_OF = {
+    "matrices": "ingest",
+    "factors": "factorize",
+}  # stages whose logs bear the name of their rule instead
 NAMED = 10  # files that a refusal names one by one, the others as a number. Chosen to fit a terminal
 LOG = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO svdflow: rule ", re.M)
 BENCHMARK = b'{"cpu_'  # as Snakemake begins a line of JSON about a job

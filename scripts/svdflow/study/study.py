@@ -21,7 +21,9 @@ from svdflow.study.value_range import dataset_ranges, given_range
 # Above these a study is refused before Snakemake builds its graph: that takes 1.6 to 2.0 ms and 13 kB a job (Snakemake
 # 9.25, measured up to 120,000 jobs), so 5,000 jobs are ten seconds of every start.
 MAX_JOBS = 5000
-MAX_ITEMS = 10_000_000  # of a dataset, whose manifest is held in memory: ten times what svdflow is made for
+MAX_ITEMS = (
+    10_000_000  # items of a dataset; its manifest is held in memory. Ten times what svdflow is made for
+)
 # Items of a shard: their list is a parameter of the job, which Snakemake keeps as text. Chosen
 MAX_SHARD = 100_000
 
