@@ -1,32 +1,43 @@
 """svdflow: low-rank processing of batches of images and of matrices larger than memory.
 
-This face imports lazily, so that ``import svdflow`` costs next to nothing.
+This face imports lazily, so that ``import svdflow`` costs next to nothing; docs/api.md lists what is public.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from svdflow import errors
+from svdflow.errors import ConvergenceWarning
+
 if TYPE_CHECKING:
+    from svdflow.codec import decode, encode
+    from svdflow.images.io import read_image
     from svdflow.matrix import open_matrix
     from svdflow.store import read_table
-    from svdflow.svd import ConvergenceWarning, SVDResult, truncated_svd
+    from svdflow.svd import SVDResult, truncated_svd
 
 __version__ = "0.1.0"
 __all__ = [
     "ConvergenceWarning",
     "SVDResult",
     "__version__",
+    "decode",
+    "encode",
+    "errors",
     "open_matrix",
+    "read_image",
     "read_table",
     "truncated_svd",
 ]
 
 _ROOMS = {
-    "ConvergenceWarning": "svdflow.svd",
     "SVDResult": "svdflow.svd",
-    "truncated_svd": "svdflow.svd",
+    "decode": "svdflow.codec",
+    "encode": "svdflow.codec",
     "open_matrix": "svdflow.matrix",
+    "read_image": "svdflow.images.io",
     "read_table": "svdflow.store",
+    "truncated_svd": "svdflow.svd",
 }
 
 

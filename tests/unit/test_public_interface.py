@@ -2,12 +2,16 @@
 
 import importlib.util
 import inspect
+import pkgutil
 import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import svdflow
 
 UNWRITTEN = object()
 DOCS = Path(__file__).parents[2] / "docs"
@@ -50,7 +54,8 @@ def test_types_ship():
 
 
 def lost(text: str) -> list[str]:
-    """Dotted names of svdflow in a text that are no module and no attribute of one."""
+    """Dotted names of svdflow in the prose of a page that are no module and no attribute of one; blocks are run."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     return sorted({name for name in re.findall(r"\bsvdflow(?:\.[A-Za-z_]\w*)+", text) if not found(name)})
 
 
@@ -75,3 +80,28 @@ def test_names_on_the_pages_exist(page):
 def test_a_name_that_is_gone_is_found():
     text = "`svdflow.linalg.lstsq` and svdflow.truncated_svd(A), svdflow.svd.SVDResult, svdflow.svd.Nothing."
     assert lost(text) == ["svdflow.linalg.lstsq", "svdflow.svd.Nothing"]
+
+
+def test_every_public_name_works_after_every_module_was_imported(tmp_path):
+    """Importing a module puts it where a function of its name would be looked for."""
+    for module in pkgutil.walk_packages(svdflow.__path__, "svdflow."):
+        if module.name not in ("svdflow.__main__", "svdflow.compat.estimator"):  # scikit-learn may be missing
+            import_module(module.name)
+    A = np.outer(np.arange(1.0, 40), np.arange(1.0, 30)) + np.eye(39, 29)
+    np.save(tmp_path / "a.npy", A)
+    with svdflow.store.publish(tmp_path / "metrics.h5", "metrics") as file:
+        svdflow.store.write_table(file, "compress", [])
+    calls = {
+        "truncated_svd": lambda f: f(A, 2).s[0] > 1,
+        "SVDResult": lambda f: isinstance(svdflow.truncated_svd(A, 2), f),
+        "open_matrix": lambda f: f(tmp_path / "a.npy").shape == A.shape,
+        "read_image": lambda f: f(tmp_path / "a.npy").pages[0].array.shape == A.shape,
+        "read_table": lambda f: "rank" in f(tmp_path / "metrics.h5", "compress").columns,
+        "encode": lambda f: f(A, tmp_path / "a.h5", rel_error=1e-3).rel_error <= 1e-3,
+        "decode": lambda f: np.linalg.norm(f(tmp_path / "a.h5") - A) <= 1e-3 * np.linalg.norm(A),
+        "ConvergenceWarning": lambda f: issubclass(f, svdflow.errors.SvdflowWarning),
+        "errors": lambda m: issubclass(m.ItemError, m.SvdflowError),
+        "__version__": lambda text: text.count(".") == 2,
+    }
+    assert set(calls) == set(svdflow.__all__)
+    assert [name for name, works in calls.items() if not works(getattr(svdflow, name))] == []
