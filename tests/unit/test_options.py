@@ -5,12 +5,12 @@ import subprocess
 import sys
 from importlib import invalidate_caches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jsonschema
 import pytest
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from svdflow.errors import ConfigError, RegistryError
 from svdflow.registry import DENOISERS, RANK_RULES, Denoiser, Options
@@ -24,7 +24,7 @@ from svdflow.study.study import Study
 ROOT = Path(__file__).parents[2]
 SHEET = "name\tkind\tsource\ttasks\tparameters\nh\tsynthetic\thilbert\tdenoise\t{}\n"
 PLUGIN = """
-from pydantic import Field
+from pydantic import Field, field_validator
 from svdflow.registry import Denoiser, Options
 
 class Strength(Options):
@@ -46,7 +46,15 @@ class Sample(Options):
     flag: bool = False
     word: str = ""
     many: Annotated[list[int], Field(min_length=1), UNIQUE] = Field(default=[1])
+    law: Literal["normal", "uniform"] = "normal"
     name: Annotated[str, OneOf(RANK_RULES, lambda rule: rule.by_spectrum)] = "elbow"
+
+    @field_validator("word")
+    @classmethod
+    def _letters(cls, word):
+        if word == "#":
+            raise ValueError("a word has letters; write some")
+        return word
 
 
 @pytest.mark.parametrize(
@@ -75,11 +83,14 @@ class Sample(Options):
         ({"many": []}, "'many' is empty; name at least one"),
         ({"many": [2, 5, "2"]}, "'many' names something twice: [2, 5, 2]; keep one of each"),
         ({"many": [1, "x"]}, "'many[1]' is 'x'; it must be of type integer"),
+        ({"law": "norml"}, "'law' is 'norml'; did you mean 'normal'? (valid: normal, uniform)"),
+        ({"law": 3}, "'law' is 3; valid: normal, uniform"),
+        ({"word": "#"}, "'word': a word has letters; write some"),
         ({"name": "elbo"}, "'name' is 'elbo'; did you mean 'elbow'? (valid: "),
         ({"name": "sure"}, "'name' is 'sure'; "),  # it needs a noise level
         (
             {"reel": 1},
-            "unknown key 'reel'; did you mean 'real'? (valid: real, whole, flag, word, many, name)",
+            "unknown key 'reel'; did you mean 'real'? (valid: real, whole, flag, word, many, law, name)",
         ),
         ({1: 1}, "unknown key '1'; valid: real"),
         (None, "'' is None; it must be of type object"),

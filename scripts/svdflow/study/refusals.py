@@ -1,6 +1,7 @@
 """What pydantic finds wrong with a config or a row, in words: the key, its value, what to write, the nearest name."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,8 +50,9 @@ def explain(error: ErrorDetails, model: type[Options]) -> str:
         return f"unknown key '{key}'{nearest(str(path[-1]), known)}"
     if kind == "missing":
         return f"'{key}' is missing; fill it in"
-    if kind == "one_of":
-        return f"'{key}' is {shown}{nearest(str(error['input'])[:SHOWN], said['valid'])}"
+    if kind in ("one_of", "literal_error"):
+        valid = said["valid"] if kind == "one_of" else re.findall("'([^']*)'", said["expected"])
+        return f"'{key}' is {shown}{nearest(str(error['input'])[:SHOWN], valid)}"
     if kind in TYPES:
         wanted, remedy = TYPES[kind]
         return f"'{key}' is {shown}; it must be of type {said.get('kinds', wanted)}: {remedy}"
@@ -66,7 +68,7 @@ def explain(error: ErrorDetails, model: type[Options]) -> str:
         field = _place(path, model)[1]
         hint = (field.description if field else None) or "write it otherwise"
         return f"'{key}' is {shown}; {hint[0].lower()}{hint[1:]}"
-    return f"'{key}': {error['msg']}"
+    return f"'{key}': {error['msg'].removeprefix('Value error, ')}"
 
 
 def _place(path: Sequence[str | int], model: type[Options]) -> tuple[type[Options], FieldInfo | None]:
