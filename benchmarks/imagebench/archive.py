@@ -1,6 +1,7 @@
 """Archives of matrices, fields and a movie: targets met, and bytes beside ZFP, SZ3 and float32 factors."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 from skimage import data as samples
 
 from svdflow.codec import decode, encode, streams
-from svdflow.codec.forms import Subject
-from svdflow.codec.other_codecs import PEERS, at_error, curve
+from svdflow.codec.comparison import at_error
+from svdflow.codec.forms import Encoder
+from svdflow.codec.other_codecs import curve, refusal
+from svdflow.registry import CODECS
 
 NAME = "archive"
 TITLE = "Archives of quantized factors"
@@ -182,9 +185,9 @@ def _overshoots(path: Path, small: bool) -> Iterator[dict[str, Any]]:
 def _at_equal_error(name: str, A: np.ndarray, path: Path) -> list[dict[str, Any]]:
     """Rows of all codecs at each relative error."""
     peers = {
-        key: curve(PEERS[key]._replace(ladder=ladder), A, data_range=float("nan"), with_ssim=False)
+        key: curve(replace(CODECS[key], ladder=ladder), A, data_range=float("nan"), with_ssim=False)
         for key, ladder in LADDERS.items()
-        if not PEERS[key].takes(A)
+        if not refusal(CODECS[key], A)
     }
     rows = []
     for error in ERRORS:
@@ -256,12 +259,12 @@ def _movie(path: Path, small: bool) -> list[dict[str, Any]]:
         decoded = decode(path)
         row = {"codec": "svd, rank 10", "bytes": info.bytes}
         rows.append({"table": "movie", **row, "error": error(movie, decoded), "clean": error(clean, decoded)})
-    sz3 = PEERS["sz3"]
-    if reason := sz3.takes(movie):
+    sz3 = CODECS["sz3"]
+    if reason := refusal(sz3, movie):
         rows.append({"table": "movie", "codec": f"sz3: {reason}", "bytes": 0, "error": 1.0, "clean": 1.0})
         return rows
     for tolerance in (0.1, 0.5, 1.0, 2.0):
-        size, decoded = sz3.encode(movie, tolerance)
+        size, decoded = sz3.code()(movie, tolerance)
         row = {"codec": f"sz3, tolerance {tolerance:g}", "bytes": size}
         rows.append({"table": "movie", **row, "error": error(movie, decoded), "clean": error(clean, decoded)})
     return rows
@@ -272,7 +275,7 @@ def _coders(small: bool) -> list[dict[str, Any]]:
     image = samples.camera()[:128, :128] if small else samples.camera()
     rows = []
     for form in ("svd", "tiles"):
-        coded = Subject(image, form).at(40.0).coded
+        coded = Encoder(image, form).at(40.0).coded
         for number, codes in enumerate(coded.streams):
             if codes.size < SMALLEST:
                 continue

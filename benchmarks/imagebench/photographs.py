@@ -1,6 +1,7 @@
 """Photographs at equal rates: archives beside JPEG, JPEG 2000, WebP and AVIF, every byte of the files counted."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,8 +11,10 @@ from PIL import Image
 from skimage import data as samples
 
 from svdflow.codec import encode, rate_curve
-from svdflow.codec.other_codecs import PEERS, CodecPoint, at_rate, curve, point, verdict
+from svdflow.codec.comparison import at_rate, verdict
+from svdflow.codec.other_codecs import CodecPoint, curve, point, refusal
 from svdflow.metrics import bd_rate, psnr
+from svdflow.registry import CODECS
 
 NAME = "photographs"
 TITLE = "Rate and distortion of photographs"
@@ -52,7 +55,7 @@ def measure(*, small: bool, data: Path | None, say: Callable[[str], None]) -> di
             row = {"image": name, "codec": codec} | {f"psnr_{rate:g}": found[rate] for rate in RATES}
             row["bd_rate"] = _bd_rate(jpeg, curves[codec]) if codec in curves else float("nan")
             rows.append(row)
-        size, _ = PEERS["png"].encode(luma, PEERS["png"].ladder[0])
+        size, _ = CODECS["png"].code()(luma, CODECS["png"].ladder[0])
         rows.append({"image": name, "codec": "png (lossless)", "bits_per_pixel": 8 * size / luma.size})
         verdicts[name] = verdict(curves, OURS, "photographs")
         say(f"photographs: {name}")
@@ -113,8 +116,8 @@ def _curves(luma: np.ndarray) -> dict[str, list[CodecPoint]]:
         for form in OURS
     }
     for key, ladder in LADDERS.items():
-        peer = PEERS[key]
-        curves[key] = [] if peer.takes(luma) else curve(peer._replace(ladder=ladder), luma, **measured)
+        peer = CODECS[key]
+        curves[key] = [] if refusal(peer, luma) else curve(replace(peer, ladder=ladder), luma, **measured)
     return curves
 
 

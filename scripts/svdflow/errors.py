@@ -1,7 +1,6 @@
 """Every exception and warning of svdflow, all of them a `SvdflowError` or a `SvdflowWarning`."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from svdflow.escaping import visible
 
@@ -177,12 +176,11 @@ class ItemError(SvdflowError):
 
 
 class TargetsMissedError(ItemError):
-    """No archive of some planes of an item reaches the target; `rows` is what was measured of it."""
+    """No archive of some planes of an item reaches the target."""
 
-    def __init__(self, target: str, planes: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    def __init__(self, target: str, planes: Sequence[str]) -> None:
         super().__init__(
             "target_not_met",
             f"no archive reaches {target} for {', '.join(planes)}; the log names the least possible: "
             "ask for less in encode.target",
         )
-        self.rows = rows

@@ -23,6 +23,7 @@ from svdflow.__main__ import main
 from svdflow.codec import decode, describe, encode
 from svdflow.errors import ConfigError, FamilyError
 from svdflow.images.io import read_image
+from svdflow.registry import GENERATORS
 from svdflow.registry.numerals import real, whole
 from svdflow.registry.tasks.encode import parse_target
 from svdflow.store import (
@@ -41,7 +42,7 @@ from svdflow.store import (
 )
 from svdflow.study import manifest
 from svdflow.study.config import load_config
-from svdflow.study.families import FAMILIES, parse_parameters
+from svdflow.study.families import parse_parameters
 from svdflow.study.sheet import Dataset, read_datasets
 from svdflow.study.sizes import parse_size
 from svdflow.study.study import Study
@@ -208,12 +209,15 @@ def words(folder: Path, draw: Draw) -> Iterator[str]:
             value = parse(text)
             number = value[1] if isinstance(value, tuple) else value
             sound(number is None or abs(number) < np.inf, f"{parse.__name__}: {value}")
-    family = draw(st.sampled_from(sorted(FAMILIES)))
-    key = draw(st.sampled_from(sorted(FAMILIES[family].parameters)))
+    family = draw(st.sampled_from(sorted(GENERATORS)))
+    key = draw(st.sampled_from(sorted(GENERATORS[family].options.model_fields)))
     given = draw(st.one_of(st.just(text), st.integers(), st.floats(), st.booleans(), st.none()))
     with contextlib.suppress(FamilyError):
         value = parse_parameters(family, {key: given})[key]
-        sound(type(value) is type(FAMILIES[family].parameters[key].default), f"{family} {key}: {value!r}")
+        sound(
+            type(value) is type(GENERATORS[family].options.model_fields[key].default),
+            f"{family} {key}: {value!r}",
+        )
 
 
 def commands(folder: Path, draw: Draw) -> Iterator[str]:

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 
 from svdflow.audit.limits import DEFAULTS
 from svdflow.audit.verdicts import Verdict
-from svdflow.matrix.generators.random_ensembles import marchenko_pastur_truth
+from svdflow.matrix.generators.gaussian_state import marchenko_pastur_truth
 from svdflow.selfcheck import random_states
 from svdflow.selfcheck.random_states import (
     audit_cholesky_sampling,

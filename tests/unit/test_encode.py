@@ -10,6 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from svdflow.codec import decode, describe
 from svdflow.images import ingest_images, io
+from svdflow.registry import CODECS as CODECS_DECLARED
 from svdflow.store import read_table, verify
 from svdflow.tasks.encode import encode_shard
 
@@ -82,9 +83,35 @@ def test_a_grid_makes_a_series_of_a_matrix(factored_shard, tmp_path):
     assert decode(file).shape == (12, 10, 20)
 
 
-def test_what_cannot_be_encoded_leaves_no_row(factored_shard, tmp_path):
-    shard = factored_shard().matrix(np.ones((4, 5)), link=True).matrix(np.ones((4, 5)) * 1j)
-    assert run(shard, tmp_path).empty
+def test_what_cannot_be_encoded_is_a_row_of_errors(factored_shard, tmp_path, monkeypatch):
+    monkeypatch.setattr("svdflow.tasks.encode.LIMIT", 30)
+    shard = factored_shard().matrix(np.ones((4, 5)) * 1j).matrix(np.ones((5, 7)))
+    assert run(shard, tmp_path, errors=["not_applicable", "too_large"]).empty
+    messages = list(read_table(shard.out, "errors")["message"])
+    assert "complex" in messages[0] and "35 values" in messages[1] and "svdflow.encode" in messages[1]
+
+
+def test_a_codec_that_a_picture_is_too_wide_for_is_a_row_of_errors(factored_shard, tmp_path, monkeypatch):
+    webp = replace(CODECS_DECLARED["webp"], side=95)
+    monkeypatch.setitem(CODECS_DECLARED._found, "webp", webp)
+    table = run(
+        factored_shard().image(CAMERA), tmp_path, codecs=("webp", "jpeg", "zfp"), errors=["too_large"]
+    )  # zfp takes no pictures at all, as it declares
+    assert set(table["codec"]) == {"svdflow", "jpeg"}
+
+
+def test_a_large_picture_is_encoded_in_squares(factored_shard, tmp_path, monkeypatch):
+    """Squares of 40 pixels: the archive meets its target, the curves judge what squares decode to."""
+    monkeypatch.setattr("svdflow.tasks.encode.WHOLE", 96 * 96 - 1)
+    monkeypatch.setattr("svdflow.tasks.encode.BLOCK", 40)
+    table = run(factored_shard().image(CAMERA), tmp_path, codecs=["jpeg"])
+    (kept,) = table[table["kept"]].itertuples()
+    (file,) = (tmp_path / "archives").glob("[!.]*")
+    psnr = peak_signal_noise_ratio(CAMERA, decode(file), data_range=255)
+    assert kept.psnr == pytest.approx(psnr) and 32 <= psnr < 32.6
+    ours = table[(table["codec"] == "svdflow") & ~table["kept"]]
+    assert set(ours["form"]) == {"svd", "tiles"}
+    assert all(ours[ours["form"] == form]["psnr"].is_monotonic_increasing for form in ("svd", "tiles"))
 
 
 def test_a_target_out_of_reach_keeps_nothing_and_the_curves_stay(factored_shard, tmp_path):

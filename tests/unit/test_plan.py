@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from svdflow.errors import ConfigError
+from svdflow.registry import GENERATORS
 from svdflow.study import manifest
 from svdflow.study.config import complete_config, load_config
 from svdflow.study.digest import closure, code_digest, digest
-from svdflow.study.families import FAMILIES
 from svdflow.study.options_page import config_schema, markdown
 from svdflow.study.sections import sections
 from svdflow.study.sections.audit import THRESHOLDS
@@ -437,7 +437,11 @@ def test_bytes_in_words(text, size):
 
 
 def test_families_are_plain_data():
-    assert all(type(p.default) in (int, float, str) for f in FAMILIES.values() for p in f.parameters.values())
+    assert all(
+        type(p.default) in (int, float, str)
+        for f in GENERATORS.values()
+        for p in f.options.model_fields.values()
+    )
 
 
 def test_thresholds_of_the_config_are_those_of_the_audits():

@@ -210,7 +210,7 @@ def flip(path, place):
         raw.write(bytes([byte ^ 4]))
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 999, 2**17 + 1])
+@pytest.mark.parametrize("size", [*range(12), 359, 360, 361, 719, 720, 721, 999, 65_535, 2**17 + 1])
 @pytest.mark.parametrize("entries", ["random", "ones", "zeros"])
 def test_fletcher_checksum_is_that_of_its_definition(size, entries):
     data = {"random": np.random.default_rng(size).integers(0, 256, size, np.uint8)}.get(
@@ -224,13 +224,21 @@ def test_fletcher_checksum_is_that_of_its_definition(size, entries):
     assert fletcher32(data) == (((high - 1) % 65535 + 1) << 16 | ((low - 1) % 65535 + 1) if low else 0)
 
 
+@pytest.mark.parametrize("itemsize", [1, 2, 3, 4, 5, 8, 16, 24])
+@pytest.mark.parametrize("entries", [0, 1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("rest", [0, 1, 7, 15])
+def test_shuffled_bytes_come_together_as_the_format_defines(itemsize, entries, rest):
+    size = entries * itemsize + min(rest, itemsize - 1)
+    entry_by_entry = np.random.default_rng(size).integers(0, 256, size, np.uint8)
+    planes = [entry_by_entry[: entries * itemsize][byte::itemsize] for byte in range(itemsize)]
+    stored = np.concatenate([*planes, entry_by_entry[entries * itemsize :]])
+    np.testing.assert_array_equal(unshuffle(stored, itemsize), entry_by_entry)
+
+
 def test_filters_that_do_not_fit_are_refused():
     data = np.arange(64, dtype=np.uint8)
     packed = np.frombuffer(zlib.compress(data.tobytes()), np.uint8)
     np.testing.assert_array_equal(decode(packed, (DEFLATE,), 0, 64, 8), data)
-    np.testing.assert_array_equal(
-        unshuffle(np.array([1, 3, 5, 2, 4, 6, 9], np.uint8), 2), [1, 2, 3, 4, 5, 6, 9]
-    )
     for stored, filters, nbytes in (
         (packed, (DEFLATE,), 63),
         (packed, (DEFLATE,), 72),

@@ -4,34 +4,31 @@ import json
 import lzma
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf, isfinite, prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType
 from typing import Any
 
 import h5py
 import numpy as np
 
-from svdflow.codec import svd_form, tiles_form, tucker_form
 from svdflow.codec.quantize import Coded, Reader
 from svdflow.codec.streams import pack, unpack
+from svdflow.registry import ARCHIVE_FORMS
 from svdflow.store import StoredArray, StoredFile, StoreError, open_published, publish
 from svdflow.store.reading import unwrapped
 
 KIND = "archive"
 LAYOUT = 1
 MASKED_LAYOUT = 2  # with a mask: readers of layout 1 would take what stands under it for values
+BLOCK_LAYOUT = 3  # a picture in squares, each with codes of its own
 SLACK = 128  # values of a stream beyond those of the padded array: the bases of tiles are 16 x 8
 PADDED = 8  # tiles continue a side to a multiple of this
 DESCRIPTION = 2**28  # bytes that a description may unpack to: a million streams of 200 bytes each
-RESTORE: Mapping[str, Callable[..., np.ndarray]] = MappingProxyType(
-    {"svd": svd_form.restore, "tucker": tucker_form.restore, "tiles": tiles_form.restore}
-)
 # What h5py, zlib, LZMA, JSON and arithmetic on fields of a description raise where bytes are not what they were.
 DAMAGE = (
     OSError, LookupError, RuntimeError, zlib.error, lzma.LZMAError, ValueError, TypeError, AttributeError,
@@ -129,9 +126,14 @@ def layout_of(file: StoredFile | h5py.File) -> dict[str, Any]:
     if not inflate.eof:
         raise StoreError(f"{file.filename}: the description is damaged; take another copy")
     layout = json.loads(text)
-    if layout["layout"] > MASKED_LAYOUT:
+    if layout["layout"] > BLOCK_LAYOUT:
         raise StoreError(
-            f"{file.filename}: layout {layout['layout']} is later than {MASKED_LAYOUT}; use a newer svdflow"
+            f"{file.filename}: layout {layout['layout']} is later than {BLOCK_LAYOUT}; use a newer svdflow"
+        )
+    if layout["form"] not in ARCHIVE_FORMS:
+        raise StoreError(
+            f"{file.filename}: form {layout['form']!r} is not known here (there are {', '.join(ARCHIVE_FORMS)}); "
+            "decode it with the svdflow, or the package beside it, that wrote it"
         )
     _check(layout)
     return {**layout, "start": start}
@@ -140,9 +142,17 @@ def layout_of(file: StoredFile | h5py.File) -> dict[str, Any]:
 def _check(layout: Mapping[str, Any]) -> None:
     """Refuse a description that no encoder wrote, before anything is made of it."""
     dtype, shape = np.dtype(layout["dtype"]), layout["shape"]
-    sound = dtype.kind in "fiub" and dtype.itemsize <= 8 and layout["form"] in RESTORE
+    sound = dtype.kind in "fiub" and dtype.itemsize <= 8
     sound = sound and shape and all(isinstance(n, int) and n > 0 for n in shape)
-    if not (sound and isfinite(layout["offset"]) and 0 < layout["step"] < inf):
+    parts = layout.get("blocks", [layout])
+    if "blocks" in layout:
+        sound = (
+            sound
+            and len(shape) == 2
+            and layout["block"] > 0
+            and len(parts) == len(squares(shape, layout["block"]))
+        )
+    if not (sound and all(isfinite(part["offset"]) for part in parts) and 0 < layout["step"] < inf):
         raise ValueError("its description is not one of an archive")
 
 
@@ -218,14 +228,47 @@ def restored(
     rows: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """The array that codes stand for, in its own dtype."""
+    if "blocks" in layout:
+        return _from_blocks(layout, read, rank, rows)
     shape = tuple(int(n) for n in layout["shape"])
     start, stop = (0, shape[0]) if rows is None else rows
     stored = int(layout["rank"])
     kept = stored if rank is None else min(rank, stored)
     wide = shape if len(shape) > 1 else (*shape, 1)
-    values = RESTORE[layout["form"]](layout, wide, float(layout["step"]), read, kept, (start, stop))
+    form = ARCHIVE_FORMS[layout["form"]].code()
+    values = form.restore(layout, wide, float(layout["step"]), read, kept, (start, stop))
     values += float(layout["offset"])
     return as_dtype(values.reshape(stop - start, *shape[1:]), np.dtype(layout["dtype"]))
+
+
+def _from_blocks(
+    layout: Mapping[str, Any], read: Reader, rank: int | None, rows: tuple[int, int] | None
+) -> np.ndarray:
+    """As `restored`, of a picture in squares; those that hold none of the rows are not read."""
+    start, stop = (0, int(layout["shape"][0])) if rows is None else rows
+    out = np.empty((stop - start, int(layout["shape"][1])), np.dtype(layout["dtype"]))
+    common = {key: layout[key] for key in ("form", "dtype", "step")}
+    first = 0
+    for (down, across), own in zip(squares(layout["shape"], layout["block"]), layout["blocks"], strict=True):
+        low, high = max(start, down.start), min(stop, down.stop)
+        if low < high:
+            part = {**common, **own, "shape": [down.stop - down.start, across.stop - across.start]}
+            inside = (low - down.start, high - down.start)
+            out[low - start : high - start, across] = restored(
+                part, partial(_shifted, read, first), rank, inside
+            )
+        first += int(own["count"])
+    return out
+
+
+def _shifted(read: Reader, first: int, number: int) -> np.ndarray:
+    return read(first + number)
+
+
+def squares(shape: Sequence[int], block: int) -> list[tuple[slice, slice]]:
+    """Places of the squares of a picture, row by row."""
+    down, across = ([slice(low, min(low + block, side)) for low in range(0, side, block)] for side in shape)
+    return [(rows, columns) for rows in down for columns in across]
 
 
 def as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

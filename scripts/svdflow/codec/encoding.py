@@ -1,27 +1,21 @@
-"""The doors: `encode` to a target, `decode`, `describe`, and `rate_curve` over many steps."""
+"""Archives of arrays: `encode` to a target, `decode`, `describe`."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from svdflow.codec import archive
-from svdflow.codec.forms import Subject, Trial, checked, range_of
-from svdflow.codec.quality import closest, coarsest, quality, shortfall
+from svdflow.codec.forms import checked, encoder_of, forms_for, range_of
+from svdflow.codec.quality import Quality, shortfall
+from svdflow.codec.targets import check_arguments, refusal, search, target_of, whole
 from svdflow.compute.engine import one_blas_thread
 from svdflow.errors import ArchiveWarning, UnreachableTargetError
 from svdflow.store import StoreError, refuse_foreign
-
-TARGETS = ("rel_error", "psnr", "max_abs", "bytes")
-CURVE_BITS = (0.1, 3.0)  # bits per value between which a curve of integers runs
-WIDEST = (1e-6, 30.0)  # steps of a curve over the root mean square of the array
-TINY = 1e-12
-CURVE_ERRORS = (1e-1, 1e-4)  # relative errors between which a curve of floats runs
 
 
 @dataclass(frozen=True)
@@ -66,15 +60,6 @@ class ArchiveInfo:
     masked: int = 0
 
 
-@dataclass(frozen=True)
-class RatePoint:
-    """One step of a `rate_curve`: the bytes of its file, and what decodes from it."""
-
-    step: float
-    bytes: int
-    decoded: np.ndarray
-
-
 def encode(
     A: np.ndarray,
     path: str | Path,
@@ -85,6 +70,7 @@ def encode(
     bytes: int | None = None,
     form: str = "auto",
     rank: int | None = None,
+    block: int | None = None,
     mask: np.ndarray | None = None,
     data_range: float | None = None,
     seed: int = 0,
@@ -111,6 +97,9 @@ def encode(
         ``auto`` tries all that apply (`forms_for`) and keeps the smallest (for ``bytes`` the most exact).
     rank : int, optional
         Most components, of each mode, or positions of a tile.
+    block : int, optional
+        Of a picture, side of the squares that are each encoded by themselves, at one step for all: time and memory then
+        grow like its pixels; those of factors of a whole picture grow faster. Without it the array is taken whole.
     mask : bool array of the shape of A, optional
         True where a value is valid. The others are neither judged nor kept, and decode as masked.
     data_range : float, optional
@@ -147,8 +136,8 @@ def encode(
     _refuse_source(A, path)
     refuse_foreign(path, force=force)
     A, mask = checked(A, mask)
-    target, value = _target(rel_error=rel_error, psnr=psnr, max_abs=max_abs, bytes=bytes)
-    _check(rank, data_range)
+    target, value = target_of(rel_error=rel_error, psnr=psnr, max_abs=max_abs, bytes=bytes)
+    check_arguments(rank, data_range)
     forms = forms_for(A.shape, A.dtype)
     if form != "auto" and form not in forms:
         raise ValueError(
@@ -163,21 +152,29 @@ def encode(
         best: tuple | None = None
         failures: list[float] = []
         for name in forms if form == "auto" else [form]:
-            subject = Subject(A, name, mask=mask, rank=rank, error=allowed, data_range=peak, seed=seed)
+            asked: dict[str, Any] = {
+                "mask": mask,
+                "rank": rank,
+                "error": allowed,
+                "data_range": peak,
+                "seed": seed,
+            }
+            encoder = encoder_of(A, name, block=block, **asked)
             try:
-                trial = _search(subject, target, goal, value, provenance)
+                trial = search(encoder, target, goal, value, provenance)
             except UnreachableTargetError as error:
                 failures.append(error.least)
                 continue
-            attributes = subject.described(trial, target, value, provenance)
+            attributes = encoder.described(trial, target, value, provenance)
             content = archive.sealed(trial.coded, attributes)
             key = attributes["rel_error"] if target == "bytes" else len(content)
             if best is None or key < best[0]:
-                best = key, content, attributes, subject
+                best = key, content, attributes, encoder.judge
         if best is None:
-            raise ValueError(_refusal(target, value, min(failures), peak))
-        _, content, attributes, subject = best
-        _publish(path, content, attributes, subject, goal, force)
+            raise ValueError(refusal(target, value, min(failures), peak))
+        _, content, attributes, judge = best
+        del encoder, trial  # what the last form made of the array is no longer needed
+        _publish(path, content, attributes, judge, goal, force)
     info = describe(path)
     if words := shortfall(A, info.rank, info.rel_error, mask):
         warnings.warn(f"{path}: {words}", ArchiveWarning, stacklevel=2)
@@ -209,10 +206,10 @@ def decode(path: str | Path, *, rank: int | None = None, rows: tuple[int, int] |
         The file is missing, damaged, or of a later layout.
     """
     info = describe(path)
-    if rank is not None and not 0 <= _whole("rank", rank) <= info.rank:
+    if rank is not None and not 0 <= whole("rank", rank) <= info.rank:
         raise ValueError(f"rank {rank} is outside 0 to {info.rank}, the rank of {path}")
     if rows is not None:
-        start, stop = (_whole("rows", row) for row in rows)
+        start, stop = (whole("rows", row) for row in rows)
         if not 0 <= start <= stop <= info.shape[0]:
             raise ValueError(f"rows {start} to {stop} are outside 0 to {info.shape[0]} of {path}")
         rows = (start, stop)
@@ -254,77 +251,6 @@ def describe(path: str | Path) -> ArchiveInfo:
         )
 
 
-def rate_curve(
-    A: np.ndarray,
-    form: str,
-    *,
-    count: int = 6,
-    mask: np.ndarray | None = None,
-    data_range: float | None = None,
-    seed: int = 0,
-) -> list[RatePoint]:
-    """Sizes and decoded arrays at steps from coarse to fine; the decomposition is computed once.
-
-    Parameters
-    ----------
-    A : array, any shape
-    form : {"svd", "tucker", "tiles"}
-    count : int
-        Points of the curve, at least 2.
-    mask : bool array of the shape of A, optional
-        As for `encode`.
-    data_range : float, optional
-        Recorded with the archive; the curve does not depend on it.
-    seed : int
-
-    Returns
-    -------
-    points : list of RatePoint
-        From about 0.1 to 3 bits a value for integers, from a relative error of 0.1 to 1e-4 for floats. ``bytes`` is
-        the size of the file that `encode` would write. An array that is exact at rank 0 has one point.
-    """
-    A, mask = checked(A, mask)
-    if form not in forms_for(A.shape, A.dtype):
-        raise ValueError(f"form {form!r} does not apply to shape {A.shape}: {forms_for(A.shape, A.dtype)}")
-    if _whole("count", count) < 2:
-        raise ValueError(f"count must be at least 2, not {count}")
-    _check(None, data_range)
-    with one_blas_thread():
-        subject = Subject(A, form, mask=mask, data_range=data_range, seed=seed)
-        if subject.model.scale == 0:
-            return [_point(subject, 1.0)]
-        return [_point(subject, step) for step in _curve_steps(subject, count)]
-
-
-def forms_for(shape: tuple[int, ...], dtype: Any) -> list[str]:
-    """Forms of an archive that an array of this shape and dtype can take; none for complex numbers and others."""
-    if np.dtype(dtype).kind not in "fiub" or not prod(shape) or not shape:
-        return []
-    return ["svd"] + (["tiles"] if len(shape) == 2 else []) + (["tucker"] if len(shape) > 2 else [])
-
-
-def _search(
-    subject: Subject, target: str, goal: float, value: float, provenance: Mapping[str, Any] | None
-) -> Trial:
-    """The trial at the coarsest step that meets an error, or at the finest that fits a size."""
-    scale = subject.model.scale or 1.0
-    if target == "bytes":
-
-        def size(inverse: float) -> float:
-            trial = subject.at(1 / inverse)
-            attributes = subject.described(trial, target, value, provenance)
-            found = archive.size_of(archive.sealed(trial.coded, attributes))
-            # Where nothing is lost, a finer step has nothing to gain, and the search may end.
-            return max(float(found), goal) if attributes["rel_error"] == 0 else found
-
-        return subject.at(1 / coarsest(size, goal, 1 / scale))
-    field = "rmse" if target == "psnr" else target
-    guess = {"rel_error": goal * subject.root_mean_square}.get(target, goal)
-    start = min(3 * guess, 3 * scale) or 1.0  # an array of zeros takes any step
-    search = closest if subject.A.dtype.kind == "f" else coarsest
-    return subject.at(search(lambda step: getattr(subject.quality(subject.at(step)), field), goal, start))
-
-
 def _refuse_source(A: Any, path: str | Path) -> None:
     """Refuse to write over the file that an array is mapped from."""
     while A is not None:
@@ -340,7 +266,7 @@ def _publish(
     path: str | Path,
     content: np.ndarray,
     attributes: dict[str, Any],
-    subject: Subject,
+    judge: Callable[[np.ndarray], Quality],
     goal: float,
     force: bool,
 ) -> None:
@@ -350,74 +276,7 @@ def _publish(
         file.flush()
         layout = archive.layout_of(file)
         decoded = archive.restored(layout, archive.reader_of(file, layout))
-        found = quality(subject.A, decoded, subject.range, subject.mask)
+        found = judge(decoded)
         promised = {"rel_error": found.rel_error, "psnr": found.rmse, "max_abs": found.max_abs}
         if promised.get(attributes["target"], 0.0) > goal or found.rel_error != attributes["rel_error"]:
             raise StoreError(f"{path}: what decodes is not what was encoded; nothing was published")
-
-
-def _point(subject: Subject, step: float) -> RatePoint:
-    trial = subject.at(step)
-    attributes = subject.described(trial, "rel_error", 0.0, None)
-    size = archive.size_of(archive.sealed(trial.coded, attributes))
-    return RatePoint(step=float(step), bytes=size, decoded=trial.decoded)
-
-
-def _curve_steps(subject: Subject, count: int) -> np.ndarray:
-    """Steps in a geometric series whose ends are near those of the useful rates or errors.
-
-    Two steps are measured, and the straight line through them on logarithms gives the ends.
-    """
-    scale, floats = subject.model.scale, subject.A.dtype.kind == "f"
-    probes = scale * np.array([1, 0.01] if floats else [2, 0.2])
-    if floats:
-        measured = [subject.quality(subject.at(step)).rel_error for step in probes]
-    else:
-        measured = [8 * _point(subject, step).bytes / subject.A.size for step in probes]
-    x, y = np.log(probes), np.log(np.maximum(measured, TINY))
-    slope = (y[1] - y[0]) / (x[1] - x[0]) or 1.0
-    ends = x[1] + (np.log(CURVE_ERRORS if floats else CURVE_BITS) - y[1]) / slope
-    reach = np.log(scale) + np.log(WIDEST)
-    coarse, fine = np.clip(ends, *reach)
-    return np.exp(np.linspace(coarse, fine, count))
-
-
-def _target(**given: Any) -> tuple[str, float]:
-    named = {name: value for name, value in given.items() if value is not None}
-    if len(named) != 1:
-        raise ValueError(f"give exactly one of {', '.join(TARGETS)}; given: {', '.join(named) or 'none'}")
-    [(name, value)] = named.items()
-    kinds = (int, np.integer) if name == "bytes" else (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        raise ValueError(
-            f"{name} must be {'a whole number' if name == 'bytes' else 'a number'}, not {value!r}"
-        )
-    if not np.isfinite(value) or (value <= 0 and name != "psnr"):
-        raise ValueError(f"{name} must be {'finite' if name == 'psnr' else 'positive'}, not {value!r}")
-    return name, float(value)
-
-
-def _check(rank: Any, data_range: Any) -> None:
-    if rank is not None and _whole("rank", rank) < 1:
-        raise ValueError(f"rank must be at least 1, not {rank}")
-    if data_range is not None:
-        number = isinstance(data_range, Real) and not isinstance(data_range, bool)
-        if not number or not 0 < data_range < np.inf:
-            raise ValueError(f"data_range must be positive, not {data_range!r}")
-
-
-def _whole(name: str, value: Any) -> int:
-    """A whole number; True and False are none."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
-        raise ValueError(f"{name} must be a whole number, not {value!r}")
-    return int(value)
-
-
-def _refusal(target: str, value: float, least: float, peak: float) -> str:
-    if not np.isfinite(least):
-        return f"{target} {value:g} cannot be reached: codes would exceed what doubles hold; ask for less accuracy"
-    if target == "psnr":
-        most = 20 * np.log10(peak / least)
-        return f"psnr {value:g} dB cannot be reached; the most is {most:.4g} dB: ask for less, or raise rank"
-    advice = "allow more" if target == "bytes" else "allow more, or raise rank"
-    return f"{target} {value:g} cannot be reached; the least possible is {least:.6g}: {advice}"

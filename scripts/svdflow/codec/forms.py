@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,10 @@ import numpy as np
 from svdflow.codec import archive
 from svdflow.codec.quality import Quality, quality
 from svdflow.codec.quantize import Coded
-from svdflow.codec.svd_form import MatrixForm
-from svdflow.codec.tiles_form import TilesForm
-from svdflow.codec.tucker_form import TuckerForm
 from svdflow.images.item_range import value_range
 from svdflow.matrix.masks import materialized
+from svdflow.registry import ARCHIVE_FORMS
 
-FORMS: Mapping[str, Any] = MappingProxyType({"svd": MatrixForm, "tucker": TuckerForm, "tiles": TilesForm})
 LEAST_SHARE = 2**-0.5  # of the norm, that the mean must hold to be taken off
 
 TINY, HUGE = 1e-120, 1e120  # between them sums of squares neither vanish nor overflow
@@ -24,15 +22,34 @@ TINY, HUGE = 1e-120, 1e120  # between them sums of squares neither vanish nor ov
 
 @dataclass(frozen=True)
 class Trial:
-    """Codes at one step, the attributes of their archive, and the array that they decode to."""
+    """Codes at one step, the attributes of their archive, the array that they decode to, and its errors."""
 
     coded: Coded
     attributes: dict[str, Any]
     decoded: np.ndarray
+    quality: Quality
 
 
-class Subject:
-    """An array and one form of it, ready to be quantized at any step."""
+class Encoder:
+    """An array and one form of it, ready to be quantized at any step.
+
+    Parameters
+    ----------
+    A, mask : as `checked` gives them
+    form : str
+        A key of `svdflow.registry.ARCHIVE_FORMS` that the array can take.
+    rank, error, seed
+        As the form takes them.
+    data_range : float
+        Peak of PSNR.
+
+    Attributes
+    ----------
+    scale, root_mean_square : float
+        Of what is quantized, the offset taken off, and of the valid values.
+    judge : function of a decoded array
+        Its errors; it keeps the array and nothing of the form.
+    """
 
     def __init__(
         self,
@@ -42,55 +59,134 @@ class Subject:
         mask: np.ndarray | None = None,
         rank: int | None = None,
         error: float | None = None,
-        data_range: float | None = None,
+        data_range: float,
         seed: int = 0,
     ) -> None:
-        self.A, self.form, self.mask = A, form, mask
-        self.range = range_of(A, mask) if data_range is None else float(data_range)
+        self.A, self.form, self.mask, self.range = A, form, mask, data_range
+        self.judge = partial(quality, A, data_range=data_range, mask=mask)
         wide = A.astype(np.float64)
         valid = wide if mask is None else wide[mask]
-        self.root_mean_square = float(np.linalg.norm(valid)) / valid.size**0.5
+        self.root_mean_square = float(np.linalg.norm(valid)) / max(1, valid.size) ** 0.5
         if mask is not None:
-            wide[~mask] = valid.mean()  # what costs few codes; it is never judged, nor decoded as a value
+            # What costs few codes; it is never judged, nor decoded as a value.
+            wide[~mask] = valid.mean() if valid.size else 0.0
         self.offset = _offset(wide)
         wide -= self.offset
         wide = wide[:, None] if wide.ndim == 1 else wide
-        self.model = FORMS[form](wide, rank=rank, error=error, seed=seed)
+        self.model = ARCHIVE_FORMS[form].code()(wide, rank=rank, error=error, seed=seed)
+        self.scale = float(self.model.scale)
 
     def at(self, step: float) -> Trial:
         """Quantize, and decode what an archive would hold."""
-        coded = self.model.quantized(step)
-        attributes = {
-            "layout": archive.LAYOUT,
-            "form": self.form,
-            "shape": list(self.A.shape),
-            "dtype": self.A.dtype.newbyteorder("<").str,
-            "step": float(step),
-            "offset": self.offset,
-            "rank": coded.rank,
-            **coded.layout,
-        }
-        decoded = archive.restored(attributes, coded.streams.__getitem__)
-        return Trial(archive.masked(coded, self.mask), attributes | archive.mask_layout(self.mask), decoded)
+        coded, own, decoded = self.quantized(step)
+        attributes = {**layout_of(self.A, self.form, step), **own, **archive.mask_layout(self.mask)}
+        return Trial(archive.masked(coded, self.mask), attributes, decoded, self.judge(decoded))
 
-    def quality(self, trial: Trial) -> Quality:
-        """Errors of a trial."""
-        return quality(self.A, trial.decoded, self.range, self.mask)
+    def quantized(self, step: float) -> tuple[Coded, dict[str, Any], np.ndarray]:
+        """Codes without the mask, the attributes that they alone have, and what they decode to."""
+        coded = self.model.quantized(step)
+        own = {"offset": self.offset, "rank": coded.rank, **coded.layout}
+        layout = {**layout_of(self.A, self.form, step), **own}
+        return coded, own, archive.restored(layout, coded.streams.__getitem__)
 
     def described(
         self, trial: Trial, target: str, value: float, provenance: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         """All attributes of the archive of a trial."""
-        found = self.quality(trial)
         return trial.attributes | {
-            "rel_error": found.rel_error,
-            "psnr": found.psnr,
-            "max_abs": found.max_abs,
+            "rel_error": trial.quality.rel_error,
+            "psnr": trial.quality.psnr,
+            "max_abs": trial.quality.max_abs,
             "data_range": self.range,
             "target": target,
             "target_value": float(value),
             **({"provenance": dict(provenance)} if provenance else {}),
         }
+
+
+class BlockEncoder(Encoder):
+    """A picture, each square of which is quantized by itself, all at one step: time and memory grow like its pixels.
+
+    Parameters
+    ----------
+    A : array (m, n)
+    block : int
+        Rows and columns of a square, fewer at the right and lower edge.
+    """
+
+    def __init__(
+        self,
+        A: np.ndarray,
+        form: str,
+        *,
+        block: int,
+        mask: np.ndarray | None = None,
+        data_range: float,
+        **asked: Any,
+    ) -> None:
+        self.A, self.form, self.mask, self.range, self.block = A, form, mask, data_range, block
+        places = archive.squares(A.shape, block)
+        self.judge = partial(quality, A, data_range=data_range, mask=mask, places=places)
+        self.parts = [
+            Encoder(
+                A[place], form, mask=None if mask is None else mask[place], data_range=data_range, **asked
+            )
+            for place in places
+        ]
+        energy = sum((part.scale**2 * part.A.size for part in self.parts), 0.0)
+        self.scale = (energy / A.size) ** 0.5
+        valid = [part.A.size if part.mask is None else np.count_nonzero(part.mask) for part in self.parts]
+        squares = [part.root_mean_square**2 * count for part, count in zip(self.parts, valid, strict=True)]
+        self.root_mean_square = float(sum(squares) / sum(valid)) ** 0.5
+
+    def at(self, step: float) -> Trial:
+        """Quantize square by square."""
+        streams: list[np.ndarray] = []
+        smooth: set[int] = set()
+        layouts: list[dict[str, Any]] = []
+        decoded = np.empty_like(self.A)
+        for place, part in zip(archive.squares(self.A.shape, self.block), self.parts, strict=True):
+            coded, own, decoded[place] = part.quantized(step)
+            smooth |= {len(streams) + number for number in coded.smooth}
+            streams += coded.streams
+            layouts.append({**own, "count": len(coded.streams)})
+        rank = max(own["rank"] for own in layouts)
+        attributes = {
+            **layout_of(self.A, self.form, step),
+            **archive.mask_layout(self.mask),
+            "layout": archive.BLOCK_LAYOUT,
+            "rank": rank,
+            "block": self.block,
+            "blocks": layouts,
+        }
+        coded = archive.masked(Coded(rank, {}, streams, frozenset(smooth)), self.mask)
+        return Trial(coded, attributes, decoded, self.judge(decoded))
+
+
+def encoder_of(A: np.ndarray, form: str, *, block: int | None = None, **asked: Any) -> Encoder:
+    """An `Encoder`, or a `BlockEncoder` for a picture of more than one square."""
+    if block is None or A.ndim != 2 or max(A.shape) <= block:
+        return Encoder(A, form, **asked)
+    return BlockEncoder(A, form, block=block, **asked)
+
+
+def layout_of(A: np.ndarray, form: str, step: float) -> dict[str, Any]:
+    """What the description of an archive says first."""
+    return {
+        "layout": archive.LAYOUT,
+        "form": form,
+        "shape": list(A.shape),
+        "dtype": A.dtype.newbyteorder("<").str,
+        "step": float(step),
+    }
+
+
+def forms_for(shape: tuple[int, ...], dtype: Any) -> list[str]:
+    """Forms of an archive that an array of this shape and dtype can take; none for complex numbers and others."""
+    if np.dtype(dtype).kind not in "fiub" or not prod(shape) or not shape:
+        return []
+    limits = {name: form.dimensions for name, form in ARCHIVE_FORMS.items()}
+    return [name for name, (low, high) in limits.items() if low <= len(shape) <= high]
 
 
 def range_of(A: np.ndarray, mask: np.ndarray | None = None) -> float:

@@ -1,8 +1,9 @@
 """What decoding costs in error, and the search for the step that costs just what is allowed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log
+from typing import Any
 
 import numpy as np
 
@@ -28,17 +29,33 @@ class Quality:
     psnr: float
 
 
-def quality(A: np.ndarray, decoded: np.ndarray, data_range: float, mask: np.ndarray | None = None) -> Quality:
-    """Errors in float64, over the values that `mask` (True where one is valid) leaves; over all without one."""
-    if mask is not None:
-        A, decoded = A[mask], decoded[mask]
-    error = difference(A, decoded)
-    squared = squared_norm(error)
+def quality(
+    A: np.ndarray,
+    decoded: np.ndarray,
+    data_range: float,
+    mask: np.ndarray | None = None,
+    places: Sequence[Any] = (...,),
+) -> Quality:
+    """Errors in float64, over the values that `mask` (True where one is valid) leaves; over all without one.
+
+    `places` are indices of the parts that the sums are taken over, one after the other: all of the array at once as it
+    comes.
+    """
+    squared, norm, farthest, count = 0.0, 0.0, 0.0, 0
+    for place in places:
+        values, found = A[place], decoded[place]
+        if mask is not None:
+            values, found = values[mask[place]], found[mask[place]]
+        error = difference(values, found)
+        squared += squared_norm(error)
+        norm += squared_norm(double(values))
+        farthest = float(np.maximum(farthest, largest(error)))
+        count += values.size
     return Quality(
-        rel_error=ratio(squared, squared_norm(double(A))) ** 0.5,
-        rmse=(squared / A.size) ** 0.5,
-        max_abs=largest(error),
-        psnr=psnr_of_error(squared, A.size, data_range),
+        rel_error=ratio(squared, norm) ** 0.5,
+        rmse=(squared / count) ** 0.5,
+        max_abs=farthest,
+        psnr=psnr_of_error(squared, count, data_range),
     )
 
 

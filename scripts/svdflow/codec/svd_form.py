@@ -46,8 +46,6 @@ class MatrixForm:
         Of the randomized SVD of a large matrix.
     """
 
-    name = "svd"
-
     def __init__(self, A: np.ndarray, *, rank: int | None, error: float | None, seed: int) -> None:
         self.split, (U, s, Vt) = _best_split(A, rank, error, seed)
         keep = s > 0
@@ -88,34 +86,34 @@ class MatrixForm:
             streams += [np.ascontiguousarray(left[start:stop, low:high].T) for low, high in groups]
         return Coded(rank, {"split": self.split, "chunk": chunk}, streams)
 
-
-def restore(
-    layout: Mapping[str, Any],
-    shape: tuple[int, ...],
-    step: float,
-    read: Reader,
-    rank: int,
-    rows: tuple[int, int],
-) -> np.ndarray:
-    """Rows of the matrix, offset not yet added: float64, (stop - start, ...)."""
-    split, chunk, stored = int(layout["split"]), int(layout["chunk"]), int(layout["rank"])
-    inner, n = prod(shape[1:split]), prod(shape[split:])
-    start, stop = rows[0] * inner, rows[1] * inner
-    out = np.zeros((stop - start, n))
-    if not rank or not out.size:
+    @staticmethod
+    def restore(
+        layout: Mapping[str, Any],
+        shape: tuple[int, ...],
+        step: float,
+        read: Reader,
+        rank: int,
+        rows: tuple[int, int],
+    ) -> np.ndarray:
+        """Rows of the matrix, offset not yet added: float64, (stop - start, ...)."""
+        split, chunk, stored = int(layout["split"]), int(layout["chunk"]), int(layout["rank"])
+        inner, n = prod(shape[1:split]), prod(shape[split:])
+        start, stop = rows[0] * inner, rows[1] * inner
+        out = np.zeros((stop - start, n))
+        if not rank or not out.size:
+            return out.reshape(rows[1] - rows[0], *shape[1:])
+        groups = groups_of(stored)
+        used = [index for index, (low, _) in enumerate(groups) if low < rank]
+        steps = step / scales_of(np.cumsum(read(0)[0]))[:rank]
+        right = np.concatenate([read(1 + index) for index in used])[:rank] * steps[:, None]
+        first = 1 + len(groups)
+        for index, (low, high) in enumerate(chunks_of(prod(shape[:split]), chunk)):
+            if low < stop and high > start:
+                left = np.concatenate([read(first + index * len(groups) + g) for g in used])[:rank]
+                band = slice(max(start, low), min(stop, high))
+                part = left[:, band.start - low : band.stop - low] * step
+                out[band.start - start : band.stop - start] = part.T @ right
         return out.reshape(rows[1] - rows[0], *shape[1:])
-    groups = groups_of(stored)
-    used = [index for index, (low, _) in enumerate(groups) if low < rank]
-    steps = step / scales_of(np.cumsum(read(0)[0]))[:rank]
-    right = np.concatenate([read(1 + index) for index in used])[:rank] * steps[:, None]
-    first = 1 + len(groups)
-    for index, (low, high) in enumerate(chunks_of(prod(shape[:split]), chunk)):
-        if low < stop and high > start:
-            left = np.concatenate([read(first + index * len(groups) + g) for g in used])[:rank]
-            band = slice(max(start, low), min(stop, high))
-            part = left[:, band.start - low : band.stop - low] * step
-            out[band.start - start : band.stop - start] = part.T @ right
-    return out.reshape(rows[1] - rows[0], *shape[1:])
 
 
 def _best_split(A: np.ndarray, rank: int | None, error: float | None, seed: int) -> tuple[int, tuple]:

@@ -32,8 +32,6 @@ class TilesForm:
         As for the other forms, not used.
     """
 
-    name = "tiles"
-
     def __init__(self, A: np.ndarray, *, rank: int | None, error: float | None, seed: int) -> None:
         tiles = _tiled(A)
         self.basis = np.concatenate([_basis(tiles, axis) for axis in (1, 3)])
@@ -56,32 +54,32 @@ class TilesForm:
             streams.append(rest.reshape(SIDE * (stop - start), -1))
         return Coded(rank, {"side": SIDE, "chunk": CHUNK}, streams, frozenset(smooth))
 
-
-def restore(
-    layout: Mapping[str, Any],
-    shape: tuple[int, ...],
-    step: float,
-    read: Reader,
-    rank: int,
-    rows: tuple[int, int],
-) -> np.ndarray:
-    """Rows of the picture, offset not yet added: float64, (stop - start, n)."""
-    side, chunk = int(layout["side"]), int(layout["chunk"])
-    P, Q = np.split(read(0) * BASIS_STEP, 2)
-    first, last = rows[0] // side, -(-rows[1] // side)
-    across = -(-shape[1] // side)
-    mask = _kept(None if rank >= int(layout["rank"]) else rank)
-    bands = []
-    for index, (low, high) in enumerate(chunks_of(-(-shape[0] // side), chunk)):
-        if low < last and high > first:
-            codes = read(2 + 2 * index).reshape(side, high - low, side, across).copy()
-            codes[0, :, 0] = read(1 + 2 * index)
-            codes = codes[:, max(first, low) - low : min(last, high) - low] * mask[:, None, :, None]
-            tiles = np.einsum("pi,iajb,qj->apbq", P, codes * step, Q, optimize=True)
-            bands.append(tiles.reshape(-1, side * across))
-    if not bands:
-        return np.zeros((0, shape[1]))
-    return np.concatenate(bands)[rows[0] - first * side : rows[1] - first * side, : shape[1]]
+    @staticmethod
+    def restore(
+        layout: Mapping[str, Any],
+        shape: tuple[int, ...],
+        step: float,
+        read: Reader,
+        rank: int,
+        rows: tuple[int, int],
+    ) -> np.ndarray:
+        """Rows of the picture, offset not yet added: float64, (stop - start, n)."""
+        side, chunk = int(layout["side"]), int(layout["chunk"])
+        P, Q = np.split(read(0) * BASIS_STEP, 2)
+        first, last = rows[0] // side, -(-rows[1] // side)
+        across = -(-shape[1] // side)
+        mask = _kept(None if rank >= int(layout["rank"]) else rank)
+        bands = []
+        for index, (low, high) in enumerate(chunks_of(-(-shape[0] // side), chunk)):
+            if low < last and high > first:
+                codes = read(2 + 2 * index).reshape(side, high - low, side, across).copy()
+                codes[0, :, 0] = read(1 + 2 * index)
+                codes = codes[:, max(first, low) - low : min(last, high) - low] * mask[:, None, :, None]
+                tiles = np.einsum("pi,iajb,qj->apbq", P, codes * step, Q, optimize=True)
+                bands.append(tiles.reshape(-1, side * across))
+        if not bands:
+            return np.zeros((0, shape[1]))
+        return np.concatenate(bands)[rows[0] - first * side : rows[1] - first * side, : shape[1]]
 
 
 def positions() -> tuple[np.ndarray, np.ndarray]:

@@ -37,8 +37,6 @@ class TuckerForm:
         Of the randomized SVDs, where `truncated_svd` takes one.
     """
 
-    name = "tucker"
-
     def __init__(self, A: np.ndarray, *, rank: int | None, error: float | None, seed: int) -> None:
         norm = float(np.linalg.norm(A))
         self.scale = norm / np.sqrt(max(1, A.size))
@@ -76,28 +74,28 @@ class TuckerForm:
         ]
         return Coded(max(ranks), {"ranks": ranks, "slice": SLICE}, streams, smooth)
 
-
-def restore(
-    layout: Mapping[str, Any],
-    shape: tuple[int, ...],
-    step: float,
-    read: Reader,
-    rank: int,
-    rows: tuple[int, int],
-) -> np.ndarray:
-    """Rows of the array, offset not yet added: float64, (stop - start, ...)."""
-    ranks = [int(r) for r in layout["ranks"]]
-    out_shape = (rows[1] - rows[0], *shape[1:])
-    if not rank or not all(ranks):
-        return np.zeros(out_shape)
-    kept = [min(rank, r) for r in ranks]
-    core = _core(layout, ranks, read)[tuple(slice(r) for r in kept)] * step
-    # The rows asked for come last: until then the work is that of the core.
-    for mode in reversed(range(len(ranks))):
-        steps = step / scales_of(np.cumsum(read(2 * mode)[0]))[: kept[mode]]
-        factor = read(2 * mode + 1)[: kept[mode]].T * steps
-        core = _times(core, factor[rows[0] : rows[1]] if mode == 0 else factor, mode)
-    return core.reshape(out_shape)
+    @staticmethod
+    def restore(
+        layout: Mapping[str, Any],
+        shape: tuple[int, ...],
+        step: float,
+        read: Reader,
+        rank: int,
+        rows: tuple[int, int],
+    ) -> np.ndarray:
+        """Rows of the array, offset not yet added: float64, (stop - start, ...)."""
+        ranks = [int(r) for r in layout["ranks"]]
+        out_shape = (rows[1] - rows[0], *shape[1:])
+        if not rank or not all(ranks):
+            return np.zeros(out_shape)
+        kept = [min(rank, r) for r in ranks]
+        core = _core(layout, ranks, read)[tuple(slice(r) for r in kept)] * step
+        # The rows asked for come last: until then the work is that of the core.
+        for mode in reversed(range(len(ranks))):
+            steps = step / scales_of(np.cumsum(read(2 * mode)[0]))[: kept[mode]]
+            factor = read(2 * mode + 1)[: kept[mode]].T * steps
+            core = _times(core, factor[rows[0] : rows[1]] if mode == 0 else factor, mode)
+        return core.reshape(out_shape)
 
 
 def _core(layout: Mapping[str, Any], ranks: list[int], read: Reader) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 from svdflow.command_line.argument_types import count, figure, target
 from svdflow.command_line.command import Command, forced, ranged, refuse_input
 from svdflow.escaping import visible
-from svdflow.registry.tasks.encode import FORMS
+from svdflow.registry import ARCHIVE_FORMS
 from svdflow.study.value_range import GIVEN
 
 TARGETS = ("rel_error", "psnr", "max_abs", "bytes")
@@ -135,7 +135,7 @@ def _option(key: str) -> str:
 def _encoded(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .npy array, or an image, of which the luma is taken")
     parser.add_argument("out", help="the archive, an HDF5 file")
-    parser.add_argument("--form", choices=["auto", *FORMS], default="auto")
+    parser.add_argument("--form", choices=["auto", *ARCHIVE_FORMS], default="auto")
     parser.add_argument("--nan-missing", action="store_true", help="NaN are missing values, and stay so")
     for kind in TARGETS:
         parser.add_argument(_option(kind), type=target(kind))

@@ -14,26 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import h5py
 import imagecodecs
 import numpy as np
 import tifffile
 
 from svdflow.images.colour import to_dtype
-from svdflow.images.formats.array_files import read_hdf5, read_npy
-from svdflow.images.formats.containers import (
-    PIXEL_LIMIT,
-    Decoded,
-    Page,
-    examine,
-    format_of,
-)
-from svdflow.images.formats.pillow import read_stream
-from svdflow.images.formats.tiff import read_tiff
+from svdflow.images.formats.containers import PIXEL_LIMIT, ImageFile, Page
 from svdflow.images.item_range import value_range
 from svdflow.matrix.integers import may_be_lossy, refuse_lossy
+from svdflow.registry import IMAGE_FORMATS, ImageFormat
 from svdflow.store import ItemError, slug_of
 
 _GDAL_NODATA = 42113  # TIFF tag of the nodata value (GDAL, GeoTIFF driver)
@@ -94,7 +85,7 @@ def read_image(
     """
     file, dataset = split_dataset(path)
     with _named_refusals(file.name):
-        pages, attrs = _decode(file, dataset, pixel_limit, channels)
+        pages, attrs = _format_of(file, dataset).code()(ImageFile(file, dataset, pixel_limit, channels))
         return _record([_banded(p) for p in pages] if channels else pages, attrs, page)
 
 
@@ -113,42 +104,26 @@ def _banded(page: Page) -> Page:
     )
 
 
-def _decode(file: Path, dataset: str | None, pixel_limit: int, channels: bool) -> Decoded:
-    with _opened(file) as stream:
-        head = stream.read(16)
-        kind = format_of(head)
-        if not head:
-            raise ItemError("empty_file", "the file is empty (0 bytes)")
-        if kind is None and h5py.is_hdf5(file):  # a user block may stand before the signature
-            kind = "HDF5"
-        if kind is None:
-            raise ItemError(
-                "not_an_image",
-                "its content is not that of a PNG, JPEG, TIFF, WebP, BMP, GIF, npy or HDF5 file",
-            )
-        if dataset is not None and kind != "HDF5":
-            raise ItemError("unsupported", f"a {kind} file has no dataset {dataset!r}; only HDF5 files do")
-        if kind == "TIFF":
-            return read_tiff(file, pixel_limit, channels=channels)
-        if kind == "NPY":
-            return read_npy(stream, file.stat().st_size, pixel_limit, channels=channels)
-        if kind == "HDF5":
-            return read_hdf5(file, dataset, pixel_limit, channels=channels)
-        data = head + stream.read()
-    container = examine(data)
-    return read_stream(data, container, pixel_limit)
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
+def _format_of(file: Path, dataset: str | None) -> ImageFormat:
+    """The format whose signature a file bears."""
     try:
-        if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would wait for ever
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise ItemError("unreadable", "not a regular file")
-        stream = file.open("rb")
+        found = next((known for known in IMAGE_FORMATS.values() if known.recognizes(file)), None)
     except OSError as error:
         raise ItemError("unreadable", f"{error.strerror}; check its name and permissions") from error
-    with stream:
-        yield stream
+    if not status.st_size:
+        raise ItemError("empty_file", "the file is empty (0 bytes)")
+    if found is None:
+        *titles, last = (known.title for known in IMAGE_FORMATS.values())
+        raise ItemError("not_an_image", f"its content is not that of a {', '.join(titles)} or {last} file")
+    if dataset is not None and not found.datasets:
+        holders = " and ".join(known.title for known in IMAGE_FORMATS.values() if known.datasets)
+        raise ItemError(
+            "unsupported", f"a {found.title} file has no dataset {dataset!r}; only {holders} files do"
+        )
+    return found
 
 
 @contextmanager

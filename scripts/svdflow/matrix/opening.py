@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import scipy.sparse as sp
 
 from svdflow.matrix.checked import guarded
 from svdflow.matrix.file_errors import named
-from svdflow.matrix.formats.hdf5 import HDF5_SUFFIXES, open_hdf5, source_of_h5
-from svdflow.matrix.formats.matrix_market import read_market
-from svdflow.matrix.formats.npz import open_npz
-from svdflow.matrix.formats.raw import RAW_SUFFIXES, NpySource, open_raw
-from svdflow.matrix.formats.zarr import open_zarr, source_of_zarr
+from svdflow.matrix.formats.hdf5 import source_of_h5
+from svdflow.matrix.formats.zarr import source_of_zarr
 from svdflow.matrix.masks import unmasked
 from svdflow.matrix.sources import ArraySource, DaskSource, MatrixSource, SparseSource, _check_matrix
+from svdflow.registry import MATRIX_FORMATS, MatrixFormat
 from svdflow.store.reading import StoredArray, StoredGroup
 
 # Files that hold matrices and are not read, by how they begin: what to do with each.
@@ -90,40 +87,46 @@ def open_matrix(
         raise FileNotFoundError(f"{path}: no such file{_nearest(Path(path))}")
     if not os.path.isdir(path) and not os.path.isfile(path):
         raise ValueError(f"{path}: is no regular file; only files and folders are read")
-    suffixes = Path(path).suffixes
+    given = {
+        "dataset": dataset, "fill": fill, "allow_links": allow_links,
+        "shape": shape, "dtype": dtype, "offset": offset, "order": order,
+    }  # fmt: skip
     raw = shape is not None or dtype is not None or offset != 0 or order != "C"
     with named(path):
-        if raw:
-            return open_raw(path, shape, dtype, offset, order)
-        if os.path.isdir(path):
-            return open_zarr(path, dataset, fill=fill, allow_links=allow_links)
-        if h5py.is_hdf5(path):
-            return open_hdf5(path, dataset, fill=fill, allow_links=allow_links)
-        if suffixes[-1:] == [".npy"]:
-            return NpySource(path)
-        if suffixes[-1:] == [".npz"]:
-            return open_npz(path, dataset)
-        if ".mtx" in suffixes or ".mm" in suffixes:
-            return _in_memory(read_market(path), path)
-        if suffixes[-1:] and suffixes[-1].lower() in RAW_SUFFIXES:
-            return open_raw(path, shape, dtype, offset, order)
+        form = MATRIX_FORMATS["raw"] if raw else _format_of(path)
+    if dataset and "dataset" not in form.takes:
+        raise ValueError(f"{path}: a file of format {form.title} has no dataset {dataset!r}; leave it out")
+    with named(path):
+        source: MatrixSource = form.code()(path, **{key: given[key] for key in form.takes})
+    return source
+
+
+def _format_of(path: str) -> MatrixFormat:
+    """The format of a file or folder, by signature, then by suffix.
+
+    Raises
+    ------
+    ValueError
+        It is none; the message says what it is, where that is known, or names the formats.
+    """
+    folder = os.path.isdir(path)
+    kinds = [form for form in MATRIX_FORMATS.values() if form.folder == folder]
+    if not folder and (found := next((form for form in kinds if form.recognizes(path)), None)):
+        return found
+    named_so = next((form for form in kinds if path.lower().endswith(tuple(form.suffixes))), None)
+    if folder:
+        return named_so or kinds[0]
+    if named_so is not None and not named_so.signature:
+        return named_so
     if known := _known(path):
         raise ValueError(f"{path}: is {known}")
-    if suffixes[-1:] and suffixes[-1] in HDF5_SUFFIXES:
-        raise ValueError(f"{path}: is not an HDF5 file, or is damaged at its start")
-    raise ValueError(
-        f"{path}: unknown kind of matrix file; known are HDF5, .npy, .npz, .mtx, Zarr directories, and raw "
-        "binary files with shape= and dtype="
-    )
-
-
-def _in_memory(matrix: Any, path: str) -> MatrixSource:
-    return SparseSource(matrix, path) if sp.issparse(matrix) else ArraySource(matrix, path)
+    if named_so is not None:
+        raise ValueError(f"{path}: is not an {named_so.title} file, or is damaged at its start")
+    titles = ", ".join(form.title + (" folders" if form.folder else "") for form in MATRIX_FORMATS.values())
+    raise ValueError(f"{path}: unknown kind of matrix file; known are {titles} (raw with shape= and dtype=)")
 
 
 def _known(path: str) -> str:
-    if not os.path.isfile(path):
-        return ""
     with open(path, "rb") as file:
         start = file.read(16)
     return next((words for magic, words in KNOWN_STARTS.items() if start.startswith(magic)), "")

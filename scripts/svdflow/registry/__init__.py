@@ -10,13 +10,28 @@ parsed; the code is imported when it is used. docs/contributing.md has a recipe 
 """
 
 from svdflow.registry.declaration import Declaration, Registry
-from svdflow.registry.kinds import Denoiser, RankRule, Shrinker, SVDMethod
+from svdflow.registry.kinds import (
+    ArchiveForm,
+    Codec,
+    Denoiser,
+    Generator,
+    ImageFormat,
+    MatrixFormat,
+    RankRule,
+    Shrinker,
+    SVDMethod,
+)
 from svdflow.registry.options import NoOptions, Options
 
 DENOISERS: Registry[Denoiser] = Registry(Denoiser, "denoiser", "denoisers")
 RANK_RULES: Registry[RankRule] = Registry(RankRule, "rank rule", "rank_rules")
 SHRINKERS: Registry[Shrinker] = Registry(Shrinker, "loss", "shrinkers")
 SVD_METHODS: Registry[SVDMethod] = Registry(SVDMethod, "method", "svd_methods")
+GENERATORS: Registry[Generator] = Registry(Generator, "synthetic family", "generators")
+CODECS: Registry[Codec] = Registry(Codec, "codec", "codecs")
+IMAGE_FORMATS: Registry[ImageFormat] = Registry(ImageFormat, "image format", "image_formats")
+MATRIX_FORMATS: Registry[MatrixFormat] = Registry(MatrixFormat, "matrix format", "matrix_formats")
+ARCHIVE_FORMS: Registry[ArchiveForm] = Registry(ArchiveForm, "form of archive", "archive_forms")
 AUTO = "auto"  # in the place of a method: the cheapest of those that declare what they cost
 
 
@@ -28,13 +43,23 @@ def svd_methods_for(method: str) -> list[SVDMethod]:
 
 
 __all__ = [
+    "ARCHIVE_FORMS",
     "AUTO",
+    "CODECS",
     "DENOISERS",
+    "GENERATORS",
+    "IMAGE_FORMATS",
+    "MATRIX_FORMATS",
     "RANK_RULES",
     "SHRINKERS",
     "SVD_METHODS",
+    "ArchiveForm",
+    "Codec",
     "Declaration",
     "Denoiser",
+    "Generator",
+    "ImageFormat",
+    "MatrixFormat",
     "NoOptions",
     "Options",
     "RankRule",

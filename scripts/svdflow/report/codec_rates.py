@@ -5,8 +5,10 @@ from math import isfinite, nan
 import numpy as np
 import pandas as pd
 
-from svdflow.codec.other_codecs import PEERS, CodecPoint, at_error, at_rate, verdict
+from svdflow.codec.comparison import at_error, at_rate, verdict
+from svdflow.codec.other_codecs import CodecPoint
 from svdflow.metrics import bd_rate
+from svdflow.registry import CODECS
 from svdflow.report.range_notes import range_words, sources
 from svdflow.report.table_rows import groups
 
@@ -19,7 +21,7 @@ _PLANE = ["item", "plane"]
 
 def codec_name(codec: str, form: str) -> str:
     """What a reader knows a codec by."""
-    return f"svdflow, {form}" if codec == OURS else PEERS[codec].name if codec in PEERS else codec
+    return f"svdflow, {form}" if codec == OURS else CODECS[codec].title if codec in CODECS else codec
 
 
 def rate_summary(rates: pd.DataFrame) -> pd.DataFrame:

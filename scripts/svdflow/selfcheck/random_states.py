@@ -15,7 +15,7 @@ from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.verdicts import Threshold
 from svdflow.matrix.generators import generate
-from svdflow.matrix.generators.random_ensembles import marchenko_pastur_truth
+from svdflow.matrix.generators.gaussian_state import marchenko_pastur_truth
 from svdflow.selfcheck.sample_matrices import orthonormal
 from svdflow.svd import truncated_svd
 

@@ -20,7 +20,7 @@ from svdflow.study.digest import file_digest
 from svdflow.study.globbing import before_wildcards, matches
 from svdflow.study.located import PACKAGE, file_state, leaves, locate
 from svdflow.study.sheet import Dataset
-from svdflow.study.suffixes import IMAGE_SUFFIXES, left_out, left_out_words
+from svdflow.study.suffixes import FOLDER_SUFFIXES, IMAGE_SUFFIXES, left_out, left_out_words
 from svdflow.study.value_range import Extent
 
 COLUMNS = ["index", "name", "size", "mtime_ns", "digest", "extent"]
@@ -190,7 +190,7 @@ def _list(dataset: Dataset) -> tuple[str, list[str]]:
     else:
         folder = fixed if fixed.is_dir() and fixed != path else fixed.parent
         # What is no file but is no folder either, a pipe or a link to nothing, is an item that ingest will report.
-        found = [p for p in matches(source) if not p.is_dir() or p.suffix == ".zarr"]
+        found = [p for p in matches(source) if not p.is_dir() or p.suffix in FOLDER_SUFFIXES]
     names = sorted({p.relative_to(folder).as_posix() for p in found})
     if not names:
         word = "image" if dataset.kind == "images" else "file"

@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
+from svdflow.registry import GENERATORS
 from svdflow.registry.options import ByName, Options
-from svdflow.study.families import FAMILIES
 from svdflow.study.sections import config_model
 from svdflow.study.sections.row import Row, parameters_model, row_model
 
@@ -60,10 +60,10 @@ def markdown() -> str:
     lines += ["", "### Overrides among the parameters", "", *_table(_rows(parameters_model()))]
     lines += ["", "### Generators and their parameters", "", "| family | parameter | default | meaning |"]
     lines.append("|---|---|---|---|")
-    for name, family in FAMILIES.items():
-        lines.append(f"| {name} | | | {_cell(family.description)}; singular values: {_cell(family.truth)} |")
-        for key, p in family.parameters.items():
-            lines.append(f"| | {key} | `{p.default}` | {_cell(p.description)} |")
+    for name, family in GENERATORS.items():
+        lines.append(f"| {name} | | | {_cell(family.summary)}; singular values: {_cell(family.truth)} |")
+        for key, p in family.options.model_fields.items():
+            lines.append(f"| | {key} | `{p.default}` | {_cell(p.description or '')} |")
     return "\n".join(lines) + "\n"
 
 

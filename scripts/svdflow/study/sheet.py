@@ -11,10 +11,10 @@ from pydantic.fields import FieldInfo
 
 from svdflow.errors import ConfigError
 from svdflow.escaping import visible
-from svdflow.registry import DENOISERS
+from svdflow.registry import DENOISERS, GENERATORS
 from svdflow.registry.kinds import IMAGES, MATRIX, SYNTHETIC
 from svdflow.registry.numerals import real
-from svdflow.study.families import FAMILIES, parse_parameters
+from svdflow.study.families import parse_parameters
 from svdflow.study.refusals import faults, nearest, refuse
 from svdflow.study.sections.row import marker, parameters_model, row_model
 
@@ -144,8 +144,8 @@ def _faults(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _generator(family: str, parameters: Mapping[str, str], where: str) -> dict[str, Any]:
-    if family not in FAMILIES:
-        raise ConfigError(f"{where}: unknown family '{family}'{nearest(family, list(FAMILIES))}")
+    if family not in GENERATORS:
+        raise ConfigError(f"{where}: unknown family '{family}'{nearest(family, list(GENERATORS))}")
     try:
         return parse_parameters(family, parameters)
     except ValueError as error:

@@ -6,22 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-IMAGE_SUFFIXES = {
-    ".png",
-    ".apng",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".bmp",
-    ".gif",
-    ".npy",
-    ".h5",
-    ".hdf5",
-}
+from svdflow.registry import IMAGE_FORMATS, MATRIX_FORMATS
+
+IMAGE_SUFFIXES = frozenset(suffix for form in IMAGE_FORMATS.values() for suffix in form.suffixes)
+FOLDER_SUFFIXES = frozenset(
+    suffix for form in MATRIX_FORMATS.values() if form.folder for suffix in form.suffixes
+)
 
 _PLAIN = re.compile(r"\.[A-Za-z0-9_-]{1,12}")  # other suffixes are counted together: names come from users
 FOLDERS, NO_SUFFIX, OTHERS = "folders", "without a suffix", "with other suffixes"
@@ -41,7 +31,7 @@ def left_out(folder: Path) -> dict[str, int]:
             suffix = Path(entry.name).suffix.lower()
             if entry.name.startswith(".") or suffix in IMAGE_SUFFIXES:
                 continue
-            if entry.is_dir() and suffix != ".zarr":
+            if entry.is_dir() and suffix not in FOLDER_SUFFIXES:
                 counts[FOLDERS] += 1
             else:
                 counts[(suffix if _PLAIN.fullmatch(suffix) else OTHERS) if suffix else NO_SUFFIX] += 1

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from svdflow.codec import ArchiveInfo, decode, encode, forms_for, rate_curve
-from svdflow.codec.other_codecs import PEERS, CodecPoint, curve, point
+from svdflow.codec.other_codecs import CodecPoint, curve, point, refusal
 from svdflow.codec.quality import shortfall
 from svdflow.errors import TargetsMissedError
 from svdflow.images.batch import Rows, each_item
 from svdflow.images.io import picture_name
 from svdflow.images.item_range import Ranges, judged_by, with_range
+from svdflow.registry import CODECS
 from svdflow.store import (
     Item,
+    ItemError,
     StoredArray,
+    StoredGroup,
     error_row,
     items,
     open_published,
@@ -30,7 +33,13 @@ from svdflow.store import (
 
 log = logging.getLogger(__name__)
 
-LIMIT = 2**23  # values of a plane that is encoded; archives of larger matrices are made by `encode` itself
+# Values above which a picture is encoded in squares of BLOCK, each with factors of its own: those of a whole picture
+# cost its pixels times its shorter side. Another value gives other archives of pictures between the two.
+WHOLE = 2**21
+BLOCK = 1024  # benchmarks/imagebench/blocks.py
+# Values of any other array that is encoded. Squares would tear apart what makes a matrix worth its factors, so larger
+# ones are left to `encode` itself, outside a study.
+LIMIT = 2**23
 OURS = "svdflow"
 
 
@@ -74,7 +83,7 @@ def encode_shard(
     forms : list of str
         Forms of an archive to compare, where they apply.
     codecs : list of str
-        Names in `PEERS`; one that does not take a plane leaves no row, and the log says why.
+        Names in `svdflow.registry.CODECS`; one that does not take a plane leaves no row, and the log says why.
     seed : int
         Of the factorizations.
     data_range : list of (kind of samples, range, source)
@@ -86,8 +95,9 @@ def encode_shard(
     -----
     Planes are encoded one by one, by all codecs alike: a codec that sees the colours of a picture together does
     better than its rows here say. A plane with missing pixels has an archive that keeps them as missing, and no rows
-    of other codecs, which cannot. A matrix with a grid is encoded as the array (..., T). Linked matrices, sparse ones
-    and those above LIMIT values leave no row.
+    of other codecs, which cannot. A matrix with a grid is encoded as the array (..., T). Pictures above WHOLE values
+    are encoded in squares. Matrices that are linked, sparse or complex are rows of ``errors`` of the code
+    ``not_applicable``; those above LIMIT values, and pictures too wide for a codec, of the code ``too_large``.
     """
     wanted = EncodeRequest(target, forms, codecs, seed)
     with (
@@ -100,36 +110,26 @@ def encode_shard(
 
         def work(item: Item) -> Rows:
             key = {"dataset": dataset, "shard": shard, "item": item.index, "name": item.name}
-            try:
-                return encode_item(item, wanted, folder, key)
-            except TargetsMissedError as missed:  # what other codecs do at that item is known all the same
-                unmet.append(error_row(dataset, item.index, item.name, "encode", missed))
-                return missed.rows
+            rows, faults = encode_item(item, wanted, folder, key)
+            unmet.extend([error_row(dataset, item.index, item.name, "encode", fault) for fault in faults])
+            return rows
 
         rows, errors = each_item(work, listed, stage="encode", dataset=dataset, threads=threads)
         write_table(file, "rates", rows)
         write_table(file, "errors", sorted(errors + unmet, key=itemgetter("item")))
 
 
-def encode_item(item: Item, wanted: EncodeRequest, folder: Path, key: dict[str, Any]) -> Rows:
-    """Rows of the table ``rates`` of one item, and its archives.
-
-    Raises
-    ------
-    TargetsMissedError
-        No form reaches the target for one of its planes.
-    """
+def encode_item(
+    item: Item, wanted: EncodeRequest, folder: Path, key: dict[str, Any]
+) -> tuple[Rows, list[ItemError]]:
+    """Rows of the table ``rates`` of one item, with its archives, and what was left out of it or misses the target."""
     observation = item.observations[0]
     rows: Rows = []
     missed: list[str] = []
+    faults: list[ItemError] = []
     for plane, node in observation.planes.items():
-        if not isinstance(node, StoredArray) or node.size > LIMIT or node.dtype.kind == "c":
-            log.info(
-                "item %d, plane %s: not encoded (sparse, complex or above %d values)",
-                item.index,
-                plane,
-                LIMIT,
-            )
+        if fault := unfit(plane, node, item.kind == "image"):
+            faults.append(fault)
             continue
         place = {**key, "plane": plane, "sigma_added": observation.sigma_added}
         mask = item.mask_of(plane)
@@ -137,6 +137,7 @@ def encode_item(item: Item, wanted: EncodeRequest, folder: Path, key: dict[str, 
         path = folder / picture_name(item.index, item.name, f"_{plane}.h5")
         array = array_of(read_array(node), item)
         if mask is None:
+            faults += too_wide(plane, array, wanted.codecs)
             found = list(plane_rows(array, item.kind == "image", place["data_range"], path, wanted))
         else:
             log.info("item %d, plane %s: %d pixels are missing, so no other codec is measured",
@@ -146,8 +147,37 @@ def encode_item(item: Item, wanted: EncodeRequest, folder: Path, key: dict[str, 
         if applicable(wanted, array) and not any(row["kept"] for row in found):
             missed.append(plane)
     if missed:
-        raise TargetsMissedError(wanted.target, missed, rows)
-    return rows
+        faults.append(TargetsMissedError(wanted.target, missed))
+    return rows, faults
+
+
+def unfit(plane: str, node: StoredArray | StoredGroup, picture: bool) -> ItemError | None:
+    """Why a plane is not encoded; None where it is."""
+    if not isinstance(node, StoredArray):
+        words = "is linked or sparse, and archives hold arrays: give svdflow.encode an array of it"
+        return ItemError("not_applicable", f"plane {plane} {words}")
+    if node.dtype.kind == "c":
+        words = "is complex, and archives hold real numbers: encode its real and imaginary part"
+        return ItemError("not_applicable", f"plane {plane} {words}")
+    if node.size > LIMIT and not picture:
+        words = f"has {node.size:,} values, above the {LIMIT:,} of a study: svdflow.encode takes any number"
+        return ItemError("too_large", f"plane {plane} {words}")
+    return None
+
+
+def too_wide(plane: str, array: np.ndarray, codecs: Sequence[str]) -> list[ItemError]:
+    """A fault for each codec that would take a plane of its type were it not for its sides."""
+    corner = array[(slice(0, 1),) * array.ndim]
+    return [
+        ItemError("too_large", f"plane {plane}: {name} is left out: {reason}")
+        for name in codecs
+        if (reason := refusal(CODECS[name], array)) and not refusal(CODECS[name], corner)
+    ]
+
+
+def block_of(array: np.ndarray, picture: bool) -> int | None:
+    """Side of the squares that a picture is encoded in; None for all of it at once."""
+    return BLOCK if picture and array.ndim == 2 and array.size > WHOLE else None
 
 
 def array_of(plane: np.ndarray, item: Item) -> np.ndarray:
@@ -168,20 +198,21 @@ def plane_rows(
     peak = data_range if data_range > 0 else None
     measured: dict[str, Any] = {"data_range": data_range, "with_ssim": picture}
     forms = applicable(wanted, array)
-    kept = smallest(array, forms, path, peak, wanted)
+    block = block_of(array, picture)
+    kept = smallest(array, forms, path, peak, wanted, block=block)
     if kept is not None:
         found = point(OURS, f"step={kept.step:.4g}", kept.bytes, array, decode(path), **measured)
         note = shortfall(array, kept.rank, kept.rel_error)
         yield {**_row(found), "form": kept.form, "target": wanted.target, "kept": True, "note": note}
     for form in forms:
-        for sample in rate_curve(array, form, data_range=peak, seed=wanted.seed):
+        for sample in rate_curve(array, form, block=block, data_range=peak, seed=wanted.seed):
             found = point(OURS, f"step={sample.step:.4g}", sample.bytes, array, sample.decoded, **measured)
             yield {**_row(found), "form": form, "target": "", "kept": False, "note": ""}
     for name in wanted.codecs:
-        if reason := PEERS[name].takes(array):
+        if reason := refusal(CODECS[name], array):
             log.info("%s: %s left out: %s", path.stem, name, reason)
             continue
-        for found in curve(PEERS[name], array, **measured):
+        for found in curve(CODECS[name], array, **measured):
             yield {**_row(found), "form": "", "target": "", "kept": False, "note": ""}
 
 
@@ -190,7 +221,8 @@ def masked_rows(
 ) -> list[dict]:
     """The row of the archive of a plane with missing pixels, judged on the others. Other codecs have none."""
     peak = data_range if data_range > 0 else None
-    kept = smallest(array, applicable(wanted, array), path, peak, wanted, mask)
+    block = block_of(array, picture)
+    kept = smallest(array, applicable(wanted, array), path, peak, wanted, mask, block=block)
     if kept is None:
         return []
     decoded = np.ma.getdata(decode(path))
@@ -207,6 +239,8 @@ def smallest(
     data_range: float | None,
     wanted: EncodeRequest,
     mask: np.ndarray | None = None,
+    *,
+    block: int | None = None,
 ) -> ArchiveInfo | None:
     """Write the archive that reaches the target in the fewest bytes; None where no form reaches it."""
     what, _, text = wanted.target.partition("=")
@@ -216,7 +250,14 @@ def smallest(
         attempt = path.with_name(f".{path.name}.{form}")
         try:
             found = encode(
-                array, attempt, form=form, mask=mask, data_range=data_range, seed=wanted.seed, **aim
+                array,
+                attempt,
+                form=form,
+                block=block,
+                mask=mask,
+                data_range=data_range,
+                seed=wanted.seed,
+                **aim,
             )
         except ValueError as error:
             log.warning("%s: form %s does not reach %s: %s", path.stem, form, wanted.target, error)

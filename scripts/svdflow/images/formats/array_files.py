@@ -3,14 +3,13 @@
 import os
 import zlib
 from math import prod
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
 from svdflow.errors import LinkError
-from svdflow.images.formats.containers import Decoded, Page, check_size
+from svdflow.images.formats.containers import Decoded, ImageFile, Page, check_size
 from svdflow.matrix.formats.hdf5 import by_columns, coding_of_dataset, refuse_odd
 from svdflow.matrix.formats.hdf5_chunks import open_for_reading
 from svdflow.matrix.formats.hdf5_written import refuse_unwritten
@@ -22,15 +21,20 @@ _DEFLATE_FOLD = 1032  # largest ratio of deflate (RFC 1951): 258 bytes in two bi
 _CHUNK_BYTES = 2**28  # what one compressed chunk may unpack to before it is looked at closer
 
 
-def read_npy(stream: BinaryIO, size: int, pixel_limit: int, *, channels: bool = False) -> Decoded:
-    """The one page of a .npy file: (H, W) or (H, W, 3); (H, W, C) of any C for `channels`.
+def read_npy(file: ImageFile) -> Decoded:
+    """The one page of a .npy file: (H, W) or (H, W, 3); (H, W, C) of any C for ``file.channels``.
 
     Raises
     ------
     ItemError
         ``unsupported``, ``corrupt``, ``truncated``, ``zero_size`` or ``too_large``.
     """
-    stream.seek(0)
+    with file.path.open("rb") as stream:
+        return _npy(stream, file)
+
+
+def _npy(stream: BinaryIO, file: ImageFile) -> Decoded:
+    size = os.fstat(stream.fileno()).st_size
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise ItemError("unsupported", f"npy format {version}, which holds records; save a plain array")
@@ -40,7 +44,7 @@ def read_npy(stream: BinaryIO, size: int, pixel_limit: int, *, channels: bool = 
     except Exception as error:  # its text would quote the file
         code = "truncated" if "EOF" in str(error) else "corrupt"
         raise ItemError(code, "the npy header cannot be parsed; save the array again") from None
-    _check_array(shape, dtype, size, pixel_limit, channels)
+    _check_array(shape, dtype, size, file)
     needed = stream.tell() + prod(shape) * dtype.itemsize
     if size < needed:
         raise ItemError("truncated", f"shape {shape} of {dtype} needs {needed} bytes; the file has {size}")
@@ -48,10 +52,11 @@ def read_npy(stream: BinaryIO, size: int, pixel_limit: int, *, channels: bool = 
     return _decoded(np.load(stream, allow_pickle=False), None, "NPY")
 
 
-def read_hdf5(file: Path, name: str | None, pixel_limit: int, *, channels: bool = False) -> Decoded:
+def read_hdf5(file: ImageFile) -> Decoded:
     """The one page of an HDF5 dataset, as the readers of netCDF, xarray and MATLAB give it.
 
-    Packing, missing values and valid range are those of `matrix.conventions`; what is missing is False in the mask.
+    Packing, missing values and valid range are those of `svdflow.matrix.formats.conventions`; what is missing is False
+    in the mask.
 
     Raises
     ------
@@ -61,17 +66,17 @@ def read_hdf5(file: Path, name: str | None, pixel_limit: int, *, channels: bool 
         Attributes that are not decoded; a reference out of the file's folder; values that nobody wrote.
     """
     try:
-        return _read(file, name, pixel_limit, channels)
+        return _hdf5(file)
     except LinkError as error:
         said = str(error).partition("; where you trust")[0]
         raise ItemError("link", f"{said}; copy the values into one file, or read it as a matrix") from error
 
 
-def _read(file: Path, name: str | None, pixel_limit: int, channels: bool) -> Decoded:
-    with open_for_reading(str(file)) as content:
-        name = name or _only_dataset(content)
+def _hdf5(file: ImageFile) -> Decoded:
+    with open_for_reading(str(file.path)) as content:
+        name = file.dataset or _only_dataset(content)
         known = _listed(content)
-    place = located(str(file), name, allow_links=False)
+    place = located(str(file.path), name, allow_links=False)
     if place is None:
         raise ItemError("unreadable", f"no dataset {name!r} (datasets here: {known})")
     with open_for_reading(place[0]) as content:
@@ -82,7 +87,7 @@ def _read(file: Path, name: str | None, pixel_limit: int, channels: bool) -> Dec
             raise ItemError("zero_size", f"dataset {name!r} is empty")
         shape = dataset.shape[::-1] if by_columns(dataset) else dataset.shape
         held = dataset.id.get_storage_size() or os.path.getsize(place[0])
-        _check_array(shape, dataset.dtype, held, pixel_limit, channels)
+        _check_array(shape, dataset.dtype, held, file)
         refuse_odd(dataset, name)
         _check_kind(dataset)
         refuse_unwritten(dataset, place[0])
@@ -121,13 +126,11 @@ def _listed(content: h5py.File) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") or "none"
 
 
-def _check_array(
-    shape: tuple[int, ...], dtype: np.dtype, stored: int, pixel_limit: int, channels: bool
-) -> None:
+def _check_array(shape: tuple[int, ...], dtype: np.dtype, stored: int, file: ImageFile) -> None:
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise ItemError("unsupported", f"an array of type {dtype}; an image is integers, floats or booleans")
     bands = shape[2] if len(shape) == 3 else 1
-    if len(shape) not in (2, 3) or (bands not in (1, 3) and not channels):
+    if len(shape) not in (2, 3) or (bands not in (1, 3) and not file.channels):
         raise ItemError(
             "unsupported",
             f"an array of shape {shape}; an image is (H, W) or (H, W, 3), and colour=channels reads (H, W, C) as "
@@ -138,7 +141,7 @@ def _check_array(
         shape[1] * -(-bands // 4),
         shape[0],
         bool(bands),
-        pixel_limit,
+        file.pixel_limit,
         stored=stored,
         pixel_bytes=4 * dtype.itemsize,
     )

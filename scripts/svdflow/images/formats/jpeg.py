@@ -1,4 +1,4 @@
-"""Whether a JPEG stream holds all of its picture.
+"""JPEG: decoded by Pillow, after a look at whether the stream holds all of its picture.
 
 libjpeg never fails on data that are cut, zeroed or overwritten: it warns, fills the rest with grey or with the last
 colour, and returns; Pillow drops the warnings. simplejpeg reports them. Only the entropy decoding matters, so the
@@ -12,6 +12,8 @@ import struct
 import imagecodecs
 import simplejpeg
 
+from svdflow.images.formats.containers import Decoded, ImageFile
+from svdflow.images.formats.pillow import read_frames
 from svdflow.store import ItemError
 
 SCAN_LIMIT = 200  # of a progressive JPEG, each a pass over all pixels; encoders write about ten
@@ -24,6 +26,11 @@ _MARKER = re.compile(rb"\xff+([\x01-\xfe])")
 _BARE_MARKERS = {0x01, 0xD8, *range(0xD0, 0xD8)}
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODED_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive; not lossless, nor hierarchical
+
+
+def read(file: ImageFile) -> Decoded:
+    """The picture of a JPEG file, without the previews that MPO files put behind it; errors as of `check_jpeg`."""
+    return read_frames(file, "JPEG", lambda data: jpeg_extent(data)[:2], check=check_jpeg, animated=False)
 
 
 def jpeg_extent(data: bytes) -> tuple[int, int, int]:

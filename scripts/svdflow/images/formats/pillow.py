@@ -1,31 +1,50 @@
-"""JPEG, WebP, BMP and GIF, decoded by Pillow; PNG has a reader of its own."""
+"""Byte streams that Pillow decodes, once they are found whole."""
 
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
 
 from svdflow.images.colour import cmyk_to_rgb
-from svdflow.images.formats.containers import Container, Decoded, Page, check_size, split_alpha
-from svdflow.images.formats.jpeg import check_jpeg
-from svdflow.images.formats.png import read_png
+from svdflow.images.formats.containers import Decoded, ImageFile, Page, check_size, split_alpha, walked
 from svdflow.store import ItemError
 
 _ORIENTATION = 0x0112
 _PILLOW = threading.Lock()
 
 
-def read_stream(data: bytes, container: Container, pixel_limit: int) -> Decoded:
-    """All frames of a byte stream that `containers.examine` has walked.
+def read_frames(
+    file: ImageFile,
+    kind: str,
+    extent: Callable[[bytes], tuple[int, int]],
+    *,
+    check: Callable[[bytes], None] | None = None,
+    animated: bool = True,
+) -> Decoded:
+    """All frames of a file of one of Pillow's formats.
+
+    Parameters
+    ----------
+    file : ImageFile
+    kind : str
+        Pillow's name of the format.
+    extent : function of the bytes
+        Walks the stream and gives the width and height that it declares.
+    check : function of the bytes, optional
+        Refuses a stream whose coded data are not whole.
+    animated : bool
+        Whether further frames are pages.
 
     Returns
     -------
-    pages, attrs
-        As of `tiff.read_tiff`.
+    pages : list of Page
+        Not yet turned by the orientation tag.
+    attrs : dict
+        format, mode, exif_orientation, icc_profile, significant_bits.
 
     Raises
     ------
@@ -34,17 +53,17 @@ def read_stream(data: bytes, container: Container, pixel_limit: int) -> Decoded:
     OSError, ValueError
         What Pillow raises of data that it cannot decode.
     """
-    check_size(container.width, container.height, 1, pixel_limit, stored=len(data))
-    if container.format == "PNG":
-        return read_png(data, pixel_limit)
-    if container.format == "JPEG":
-        check_jpeg(data)
+    data, pixel_limit = file.path.read_bytes(), file.pixel_limit
+    width, height = walked(kind, extent, data)
+    check_size(width, height, 1, pixel_limit, stored=len(data))
+    if check is not None:
+        check(data)
     with (
-        _limited_to(max(pixel_limit, container.width * container.height)),
-        Image.open(io.BytesIO(data), formats=[container.format]) as image,
+        _limited_to(max(pixel_limit, width * height)),
+        Image.open(io.BytesIO(data), formats=[kind]) as image,
     ):
         mode = image.mode
-        frames = 1 if container.format == "JPEG" else getattr(image, "n_frames", 1)  # MPO adds previews
+        frames = getattr(image, "n_frames", 1) if animated else 1
         check_size(*image.size, frames, pixel_limit, stored=len(data))
         pages = []
         for frame in range(frames):
@@ -52,7 +71,7 @@ def read_stream(data: bytes, container: Container, pixel_limit: int) -> Decoded:
             pages.append(_page(image))
         icc = image.info.get("icc_profile") or b"" if image.mode != "CMYK" else b""
         attrs = {
-            "format": container.format,
+            "format": kind,
             "mode": mode,
             "exif_orientation": _exif_orientation(image),
             "icc_profile": icc,

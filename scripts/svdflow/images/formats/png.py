@@ -17,11 +17,12 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from svdflow.images.formats.containers import Decoded, Page, check_size, split_alpha
+from svdflow.images.formats.containers import Decoded, ImageFile, Page, check_size, split_alpha, walked
 from svdflow.store import ItemError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # PNG specification, 11.2.2
+_SHAPING = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # chunks beside the critical ones that shape pixels
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _PROFILE_LIMIT = 2**26  # bytes that a compressed profile or text may unpack to; real ones stay below 2**24
 _ORIENTATION = 0x0112
@@ -30,8 +31,8 @@ _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
 Chunks = list[tuple[bytes, bytes]]
 
 
-def read_png(data: bytes, pixel_limit: int) -> Decoded:
-    """All frames of a PNG whose chunks `containers.examine` has found whole.
+def read(file: ImageFile) -> Decoded:
+    """All frames of a PNG.
 
     Returns
     -------
@@ -44,8 +45,10 @@ def read_png(data: bytes, pixel_limit: int) -> Decoded:
     Raises
     ------
     ItemError
-        ``decompression_bomb``, ``corrupt`` or ``unsupported``.
+        ``truncated``, ``decompression_bomb``, ``corrupt`` or ``unsupported``.
     """
+    data, pixel_limit = file.path.read_bytes(), file.pixel_limit
+    check_size(*walked("PNG", png_extent, data), 1, pixel_limit, stored=len(data))
     chunks = list(png_chunks(data))
     kinds = {kind for kind, _ in chunks}
     if b"IDAT" not in kinds or any(kind[:1].isupper() for kind in kinds - _CRITICAL):
@@ -67,6 +70,26 @@ def read_png(data: bytes, pixel_limit: int) -> Decoded:
         "significant_bits": _significant_bits(chunks, depth),
     }
     return whole, attrs
+
+
+def png_extent(data: bytes) -> tuple[int, int]:
+    """Width and height; walks the chunks up to IEND, with the checksums of those that shape pixels.
+
+    PNG specification, 5.3.
+    """
+    width, height = struct.unpack_from(">II", data, 16)
+    position = 8
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise ItemError("truncated", f"PNG chunk at byte {position} ends at byte {end} of {len(data)}")
+        checksum = struct.unpack_from(">I", data, end - 4)[0]
+        if (kind[:1].isupper() or kind in _SHAPING) and zlib.crc32(data[position + 4 : end - 4]) != checksum:
+            raise ItemError("corrupt", f"PNG chunk at byte {position} does not match its checksum")
+        if kind == b"IEND":
+            return width, height
+        position = end
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

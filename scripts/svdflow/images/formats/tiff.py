@@ -6,7 +6,6 @@ headers and pads what is missing: sizes, directories and strips are therefore ch
 
 from collections.abc import Callable
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -14,7 +13,7 @@ import numpy as np
 import tifffile
 
 from svdflow.images.colour import cmyk_to_rgb, from_planes, to_dtype
-from svdflow.images.formats.containers import Decoded, Page, check_size
+from svdflow.images.formats.containers import Decoded, ImageFile, Page, check_size
 from svdflow.images.formats.tiff_pages import Chosen, count_directories, image_pages
 from svdflow.images.formats.tiff_segments import SELF_DESCRIBED, check_segment
 from svdflow.store import ItemError
@@ -25,13 +24,10 @@ _JPEG, _LERC = 7, 34887
 _ORIENTATION, _MAX_SAMPLE, _ICC_PROFILE, _GDAL_NODATA, _LERC_PARAMETERS = 274, 281, 34675, 42113, 50674
 
 
-def read_tiff(path: Path, pixel_limit: int, *, channels: bool = False) -> Decoded:
+def read(file: ImageFile) -> Decoded:
     """All full-resolution pages of a TIFF or BigTIFF file; thumbnails and reductions are left out.
 
-    Parameters
-    ----------
-    channels : bool
-        Take every sample as a band of its own, as it is stored; palettes and YCbCr become RGB even so.
+    With ``file.channels`` every sample is a band of its own, as it is stored; palettes and YCbCr become RGB even so.
 
     Returns
     -------
@@ -47,6 +43,7 @@ def read_tiff(path: Path, pixel_limit: int, *, channels: bool = False) -> Decode
     ItemError
         ``truncated``, ``corrupt``, ``zero_size``, ``decompression_bomb``, ``too_large`` or ``unsupported``.
     """
+    path, pixel_limit, channels = file.path, file.pixel_limit, file.channels
     size = path.stat().st_size
     directories = count_directories(path, size)
     with tifffile.TiffFile(path) as tif:

@@ -3,8 +3,11 @@
 import re
 import struct
 
-from svdflow.images.formats.containers import examine, format_of
+from svdflow.images.formats.containers import walked
 from svdflow.images.formats.jpeg import check_jpeg, jpeg_extent
+from svdflow.images.formats.png import png_extent
+from svdflow.images.formats.webp import webp_extent
+from svdflow.registry import IMAGE_FORMATS
 from svdflow.store import ItemError
 
 _JPEG, _LERC = 7, 34887
@@ -55,9 +58,11 @@ def _declared(compression: int, data: bytes) -> tuple[int, int] | None:
         if compression == _JPEG:
             width, height, _ = jpeg_extent(data)
             return height, width
-        if compression in _PNG_WEBP and format_of(data[:16]) in ("PNG", "WEBP"):
-            container = examine(data)
-            return container.height, container.width
+        if compression in _PNG_WEBP:
+            for name, extent in (("png", png_extent), ("webp", webp_extent)):
+                if IMAGE_FORMATS[name].begins(data):
+                    width, height = walked(IMAGE_FORMATS[name].title, extent, data)
+                    return height, width
         if compression in _JPEG2000 and (start := _SIZ.search(data)):
             right, bottom, left, top = struct.unpack_from(">IIII", data, start.end() + 4)
             return bottom - top, right - left

@@ -18,7 +18,6 @@ from svdflow.matrix.sparse import compressed
 from svdflow.store import StoredArray, StoredGroup, open_published, read_array
 from svdflow.store.reading import unwrapped
 
-HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".h5ad", ".nc", ".mat")
 MATLAB_NUMBERS = (
     "double",
     "single",
@@ -203,4 +202,4 @@ def _is_numeric(node: h5py.Dataset) -> bool:
     return number and (not kind or kind in MATLAB_NUMBERS)
 
 
-__all__ = ["HDF5_SUFFIXES", "HDF5Source", "open_hdf5", "source_of_h5"]
+__all__ = ["HDF5Source", "open_hdf5", "source_of_h5"]

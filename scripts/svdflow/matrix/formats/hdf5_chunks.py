@@ -25,8 +25,10 @@ from svdflow.store.heaps import endless_heap
 DEFLATE, SHUFFLE, FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32
 KNOWN_FILTERS = {DEFLATE, SHUFFLE, FLETCHER32}
 MISSING = -1  # offset of a chunk that was never written
-LINE_BYTES = 32 * 2**10  # reading so much more costs as much as one more call
-FLETCHER_WORDS = 2**15  # words of one partial sum: exact in float64
+# Bytes of a row beyond the columns asked for, above which each row is read by itself: more of them cost more than one
+# more call. It moves the time of reading few columns and nothing else.
+LINE_BYTES = 32 * 2**10
+WORDS = {2: np.uint16, 4: np.uint32, 8: np.uint64}  # entries that imagecodecs puts together, by their bytes
 
 
 @dataclass(frozen=True)
@@ -311,9 +313,7 @@ def decode(stored: np.ndarray, filters: tuple[int, ...], mask: int, nbytes: int,
 
 def inflate(stored: np.ndarray, most: int) -> np.ndarray:
     """Decompress a zlib stream of at most so many bytes; libdeflate takes a third of zlib's time."""
-    import imagecodecs  # on use: it takes 0.1 s to import
-
-    codecs: Any = imagecodecs  # its annotations leave out arrays
+    codecs = _codecs()
     try:
         return np.asarray(codecs.deflate_decode(stored, out=np.empty(most, np.uint8)))
     except codecs.DeflateError as error:
@@ -325,13 +325,12 @@ def unshuffle(stored: np.ndarray, itemsize: int) -> np.ndarray:
     entries = len(stored) // itemsize
     if itemsize == 1 or entries < 2:
         return stored
-    out = np.empty_like(stored)
-    planes = stored[: entries * itemsize].reshape(itemsize, entries)
-    together = out[: entries * itemsize].reshape(entries, itemsize)
-    for byte in range(itemsize):
-        together[:, byte] = planes[byte]
-    out[entries * itemsize :] = stored[entries * itemsize :]
-    return out
+    whole = stored[: entries * itemsize]
+    if itemsize in WORDS:
+        together = _codecs().byteshuffle_decode(whole.view(WORDS[itemsize])).view(np.uint8)
+    else:  # complex numbers, which imagecodecs does not take
+        together = whole.reshape(itemsize, entries).T.ravel()
+    return together if len(together) == len(stored) else np.append(together, stored[len(together) :])
 
 
 def fletcher32(stored: np.ndarray) -> int:
@@ -339,15 +338,10 @@ def fletcher32(stored: np.ndarray) -> int:
 
     Fletcher, "An arithmetic checksum for serial transmissions", IEEE Trans. Comm. 30 (1982).
     """
-    if len(stored) % 2:
-        stored = np.append(stored, np.uint8(0))
-    words = stored.view(">u2")
-    if not words.any():
-        return 0
-    low = high = 0
-    for start in range(0, len(words), FLETCHER_WORDS):
-        part = words[start : start + FLETCHER_WORDS].astype(np.float64)
-        # The second sum adds the first after every word, so it counts word i len - i times.
-        high += low * len(part) + int(part @ np.arange(len(part), 0, -1, dtype=np.float64))
-        low += int(part.sum())
-    return ((high - 1) % 65535 + 1) << 16 | ((low - 1) % 65535 + 1)
+    return int(_codecs().h5checksum_fletcher32(stored))
+
+
+def _codecs() -> Any:
+    import imagecodecs  # on use: it takes 0.1 s to import
+
+    return imagecodecs  # its annotations leave out arrays

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import scipy.io
+import scipy.sparse as sp
 
 from svdflow.errors import MarketError
 from svdflow.matrix.bounded import refuse_unfit, refuse_unheld
+from svdflow.matrix.sources import ArraySource, MatrixSource, SparseSource
 
 # The shortest line of an entry, with its end: "1 1", "1 1 1" and "1".
 LEAST_LINE = {"pattern": 4, "coordinate": 6, "array": 2}
@@ -21,6 +23,12 @@ LONGEST = 1024  # bytes of the longest line that is an entry
 CONTROLS = bytes(set(range(32)) - set(b"\t\n\f\r")) + b"\x7f"
 INTEGER = rb"[+-]?[0-9]+"
 NUMBER = rb"[+-]?(?:[0-9]+[.]?[0-9]*(?:[ed][+-]?[0-9]+)?|[.][0-9]+(?:[ed][+-]?[0-9]+)?|inf(?:inity)?|nan)"
+
+
+def open_market(path: str) -> MatrixSource:
+    """The matrix of a Matrix Market file, in memory; errors as of `read_market`."""
+    matrix = read_market(path)
+    return SparseSource(matrix, path) if sp.issparse(matrix) else ArraySource(matrix, path)
 
 
 def read_market(path: str) -> Any:

@@ -15,7 +15,6 @@ import numpy as np
 
 from svdflow.matrix.sources import MatrixSource, _check_matrix
 
-RAW_SUFFIXES = (".raw", ".bin", ".dat")
 # Bytes of one call. Behind a larger one at a new place Linux fills the page cache in single 4 KiB pages, and files that
 # were read so are read again at 5 GB/s instead of 22; behind a small one its readahead takes over with larger pages.
 CALL_BYTES = 2**20

@@ -5,33 +5,13 @@
 array([1.        , 0.25      , 0.11111111, 0.0625    ])
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 from svdflow.errors import FamilyError
-from svdflow.matrix.generators.formulas import FORMULAS
 from svdflow.matrix.generators.generated import GeneratedMatrix, GeneratedSparseMatrix, Truth
-from svdflow.matrix.generators.movies import MOVIES
-from svdflow.matrix.generators.prescribed import prescribed
-from svdflow.matrix.generators.random_ensembles import ENSEMBLES
 from svdflow.matrix.generators.randomness import derive_seed
-from svdflow.matrix.generators.spectra import SPECTRA
-from svdflow.study.families import FAMILIES, Params, parse_parameters
+from svdflow.registry import GENERATORS
+from svdflow.study.families import Params, parse_parameters
 
 Generated = GeneratedMatrix | GeneratedSparseMatrix
-
-
-def _from_spectrum(name: str, params: dict[str, Any], seed: int) -> GeneratedMatrix:
-    return prescribed(SPECTRA[name](params, seed), params, seed)
-
-
-BUILDERS: dict[str, Callable[[dict[str, Any], int], Generated]] = {
-    **{name: partial(_from_spectrum, name) for name in SPECTRA},
-    **FORMULAS,
-    **MOVIES,
-    **ENSEMBLES,
-}
 
 
 def generate(family: str, parameters: Params | None = None, seed: int = 0) -> Generated:
@@ -40,7 +20,7 @@ def generate(family: str, parameters: Params | None = None, seed: int = 0) -> Ge
     Parameters
     ----------
     family : str
-        A key of `FAMILIES`, which lists the parameters and their defaults.
+        A key of `svdflow.registry.GENERATORS`, which lists the parameters and their defaults.
     parameters : mapping, optional
         Values over the defaults, as numbers or text.
     seed : int
@@ -57,12 +37,11 @@ def generate(family: str, parameters: Params | None = None, seed: int = 0) -> Ge
         Unknown family or parameter, or a value that it cannot take.
     """
     params = parse_parameters(family, parameters)
-    return BUILDERS[family](params, seed)
+    built: Generated = GENERATORS[family].code()(params, seed)
+    return built
 
 
 __all__ = [
-    "BUILDERS",
-    "FAMILIES",
     "FamilyError",
     "Generated",
     "GeneratedMatrix",

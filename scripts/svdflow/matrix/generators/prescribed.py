@@ -92,6 +92,18 @@ def prescribed(
     return GeneratedMatrix(shape, dtype, mixed_rows(spectrum, left, right), noise, seed, lambda _: truth)
 
 
+def shorter_side(params: dict[str, Any]) -> int:
+    """The number of singular values."""
+    return min(params["rows"], params["columns"])
+
+
+def log_scale(params: dict[str, Any]) -> np.ndarray:
+    """`rank` values from s_first to s_last, equally spaced in their logarithm; then zeros."""
+    spectrum = np.zeros(shorter_side(params))
+    spectrum[: params["rank"]] = np.geomspace(params["s_first"], params["s_last"], params["rank"])
+    return spectrum
+
+
 def mixed_rows(spectrum: np.ndarray, left: Mixer, right: Mixer) -> Callable[[int, int], np.ndarray]:
     """Function (start, stop) -> rows of Q_left S Q_right^H.
 

@@ -8,13 +8,12 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from svdflow.registry import ARCHIVE_FORMS, CODECS
 from svdflow.registry.numerals import real, whole
 from svdflow.registry.options import UNIQUE, Matches, OfRow, OneOf, Options
 
 LEAST_BYTES = 2048  # of the file of an archive: HDF5 alone takes more (2,226 of an array of one value)
 MOST_DECIBELS = 320.0  # psnr of a double's last bit
-FORMS = ("svd", "tiles", "tucker")
-CODECS = ("png", "jpeg", "jpeg2000", "webp", "avif", "zfp", "sz3", "zstd")
 
 
 def parse_target(text: str) -> tuple[str, float | int]:
@@ -66,8 +65,8 @@ class EncodeOptions(Options):
         description="What an archive must reach, `rel_error=`, `psnr=`, `max_abs=` or `bytes=` with a number; verified "
         "on what decodes from it.",
     )
-    forms: Annotated[list[Annotated[str, OneOf(FORMS)]], Field(min_length=1), UNIQUE] = Field(
-        default=list(FORMS),
+    forms: Annotated[list[Annotated[str, OneOf(ARCHIVE_FORMS)]], Field(min_length=1), UNIQUE] = Field(
+        default=list(ARCHIVE_FORMS),
         description="Forms of an archive that are compared where they apply; the smallest one is kept.",
     )
     codecs: Annotated[list[Annotated[str, OneOf(CODECS)]], UNIQUE] = Field(

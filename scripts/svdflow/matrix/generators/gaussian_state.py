@@ -1,30 +1,18 @@
-"""Random ensembles: a sparse matrix in CSR form, and a complex Gaussian state."""
+"""gaussian_state: a random bipartite pure state, complex Gaussian entries scaled to Frobenius norm 1."""
 
-from collections.abc import Callable
 from functools import cache
 from math import fsum
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
-from svdflow.matrix.generators.generated import (
-    GeneratedMatrix,
-    GeneratedSparseMatrix,
-    Truth,
-    computed_truth,
-    tiles,
-)
+from svdflow.matrix.generators.generated import GeneratedMatrix, Truth, computed_truth, tiles
 from svdflow.matrix.generators.randomness import normal, stream, tile_height
-from svdflow.study.families import index_size, stored_entries
 
-Params = dict[str, Any]
-QUANTILE_GRID = 20_001
-SPARSE_TILE_ENTRIES = 2**15
-SPARSE_TILE_ROWS = 2**20
+QUANTILE_GRID = 20_001  # angles at which the Marchenko-Pastur law is summed; its error falls with the square
 
 
-def gaussian_state(params: Params, seed: int) -> GeneratedMatrix:
+def build(params: dict[str, Any], seed: int) -> GeneratedMatrix:
     """G / ||G||_F with independent complex normal entries: the coefficients of a random pure state.
 
     The squared singular values are the Schmidt spectrum; its mean entropy is ln n - n / (2 m) for n <= m
@@ -69,40 +57,3 @@ def marchenko_pastur_truth(shape: tuple[int, int]) -> Truth:
     angles = np.interp(1 - (np.arange(side) + 0.5) / side, mass / mass[-1], t)
     values = np.sqrt((1 + beta - 2 * np.sqrt(beta) * np.cos(angles)) / side)
     return Truth(values, "theory", "quantiles of the Marchenko-Pastur law; single values scatter about them")
-
-
-def sparse_random(params: Params, seed: int) -> GeneratedSparseMatrix:
-    """round(density m n) entries; every tile of rows gets its share, at places drawn without replacement."""
-    shape = (params["rows"], params["columns"])
-    dtype = np.dtype(params["dtype"])
-    total = stored_entries(params)
-    index_dtype = np.dtype(f"int{8 * index_size(params)}")
-    height = _sparse_tile_height(params)
-
-    def tile(start: int, stop: int) -> csr_array:
-        count = total * stop // shape[0] - total * start // shape[0]
-        draws = stream(seed, "entries", start // height)
-        places = np.sort(draws.choice((stop - start) * shape[1], count, replace=False, shuffle=False))
-        values = draws.standard_normal(count) if params["values"] == "normal" else draws.random(count)
-        lengths = np.bincount(places // shape[1], minlength=stop - start)
-        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(index_dtype)
-        columns = (places % shape[1]).astype(index_dtype)
-        return csr_array((values.astype(dtype), columns, bounds), shape=(stop - start, shape[1]))
-
-    return GeneratedSparseMatrix(shape, dtype, tile, height, total, index_dtype, computed_truth)
-
-
-def _sparse_tile_height(params: Params) -> int:
-    """Rows of a tile: a power of two that holds about 2^15 entries.
-
-    The count of a tile is fixed, so low tiles would even out the counts of their rows.
-    """
-    expected = params["density"] * params["columns"]
-    rows = min(SPARSE_TILE_ROWS, int(SPARSE_TILE_ENTRIES / expected))
-    return 1 << max(0, rows.bit_length() - 1)
-
-
-ENSEMBLES: dict[str, Callable[[Params, int], GeneratedMatrix | GeneratedSparseMatrix]] = {
-    "gaussian_state": gaussian_state,
-    "sparse_random": sparse_random,
-}

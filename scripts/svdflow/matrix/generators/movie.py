@@ -1,4 +1,4 @@
-"""Movies as matrices: pixels by frames, spots that flare up and fade."""
+"""movie: pixels by frames, spots that flare up and fade."""
 
 from typing import Any
 
@@ -8,15 +8,14 @@ from svdflow.matrix.generators.formulas import separable
 from svdflow.matrix.generators.generated import GeneratedMatrix
 from svdflow.matrix.generators.randomness import stream
 
-Params = dict[str, Any]
-# Of the shorter side of the image, and of the number of frames.
-WIDTHS = (0.06, 0.12)
-MARGIN = 0.1
-FADING = 1 / 12
-FRAMES_AN_EVENT = 20
+# What a movie looks like. Any change makes other matrices of the family; the values were chosen by eye for svdflow.
+WIDTHS = (0.06, 0.12)  # standard deviations of a spot, between these shares of the shorter side of the image
+MARGIN = 0.1  # share of each side of the image in which no spot has its centre
+FADING = 1 / 12  # time constant of fading, as a share of the number of frames
+FRAMES_AN_EVENT = 20  # frames for each time that a spot flares up; at least two times a movie
 
 
-def movie(params: Params, seed: int) -> GeneratedMatrix:
+def build(params: dict[str, Any], seed: int) -> GeneratedMatrix:
     """Sum of `rank` products of a spot, exp(-d^2 / (2 w^2)), and a trace, sum over events of exp(-(t - t_e) / tau).
 
     Centres, widths and events are random; a trace has root mean square 1. The model of a calcium movie (Pnevmatikakis
@@ -41,6 +40,3 @@ def _traces(frames: int, count: int, seed: int) -> np.ndarray:
     since = np.arange(frames)[:, None, None] - events
     traces = np.where(since >= 0, np.exp(-np.maximum(since, 0) / max(2.0, frames * FADING)), 0.0).sum(axis=1)
     return traces / np.sqrt(np.mean(traces**2, axis=0))
-
-
-MOVIES = {"movie": movie}

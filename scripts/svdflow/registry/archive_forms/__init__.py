@@ -1,0 +1,1 @@
+"""Forms of an archive, by name; the code stands in `svdflow.codec`."""

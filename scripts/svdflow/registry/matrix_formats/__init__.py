@@ -1,0 +1,1 @@
+"""Formats of matrix files by name; the code stands in `svdflow.matrix.formats`."""
