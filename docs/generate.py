@@ -5,7 +5,7 @@ from pathlib import Path
 
 import api_page
 
-from svdflow.selfcheck import catalogue
+from svdflow.registry import audits_page
 from svdflow.store import schema
 from svdflow.study import options_page
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     "docs/options.md": options_page.markdown(),
     "docs/schema.md": schema.markdown(),
-    "docs/audits.md": catalogue.markdown(),
+    "docs/audits.md": audits_page.markdown(),
     "docs/api.md": api_page.markdown(),
     "config/schemas/config.schema.json": json.dumps(options_page.config_schema(), indent=2) + "\n",
 }

@@ -20,80 +20,24 @@ rule audit_conditioning:
         "../scripts/audit_conditioning.py"
 
 
-rule audit_matrices:
-    """Audit solvers, ranks and the laws of singular values on matrices of known answer."""
+rule selfcheck:
+    """Examine this installation, which takes time once in an environment; it starts first, since nothing precedes it."""
     output:
-        "<results>/audit/matrices.h5",
+        "<results>/selfcheck.h5",
     log:
-        "<logs>/audit/matrices.log",
+        "<logs>/selfcheck.log",
     benchmark:
-        "<benchmarks>/audit/matrices.jsonl"
+        "<benchmarks>/selfcheck.jsonl"
+    priority: 1
     resources:
         mem_mb=memory,
     params:
-        settings=study.settings("audit_catalogue"),
-        code=study.code("audit_matrices"),
+        settings=study.settings("selfcheck"),
+        code=study.code("selfcheck"),
     message:
-        "auditing solvers and laws"
+        "examining this installation"
     script:
-        "../scripts/audit_matrices.py"
-
-
-rule audit_gradients:
-    """Check matrix derivatives and the engines that compute them."""
-    output:
-        "<results>/audit/gradients.h5",
-    log:
-        "<logs>/audit/gradients.log",
-    benchmark:
-        "<benchmarks>/audit/gradients.jsonl"
-    resources:
-        mem_mb=memory,
-    params:
-        settings=study.settings("audit_catalogue"),
-        code=study.code("audit_gradients"),
-    message:
-        "checking gradients"
-    script:
-        "../scripts/audit_gradients.py"
-
-
-rule audit_stability:
-    """Probe sums, log-sum-exp, softmax and contractions in every precision."""
-    output:
-        "<results>/audit/stability.h5",
-    log:
-        "<logs>/audit/stability.log",
-    benchmark:
-        "<benchmarks>/audit/stability.jsonl"
-    resources:
-        mem_mb=memory,
-    params:
-        settings=study.settings("audit_catalogue"),
-        code=study.code("audit_stability"),
-    message:
-        "probing numerical stability"
-    script:
-        "../scripts/audit_stability.py"
-
-
-rule audit_mutants:
-    """Plant faults that the audits must catch."""
-    output:
-        "<results>/audit/mutants.h5",
-    log:
-        "<logs>/audit/mutants.log",
-    benchmark:
-        "<benchmarks>/audit/mutants.jsonl"
-    resources:
-        mem_mb=memory,
-    params:
-        settings=study.settings("audit_catalogue"),
-        code=study.code("audit_mutants"),
-    message:
-        "planting faults"
-    script:
-        "../scripts/audit_mutants.py"
+        "../scripts/selfcheck.py"
 
 
 rule audit_own:

@@ -78,8 +78,8 @@ def shard_files(*stages):
 
 def stage_files():
     """Every file with measurements or errors in it."""
-    catalogue = [f"<results>/audit/{family}.h5" for family in study.audit_families]
-    return shard_files("matrices", "factors", "compress", "denoise", "encode", "audit") + catalogue
+    audits = [f"<results>/{file}" for file in study.audit_files]
+    return shard_files("matrices", "factors", "compress", "denoise", "encode", "audit") + audits
 
 
 def all_results():

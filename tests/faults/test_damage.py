@@ -14,7 +14,7 @@ FLIPS = 8  # a kind of file
 LENGTHS = (0.0, 0.3, 0.7, 0.99)  # of what is left of a file that is cut short
 LOST = (
     "report.html", "summary.txt", "metrics.h5", "tables", "report", "pictures/photos/compress/00001",
-    "factors/waves/00000.h5", "archives/photos/00000", "audit/stability.h5", "matrices/file/00000.h5",
+    "factors/waves/00000.h5", "archives/photos/00000", "selfcheck.h5", "matrices/file/00000.h5",
 )  # fmt: skip
 
 

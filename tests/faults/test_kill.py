@@ -55,7 +55,7 @@ def test_a_killed_run_resumes_to_the_same_bits(reference, fresh, score, moment):
 
 
 @pytest.mark.parametrize(
-    "rules", [("ingest_images", "compress", "audit_stability"), ("factorize", "encode", "report")]
+    "rules", [("ingest_images", "compress", "selfcheck"), ("factorize", "encode", "report")]
 )
 def test_single_jobs_are_killed(reference, fresh, score, rules):
     before, left = users_files(fresh), list(rules)

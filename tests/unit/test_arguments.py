@@ -9,9 +9,10 @@ from numpy.testing import assert_allclose
 
 from svdflow import ranks, truncated_svd
 from svdflow.audit import audit_matrix, certify_svd, check_gradient, singular_radius, taylor_order
-from svdflow.audit.verdicts import Threshold, Verdict, judge
+from svdflow.audit.verdicts import Verdict, judge
 from svdflow.compat import randomized_svd, svd_compressed
 from svdflow.least_squares import lstsq_svd, pinv, tikhonov
+from svdflow.registry import Threshold
 from svdflow.svd import SinglePassSVD
 
 A = np.diag(np.arange(12.0, 0.0, -1.0)) + 0.1

@@ -7,8 +7,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from svdflow.audit.limits import resolve
 from svdflow.audit.verdicts import Verdict
+from svdflow.registry.limits import resolve
 from svdflow.selfcheck.contractions import (
     EPSILON,
     PATTERNS,

@@ -7,12 +7,12 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 
-from svdflow.audit.limits import resolve
 from svdflow.audit.records import attempt
 from svdflow.audit.verdicts import Verdict
+from svdflow.registry.limits import resolve
+from svdflow.selfcheck import engines
 from svdflow.selfcheck.autodiff import Dual, Value
 from svdflow.selfcheck.engines import (
-    AUDITS,
     EDGES,
     FORMS,
     XOR_INPUTS,
@@ -34,7 +34,9 @@ from svdflow.selfcheck.mutants.differentiation import (
     Unfolded,
     Unshared,
 )
+from unit.declared_audits import audits_of
 
+AUDITS = audits_of(engines)
 LIMITS = resolve()
 DUAL, EXACT, ENGINE = audit_dual_exact, audit_value_exact, audit_value_engine
 

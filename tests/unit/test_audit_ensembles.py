@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest
 
-from svdflow.audit.limits import DEFAULTS
 from svdflow.audit.verdicts import Verdict
 from svdflow.matrix.generators.gaussian_state import marchenko_pastur_truth
+from svdflow.registry.limits import declared_limits
 from svdflow.selfcheck import random_states
 from svdflow.selfcheck.random_states import (
     audit_cholesky_sampling,
@@ -23,14 +23,15 @@ from svdflow.selfcheck.random_states import (
     random_state,
     singular_values,
 )
+from unit.declared_audits import audits_of
 
-ENSEMBLES = random_states.AUDITS
+ENSEMBLES = audits_of(random_states)
 EPS = np.finfo(float).eps
 ALARMS = {Verdict.FAIL, Verdict.WARN, Verdict.ERROR}
 
 
 def rows(audit, seed=0, **subjects):
-    return list(audit(seed, DEFAULTS, **subjects))
+    return list(audit(seed, declared_limits(), **subjects))
 
 
 def alarms(records):

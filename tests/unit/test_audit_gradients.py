@@ -8,7 +8,8 @@ import pytest
 
 from svdflow.audit import check_gradient
 from svdflow.audit.difference import singular_radius
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
+from svdflow.registry import Threshold
 from svdflow.selfcheck.gradient_identities import PROBLEMS, Problem
 
 
@@ -175,9 +176,16 @@ def test_entries_of_unlike_units_are_no_false_alarm(sizes, seed):
     assert wrong.verdict is Verdict.FAIL
 
 
-@pytest.mark.parametrize("kappa", [1e2, 1e6, 1e8, 1e9, 1e10, 1e11, 1e12])
+UNDECIDED = {Verdict.INCONCLUSIVE}
+NO_ALARM = {Verdict.PASS, Verdict.INCONCLUSIVE}
+
+
+@pytest.mark.parametrize(
+    ("kappa", "verdicts"),
+    [(1e2, NO_ALARM), (1e6, NO_ALARM), *((kappa, UNDECIDED) for kappa in (1e8, 1e9, 1e10, 1e11, 1e12))],
+)
 @pytest.mark.parametrize("seed", range(6))
-def test_ln_det_without_a_radius_never_fails_where_its_gradient_is_right(kappa, seed):
+def test_ln_det_without_a_radius_never_fails_where_its_gradient_is_right(kappa, verdicts, seed):
     # Steps above s_min converge to a wrong slope; only finer ones, few of them, tell.
     rng = np.random.default_rng(seed)
     Q, P = (np.linalg.qr(rng.standard_normal((6, 6)))[0] for _ in range(2))
@@ -189,14 +197,22 @@ def test_ln_det_without_a_radius_never_fails_where_its_gradient_is_right(kappa, 
         seed=seed,
         rtol=max(1e-10, kappa * 1e-15),
     )
-    assert report.verdict is not Verdict.FAIL, str(report)
-    if kappa >= 1e8:
-        assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.verdict in verdicts, str(report)
 
 
-@pytest.mark.parametrize("slope", [8.0, 10.0, 15.0, 18.0, 25.0, 300.0])
+@pytest.mark.parametrize(
+    ("slope", "verdicts"),  # 4 w exp(-2 w) < eps from 18 on
+    [
+        (8.0, NO_ALARM),
+        (10.0, NO_ALARM),
+        (15.0, NO_ALARM),
+        (18.0, UNDECIDED),
+        (25.0, UNDECIDED),
+        (300.0, UNDECIDED),
+    ],
+)
 @pytest.mark.parametrize("seed", range(4))
-def test_terms_that_cancel_at_x_are_no_false_alarm(slope, seed):
+def test_terms_that_cancel_at_x_are_no_false_alarm(slope, verdicts, seed):
     # f(x) = tanh(w) - tanh(w) = 0 says nothing of the rounding of its terms, which drowns 4 w exp(-2 w).
     W = np.diag([slope, -slope])
 
@@ -204,9 +220,7 @@ def test_terms_that_cancel_at_x_are_no_false_alarm(slope, seed):
         return W.T @ (1 / np.cosh(W @ x) ** 2)
 
     report = check_gradient(lambda x: np.tanh(W @ x).sum(), grad, np.ones(2), seed=seed)
-    assert report.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE), str(report)
-    if slope >= 18:  # 4 w exp(-2 w) < eps
-        assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.verdict in verdicts, str(report)
     wrong = check_gradient(lambda x: np.tanh(W @ x).sum(), lambda x: grad(x) + 1e-3, np.ones(2), seed=seed)
     assert wrong.verdict is Verdict.FAIL
 
@@ -374,13 +388,16 @@ def noisy(f):
 
 @pytest.mark.parametrize("rounded", [noisy, lambda f: lambda x: float(np.float32(f(x)))])
 def test_noise_and_float32_are_no_false_alarm_and_hide_no_large_error(rounded):
+    visible = {}  # seed -> verdict on an error of 50 %, where the check said that it would see 10 %
     for seed in range(24):
         f, grad, x = smooth(seed)
         right = check_gradient(rounded(f), grad, x, seed=seed, entries=2)
         assert right.verdict is Verdict.INCONCLUSIVE, f"{seed}: {right}"
         if right.resolution < 0.1:
             wrong = check_gradient(rounded(f), lambda x, g=grad: 1.5 * g(x), x, seed=seed, entries=2)
-            assert wrong.verdict is Verdict.FAIL, f"{seed}: {wrong}"
+            visible[seed] = wrong.verdict
+    assert len(visible) >= 12
+    assert set(visible.values()) == {Verdict.FAIL}, visible
 
 
 def test_same_seed_same_report():
@@ -409,19 +426,3 @@ def test_bad_input_is_an_error_with_its_reason(f, grad, x, said):
     report = check_gradient(f, grad, x)
     assert report.verdict is Verdict.ERROR
     assert said in report.reason
-
-
-def test_the_family_holds_the_audits_of_its_modules():
-    from svdflow.selfcheck import (
-        adjoint,
-        engines,
-        gradient_identities,
-        gradients,
-        hessian,
-        planted_derivatives,
-        taylor_orders,
-    )
-
-    modules = (gradient_identities, taylor_orders, engines, adjoint, hessian, planted_derivatives)
-    assert gradients.FAMILY == "gradients"
-    assert len(gradients.AUDITS) == sum(len(module.AUDITS) for module in modules)  # no name twice

@@ -8,10 +8,10 @@ import mpmath
 import numpy as np
 import pytest
 
-from svdflow.audit.limits import resolve
 from svdflow.audit.verdicts import Verdict
+from svdflow.registry.limits import resolve
+from svdflow.selfcheck import gradient_identities
 from svdflow.selfcheck.gradient_identities import (
-    AUDITS,
     PROBLEMS,
     audit_identity,
     audit_lndet_kappa,
@@ -19,7 +19,9 @@ from svdflow.selfcheck.gradient_identities import (
     inverse_transposed,
     log_det,
 )
+from unit.declared_audits import audits_of
 
+AUDITS = audits_of(gradient_identities)
 LIMITS = resolve()
 
 

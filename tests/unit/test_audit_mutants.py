@@ -6,14 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from svdflow.audit.limits import resolve
 from svdflow.audit.records import Judge
 from svdflow.audit.verdicts import Verdict
+from svdflow.registry.limits import resolve
+from svdflow.selfcheck import run
 from svdflow.selfcheck.mutants import (
-    AUDITS,
     FAMILY,
-    MUTANTS,
+    GROUPS,
     Mutant,
+    audit_kill_rate,
     audit_mutants,
     decompositions,
     derivatives,
@@ -21,6 +22,7 @@ from svdflow.selfcheck.mutants import (
 )
 
 LIMITS = resolve({})
+MUTANTS = [mutant for group in GROUPS.values() for mutant in group]
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 
 
@@ -35,7 +37,8 @@ SHIFT = Mutant("shift", "sum", Verdict.FAIL, "shifted by 3", audit_shift, fault=
 
 
 def told(*mutants, limits=LIMITS):
-    *rows, rate = audit_mutants(0, limits, list(mutants))
+    rows = list(audit_mutants(0, limits, mutants))
+    [rate] = audit_kill_rate(0, limits, rows=rows)
     assert [row.subject for row in rows] == [mutant.name for mutant in mutants]
     assert {row.audit for row in rows} == {"mutant"}
     assert rate.audit == "kill_rate"
@@ -43,7 +46,7 @@ def told(*mutants, limits=LIMITS):
 
 
 def test_every_fault_is_caught_as_expected():
-    rows = list(AUDITS["mutants"](0, LIMITS))
+    rows = run(["mutants"], seed=0, cache=False)
     assert not [str(row) for row in rows if row.verdict is not Verdict.PASS]
     assert len(rows) == len(MUTANTS) + 1
     assert rows[-1].reason == f"{len(MUTANTS)} of {len(MUTANTS)} killed"
@@ -53,7 +56,7 @@ def test_every_fault_is_caught_as_expected():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_seed_does_not_matter(seed):
     quick = [*gradient_checks.MUTANTS, *decompositions.MUTANTS, *derivatives.MUTANTS]
-    *_, rate = audit_mutants(seed, LIMITS, quick)
+    [rate] = audit_kill_rate(seed, LIMITS, rows=audit_mutants(seed, LIMITS, quick))
     assert rate.reason == f"{len(quick)} of {len(quick)} killed"
 
 

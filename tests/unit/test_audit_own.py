@@ -5,7 +5,7 @@ import pytest
 
 from svdflow.audit.own import audit_functions, audit_own
 from svdflow.audit.verdicts import Verdict
-from svdflow.selfcheck.catalogue import run_catalogue
+from svdflow.selfcheck.by_name import audit_by_name
 from svdflow.store import read_table
 
 FILE = """
@@ -80,7 +80,7 @@ def test_a_file_that_does_not_run_is_an_error_for_each_name(tmp_path):
 def test_every_row_is_repeated_by_its_command(file):
     for record in audit_functions(file, ["right", "matrix"], seed=7):
         spec = record.reproduce.removeprefix("python -m svdflow audit ").removesuffix(" --seed 7").strip("'")
-        again = [r for r in run_catalogue([spec], seed=7) if r.audit == record.audit]
+        again = [r for r in audit_by_name([spec], seed=7) if r.audit == record.audit]
         np.testing.assert_equal(again[0].value, record.value)
 
 

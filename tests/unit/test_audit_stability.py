@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import scipy.special
 
-from svdflow.audit.family import publish_family
-from svdflow.audit.limits import resolve
 from svdflow.audit.records import Judge
 from svdflow.audit.verdicts import Verdict
-from svdflow.selfcheck import precision, softmax, sums
+from svdflow.registry.limits import resolve
+from svdflow.selfcheck import contractions, precision, run, softmax, sums
 from svdflow.selfcheck.precision import FORMATS, REFERENCE, Share, bfloat16, cast, gamma, likely_share, worst
-from svdflow.selfcheck.stability import AUDITS, FAMILY
-from svdflow.store import read_table
+from unit.declared_audits import audits_of
 
+AUDITS = audits_of(sums, softmax, precision, contractions)
 LIMITS = resolve()
 CONTROLS = {"unshifted", "textbook_variance"}
 
@@ -40,12 +39,11 @@ def test_the_same_seed_gives_the_same_rows(name):
     assert list(map(str, AUDITS[name](7, LIMITS))) == list(map(str, AUDITS[name](7, LIMITS)))
 
 
-def test_the_family_publishes(tmp_path):
-    publish_family(tmp_path / "stability.h5", FAMILY, AUDITS, seed=1, thresholds={})
-    table = read_table(tmp_path / "stability.h5", "audit")
-    assert set(table["family"]) == {"stability", "peers"}
-    assert set(table["verdict"]) == {"PASS", "WARN"}
-    assert {*AUDITS, *CONTROLS, "shift_invariance", "sum_to_one", "overflow"} <= set(table["audit"])
+def test_the_family_has_all_its_rows():
+    records = run(["stability"], seed=1, cache=False)
+    assert {r.family for r in records} == {"stability", "peers"}
+    assert {r.verdict for r in records} == {"PASS", "WARN"}
+    assert {*AUDITS, *CONTROLS, "shift_invariance", "sum_to_one", "overflow"} <= {r.audit for r in records}
 
 
 # -- log-sum-exp and softmax

@@ -17,14 +17,16 @@ from svdflow.analysis.svd_derivatives import (
     svd_derivative,
     truncated_svd_backward,
 )
-from svdflow.audit.limits import resolve
 from svdflow.audit.verdicts import Verdict
 from svdflow.errors import ClusterError
 from svdflow.matrix.generators.randomness import normal
+from svdflow.registry.limits import resolve
 from svdflow.selfcheck import planted_derivatives
-from svdflow.selfcheck.planted_derivatives import AUDITS, OWN, SCALES, Planted, cotangents_of, pairing
+from svdflow.selfcheck.planted_derivatives import OWN, SCALES, Planted, cotangents_of, pairing
 from svdflow.svd import truncated_svd
+from unit.declared_audits import audits_of
 
+AUDITS = audits_of(planted_derivatives)
 LIMITS = resolve()
 
 
@@ -88,34 +90,45 @@ def test_backward_agrees_with_autograd(shape):
     assert np.linalg.norm(svd_backward(factors, cotangents) - expected) < close
 
 
-@pytest.mark.parametrize("complex_", [False, True])
-def test_truncated_gradient_agrees_with_autograd_and_differences(complex_):
-    """A 6 x 5 matrix, two triplets: differences and AD through the full SVD agree, the naive formula does not."""
+def planted_product(complex_):
+    """A matrix (6, 5), what is summed of its first two triplets, and a direction."""
     rng = np.random.default_rng(5)
-    A, C, D = (normal(rng, (6, 5), complex_) for _ in range(3))
+    return [normal(rng, (6, 5), complex_) for _ in range(3)]
+
+
+def slope_by(function, A, C, D):
+    """The derivative along D by a function that gives gradients through kept triplets."""
+    U, s, Vh = np.linalg.svd(A, full_matrices=False)
+    kept = U[:, :2], s[:2], Vh[:2]
+    gA = function(A, kept, (C @ Vh[:2].conj().T, 0 * s[:2], U[:, :2].conj().T @ C))
+    return pairing([gA], [D])
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+def test_truncated_gradient_agrees_with_differences(complex_):
+    """A 6 x 5 matrix, two triplets; the naive formula does not agree."""
+    A, C, D = planted_product(complex_)
 
     def loss(A):
         U, _, Vh = np.linalg.svd(A, full_matrices=False)
         return pairing([C], [U[:, :2] @ Vh[:2]])
 
-    def backward(function):
-        U, s, Vh = np.linalg.svd(A, full_matrices=False)
-        kept = U[:, :2], s[:2], Vh[:2]
-        gA = function(A, kept, (C @ Vh[:2].conj().T, 0 * s[:2], U[:, :2].conj().T @ C))
-        return pairing([gA], [D])
-
     h = 1e-3
     coarse, fine = ((loss(A + t * D) - loss(A - t * D)) / (2 * t) for t in (h, h / 2))
     difference = fine + (fine - coarse) / 3  # its error is h^4 times a fifth derivative and eps / h
-    assert backward(truncated_svd_backward) == pytest.approx(difference, rel=1e-7)
-    assert abs(backward(naive_truncated_backward) / difference - 1) > 0.01
-    if not complex_:
+    assert slope_by(truncated_svd_backward, A, C, D) == pytest.approx(difference, rel=1e-7)
+    assert abs(slope_by(naive_truncated_backward, A, C, D) / difference - 1) > 0.01
 
-        def through_full(A):
-            U, _, Vh = anp.linalg.svd(A, full_matrices=False)
-            return anp.sum(C * anp.dot(U[:, :2], Vh[:2]))
 
-        assert backward(truncated_svd_backward) == pytest.approx(np.sum(grad(through_full)(A) * D), rel=1e-11)
+def test_truncated_gradient_agrees_with_autograd_through_the_full_svd():
+    A, C, D = planted_product(False)
+
+    def through_full(A):
+        U, _, Vh = anp.linalg.svd(A, full_matrices=False)
+        return anp.sum(C * anp.dot(U[:, :2], Vh[:2]))
+
+    expected = np.sum(grad(through_full)(A) * D)
+    assert slope_by(truncated_svd_backward, A, C, D) == pytest.approx(expected, rel=1e-11)
 
 
 def test_truncated_backward_of_svdflows_own_factors():

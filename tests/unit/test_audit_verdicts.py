@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import svdflow
-from svdflow.audit.limits import DEFAULTS, resolve
 from svdflow.audit.records import Record, attempt
-from svdflow.audit.verdicts import Threshold, Verdict, judge
+from svdflow.audit.verdicts import Verdict, judge
+from svdflow.registry import Threshold
+from svdflow.registry.limits import declared_limits, resolve
 from svdflow.store.schema import TABLES
 
 LIMIT = Threshold(warn=10, fail=50, resolution=1)
@@ -50,11 +51,11 @@ def test_thresholds_name_the_nearest_audit():
         resolve({"svd_residual": 3})
     changed = resolve({"svd_residual.fail": 3})
     assert changed["svd_residual"].fail == 3
-    assert DEFAULTS["svd_residual"].fail == 50
+    assert declared_limits()["svd_residual"].fail == 50
 
 
 def test_every_default_has_its_source():
-    assert all(threshold.source for threshold in DEFAULTS.values())
+    assert all(threshold.source for threshold in declared_limits().values())
 
 
 def test_a_record_is_a_row_of_the_table():

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from svdflow.__main__ import main
-from svdflow.audit.limits import DEFAULTS, resolve
 from svdflow.codec import encode
 from svdflow.errors import ConfigError, FamilyError, YamlError
+from svdflow.registry.limits import declared_limits, resolve
 from svdflow.registry.numerals import real, whole
 from svdflow.registry.tasks.encode import parse_target
 from svdflow.study.config import load_config
@@ -428,7 +428,7 @@ def test_limits_of_audits_that_are_no_limits_are_refused(value):
 
 
 def test_a_stricter_fail_takes_the_default_warning_with_it():
-    assert (DEFAULTS["svd_residual"].warn, DEFAULTS["svd_residual"].fail) == (10, 50)
+    assert (declared_limits()["svd_residual"].warn, declared_limits()["svd_residual"].fail) == (10, 50)
     limit = resolve({"svd_residual.fail": 3})["svd_residual"]
     assert (limit.warn, limit.fail) == (3, 3)
     with pytest.raises(ValueError, match=r"warn' is 4 and 'svd_residual\.fail' 3"):
@@ -436,7 +436,9 @@ def test_a_stricter_fail_takes_the_default_warning_with_it():
 
 
 def test_no_default_limit_would_be_refused():
-    given = {f"{name}.{key}": getattr(t, key) for name, t in DEFAULTS.items() for key in ("warn", "fail")}
+    given = {
+        f"{name}.{key}": getattr(t, key) for name, t in declared_limits().items() for key in ("warn", "fail")
+    }
     assert resolve({k: v for k, v in given.items() if v == v})
 
 

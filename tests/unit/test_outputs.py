@@ -145,7 +145,7 @@ def test_results_beside_the_images_are_fine_and_among_them_are_not(folder, sourc
         "matrices/photos/00000.h5",
         "factors/waves/00000.h5",
         "denoise/photos/shrink/00001.h5",
-        "audit/gradients.h5",
+        "selfcheck.h5",
         "manifests/photos.tsv",
         "pictures/photos/compress/00000/holiday.png",
         "pictures/photos/denoise_shrink/00001/a/b.png",

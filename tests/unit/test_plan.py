@@ -370,7 +370,7 @@ def test_settings_hold_plain_builtins_only(folder):
     }.items():
         for stage in stages:
             assert plain(one.settings(stage, name, "00000", "truncate")), stage
-    for stage in ("audit_catalogue", "metrics", "report", "verdict"):
+    for stage in ("selfcheck", "metrics", "report", "verdict"):
         assert plain(one.settings(stage)), stage
     assert not plain({"a": Path("x")}), "the check itself must notice a path"
 
@@ -404,7 +404,7 @@ def write_package(root, body, other="X = 1\n"):
 def test_code_digest_sees_algorithms_and_not_comments(tmp_path):
     body = "from svdflow import b\ndef f(x):\n    return x + b.X\n"
     first = write_package(tmp_path, body)
-    assert [p.name for p in closure(tmp_path / "job.py", tmp_path)] == [
+    assert [p.name for p in closure([tmp_path / "job.py"], tmp_path)] == [
         "job.py",
         "__init__.py",
         "a.py",
@@ -424,7 +424,7 @@ def test_imports_for_type_checkers_do_not_count(tmp_path):
     body = "def f(x):\n    return x\n"
     typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from svdflow import b\n" + body
     write_package(tmp_path, typed)
-    assert "b.py" not in [p.name for p in closure(tmp_path / "job.py", tmp_path)]
+    assert "b.py" not in [p.name for p in closure([tmp_path / "job.py"], tmp_path)]
 
 
 def test_digest_is_that_of_the_value():
@@ -445,10 +445,10 @@ def test_families_are_plain_data():
 
 
 def test_thresholds_of_the_config_are_those_of_the_audits():
-    from svdflow.audit.limits import DEFAULTS, KEYS
+    from svdflow.registry.limits import KEYS, declared_limits
 
     known = THRESHOLDS.model().model_fields
-    assert set(known) == set(DEFAULTS)
+    assert set(known) == set(declared_limits())
     assert all(set(field.annotation.model_fields) == set(KEYS) for field in known.values())
 
 
@@ -456,7 +456,7 @@ def test_a_misspelt_threshold_is_refused(folder):
     with pytest.raises(ConfigError, match="did you mean 'svd_residual'"):
         study(folder, IMAGES, audit={"thresholds": {"svd_residuals": {"fail": 3}}})
     one = study(folder, IMAGES, audit={"thresholds": {"svd_residual": {"fail": 3}}})
-    assert one.settings("audit_catalogue")["thresholds"] == {"svd_residual.fail": 3}
+    assert one.settings("selfcheck")["thresholds"] == {"svd_residual.fail": 3}
 
 
 def test_own_functions_and_baselines_are_named_with_their_files(folder):
@@ -476,16 +476,19 @@ def test_the_sheet_of_datasets_names_no_code(folder):
         study(folder, "mine|images|data|gray|-|compress|4|functions_file=own.py")
 
 
-def test_families_of_audits_follow_the_config(folder):
+def test_audits_without_a_dataset_follow_the_config(folder):
     audited = "made|synthetic|low_rank_plus_noise|-|-|audit|-|-"
-    families = ["matrices", "gradients", "stability"]
-    assert study(folder, audited).audit_families == [*families, "mutants"]
-    assert study(folder, audited, audit={"mutants": False}).audit_families == families
-    assert study(folder, "made|synthetic|low_rank_plus_noise|-|-|compress|-|-").audit_families == []
+    assert study(folder, audited).audit_files == ["selfcheck.h5"]
+    assert study(folder, audited, audit={"mutants": False}).settings("selfcheck")["mutants"] is False
+    plain = "made|synthetic|low_rank_plus_noise|-|-|compress|-|-"
+    assert study(folder, plain).audit_files == []
+    (folder / "own.py").write_text("")
+    own = {"functions_file": str(folder / "own.py"), "functions": ["f"]}
+    assert study(folder, plain, audit=own).audit_files == ["audit/own.h5"]
 
 
 def test_audits_page_is_in_step():
-    from svdflow.selfcheck.catalogue import markdown
+    from svdflow.registry.audits_page import markdown
 
     assert (ROOT / "docs" / "audits.md").read_text(encoding="utf-8") == markdown(), "run 'make docs'"
 

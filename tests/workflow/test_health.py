@@ -33,7 +33,7 @@ def test_whatever_is_missing_is_due(fresh):
         "pictures/photos/compress/00001": "compress",
         "pictures/photos/denoise_shrink/00000": "denoise",
         "archives/photos/00000": "encode",
-        "audit/stability.h5": "audit_stability",
+        "selfcheck.h5": "selfcheck",
     }
     for name in lost:
         (results / name).rename(fresh.folder / name.replace("/", "-"))

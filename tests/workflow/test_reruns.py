@@ -16,7 +16,7 @@ END = {"aggregate", "tables", "report", "verdict"}
 STAGES = {"compress", "denoise", "audit_conditioning"}  # what reads factors
 FACTORIZED = {"factorize"} | STAGES | END
 INGEST = {"ingest_images", "ingest_synthetic", "ingest_matrix"}
-AUDITS = {"audit_matrices", "audit_gradients", "audit_stability", "audit_mutants", "audit_own"}
+AUDITS = {"selfcheck", "audit_own"}
 EVERYTHING = INGEST | FACTORIZED | {"encode"} | AUDITS
 
 # Jobs of one shard of photos, and of groups, which lists the same folder.
@@ -60,7 +60,7 @@ TABLE = {
     "audit.full_up_to": (16, {"audit_conditioning"} | END),
     "audit.sample": (1, {"audit_conditioning"} | END),
     "audit.thresholds": ({"svd_residual": {"warn": 9.0}}, {"audit_conditioning"} | AUDITS | END),
-    "audit.mutants": (False, END),
+    "audit.mutants": (False, {"selfcheck"} | END),
     "audit.functions_file": ("other.py", {"audit_own"} | END),
     "audit.functions": (["squares"], {"audit_own"} | END),
     "audit.baseline": ("metrics.h5", {"tables", "report", "verdict"}),
@@ -138,13 +138,14 @@ def test_what_a_kill_left_is_no_result(fresh):
     ("module", "rules"),
     [
         ("tasks/compress.py", {"compress"} | END),
-        ("selfcheck/gradients.py", {"audit_gradients"} | END),
-        ("denoisers/patches.py", {"denoise", "audit_gradients", "audit_mutants"} | END),
+        ("selfcheck/hessian.py", {"selfcheck"} | END),
+        ("audit/difference.py", AUDITS | END),
+        ("denoisers/patches.py", {"denoise", "selfcheck"} | END),
         ("codec/__init__.py", {"encode"} | END),
-        ("svd/methods/krylov.py", FACTORIZED | {"encode"} | AUDITS - {"audit_stability", "audit_own"}),
+        ("svd/methods/krylov.py", FACTORIZED | {"encode", "selfcheck"}),
         (
             "matrix/generators/formulas.py",  # audits draw their matrices from the package's random numbers
-            {"ingest_synthetic"} | FACTORIZED | AUDITS - {"audit_stability", "audit_own"},
+            {"ingest_synthetic", "selfcheck"} | FACTORIZED,
         ),
         ("report/document.py", {"report", "verdict"}),
         ("report/document.css", {"report", "verdict"}),

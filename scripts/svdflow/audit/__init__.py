@@ -9,16 +9,14 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "audit_matrix": "svdflow.audit.conditioning",
-    "certify_svd": "svdflow.audit.enclosures",
-    "check_gradient": "svdflow.audit.difference",
-    "error_against_step": "svdflow.audit.step_errors",
-    "singular_radius": "svdflow.audit.difference",
-    "taylor_order": "svdflow.audit.taylor",
-    "run_catalogue": "svdflow.selfcheck.catalogue",
-    "Verdict": "svdflow.audit.verdicts",
-    "Record": "svdflow.audit.records",
-    "DEFAULTS": "svdflow.audit.limits",
+    "audit_matrix": "conditioning",
+    "certify_svd": "enclosures",
+    "check_gradient": "difference",
+    "error_against_step": "step_errors",
+    "singular_radius": "difference",
+    "taylor_order": "taylor",
+    "Verdict": "verdicts",
+    "Record": "records",
 }
 
 __all__ = list(_HOMES)
@@ -29,7 +27,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(
             f"module 'svdflow.audit' has no attribute {name!r} (it has {', '.join(__all__)})"
         )
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"svdflow.audit.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,8 @@ import scipy.sparse.linalg
 from svdflow.audit.enclosures import Certificate
 from svdflow.audit.integer_rank import exact_rank as stacked_rank
 from svdflow.audit.records import Record, judged
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
+from svdflow.registry import Threshold
 
 Array = np.ndarray
 Limits = Mapping[str, Threshold]
@@ -22,9 +23,14 @@ EPS = float(np.finfo(np.float64).eps)
 FAMILY = "conditioning"
 # mpmath, 80 digits: svd_r of 1 / (i + j + 1), i and j below 14. Rounding its entries alone makes that 2.898e17.
 HILBERT_14 = 1.8533817023471499e19
-PANEL_SIDE = 1024  # up to here LU, inverse and enclosures cost no more than the SVD beside them
-EXACT_SIDE, EXACT_SIZE = 8, 1024  # integer elimination stays below a few milliseconds
-MODERATE = 1e10  # condition number below which an enclosure wider than the limit is a fault of ours
+PANEL_SIDE = (
+    1024  # sides up to which a plane is certified: there LU, inverse and enclosures cost what its SVD does
+)
+# Smaller side and entries up to which the rank of integers is found exactly, in milliseconds; larger are not judged.
+EXACT_SIDE, EXACT_SIZE = 8, 1024
+MODERATE = (
+    1e10  # kappa from which a wide enclosure is no warning: eps kappa is 2e-6 there, above the limit of 1e-8
+)
 
 
 def enclosure_records(

@@ -21,15 +21,19 @@ from svdflow.audit.decomposition import (
     recorded_records,
     stored_records,
 )
-from svdflow.audit.limits import resolve
 from svdflow.audit.records import Record, attempt, publish_records
 from svdflow.audit.verdicts import Verdict
+from svdflow.registry.limits import resolve
 from svdflow.store import Factors, Item, StoredArray, StoredGroup, error_row, open_published, read_array
 from svdflow.store import factors as stored_factors
 from svdflow.store import items as stored_items
 
-CHEAP_VALUES = 2**21  # of a plane that is read for the error of its factors alone: 16 MB
-CHEAP_WORK = 2**28  # multiplications: a hundredth of a second
+CHEAP_VALUES = (
+    2**21
+)  # values (16 MB) up to which a plane outside the sample is read to check its recorded error
+CHEAP_WORK = (
+    2**28
+)  # multiplications (a hundredth of a second) up to which it is multiplied out; else nothing is said
 
 
 def audit_matrix(
@@ -44,7 +48,7 @@ def audit_matrix(
     subject : str
         Name of the matrix in the records.
     thresholds : mapping, optional
-        Overrides of svdflow.audit.limits.DEFAULTS, as ``{"svd_residual.fail": 30}``.
+        Overrides of the declared limits (docs/audits.md), as ``{"svd_residual.fail": 30}``.
 
     Returns
     -------
@@ -85,7 +89,7 @@ def audit_conditioning_shard(
     items : list of int
         Sampled items: their planes get a full decomposition where both sides are at most `full_up_to`.
     thresholds : mapping
-        Overrides of svdflow.audit.limits.DEFAULTS.
+        Overrides of the declared limits (docs/audits.md).
     """
     limits, sampled = resolve(thresholds), set(items)
     records: list[Record] = []

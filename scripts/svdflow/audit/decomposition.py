@@ -13,16 +13,20 @@ import scipy.sparse
 from svdflow.audit.condition import PANEL_SIDE, enclosure_records, norm_records, rank_records
 from svdflow.audit.enclosures import Certificate, Interval, certify_error, certify_svd, lossy_integers
 from svdflow.audit.records import Record, judged
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
 from svdflow.matrix.masks import materialized, unmasked
+from svdflow.registry import Threshold
 from svdflow.store import StoredArray, StoredGroup, read_array, read_rows
 
 EPS = float(np.finfo(np.float64).eps)
 FAMILY = "conditioning"
-GRAM_WORK = 2e9  # multiplications above which the orthogonality of stored vectors is skipped: about a second
-GRAM_VALUES = 2**24  # and values: 128 MB
-SAFE_EXPONENT = 400  # between 2 to minus this and 2 to this, squares and their sums stay finite and exact
-BAND = 8 * 2**20  # bytes of stored vectors read at a time
+# Multiplications (about a second) and values (128 MB) above which the orthogonality of stored vectors is a row SKIP.
+GRAM_WORK = 2e9
+GRAM_VALUES = 2**24
+SAFE_EXPONENT = (
+    400  # matrices with entries outside 2^-400 .. 2^400 are scaled: squares stay within float64 (2^1023)
+)
+BAND = 8 * 2**20  # bytes of stored vectors read at a time, of the size of the bands that they lie in
 
 Limits = Mapping[str, Threshold]
 

@@ -26,8 +26,10 @@ from svdflow.matrix.masks import materialized, unmasked
 
 Array = np.ndarray
 Interval = tuple[float, float]
-WIDTH = 5e-9  # relative width above which the costlier path is taken
-FLOOR = 2.0**-900  # above all that underflow takes from products of entries of at most 1
+WIDTH = 5e-9  # relative width above which the costlier path is taken; half of the limit of enclosure_width
+FLOOR = (
+    2.0**-900
+)  # added to bounds: more than underflow (2^-1074 a term) takes from any product of entries of at most 1
 
 
 @dataclass(frozen=True)

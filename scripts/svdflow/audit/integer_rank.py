@@ -1,20 +1,8 @@
-"""Rank decisions on integer matrices, whose rank is known exactly."""
-
-from collections.abc import Callable
-from typing import Any
+"""The rank of integer matrices, exactly."""
 
 import numpy as np
 
-FAMILY = "conditioning"
-SIZE = 4
-COUNT = 100_000
-HARD_COUNT = 2_000
-ENTRIES = {"entries 0 to 4": (0, 4), "entries -5 to 5": (-5, 5)}
-ABSOLUTE_CUT = 1e-15
-COURSE_CUT = 0.2
-INT64_LIMIT = 2**62
-
-Rank = Callable[[np.ndarray], Any]
+INT64_LIMIT = 2**62  # twice a product of minors has to stay below it: their difference then fits int64
 
 
 def exact_rank(stack: np.ndarray) -> np.ndarray:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
-UNIT = 2.0**-53
-ROUNDS = 4  # off-diagonals of 1e-5 square to nothing in two; more are for close values
-CLUSTER = 1e-3  # relative gap below which columns are rotated together: a first-order angle there is large
-DONE = 1e-11  # of the cosines between columns: far below the width that is asked for
-ANGLE = 0.1  # above, a first-order rotation makes nothing better
+UNIT = 2.0**-53  # unit roundoff u of float64
+# One-sided Jacobi by first-order rotations, which square the cosines between columns: 1e-5 is 1e-20 after two rounds,
+# and close values take more. Fewer rounds, or a larger DONE, widen the enclosures and falsify none.
+ROUNDS = 4
+CLUSTER = 1e-3  # relative gap below which columns are rotated together: the first-order angle is cosine / gap
+DONE = 1e-11  # cosines at which to stop: the width of an enclosure grows with them, and 5e-9 is asked for
+ANGLE = 0.1  # larger first-order angles are left out: their neglected square, 0.01, is no small error
 
 
 def gamma(k: float) -> float:

@@ -12,8 +12,8 @@ import numpy as np
 
 from svdflow.audit.conditioning import audit_matrix
 from svdflow.audit.difference import check_gradient
-from svdflow.audit.limits import nearest, resolve
 from svdflow.audit.records import Record, attempt, publish_records
+from svdflow.registry.limits import nearest, resolve
 
 FAMILY = "own"
 OPTIONS = ("f", "grad", "x", "radius", "rtol", "entries")
@@ -37,7 +37,7 @@ def audit_functions(
     seed : int
         Of the generator and of what the checks sample.
     thresholds : mapping, optional
-        Overrides of svdflow.audit.limits.DEFAULTS, as ``{"gradient.resolution": 1e-8}``.
+        Overrides of the declared limits (docs/audits.md), as ``{"gradient.resolution": 1e-8}``.
 
     Returns
     -------

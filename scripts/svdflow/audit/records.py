@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite, nan
 from typing import Any, ClassVar
 
-from svdflow.audit.limits import PEERS
-from svdflow.audit.verdicts import Threshold, Verdict, judge
+from svdflow.audit.verdicts import Verdict, judge
+from svdflow.registry import Threshold
+from svdflow.registry.limits import poor_rows
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def judged(
 class Judge:
     """Makes the rows of the audit `name` of a family; the reproduce command repeats the audit.
 
-    Rows of methods known to be poor (`thresholds.PEERS`) are of the family ``peers`` instead.
+    Rows of methods known to be poor are of the family ``peers`` instead.
     """
 
     family: str
@@ -139,7 +140,7 @@ class Judge:
         return Record(self._family(audit), audit, subject, *figures, verdict, reason, self.seed, self.command)
 
     def _family(self, audit: str) -> str:
-        return "peers" if audit in PEERS else self.family
+        return "peers" if audit in poor_rows() else self.family
 
 
 def attempt(

@@ -13,18 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.audit.verdicts import Threshold, check_limits
+from svdflow.audit.verdicts import check_limits
 from svdflow.checks import check_count, check_number
 from svdflow.errors import AuditInputError
 from svdflow.matrix.masks import unmasked
+from svdflow.registry import Threshold
 
 EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).smallest_subnormal)
-STEP_RATIO = 4
-STEPS = 20
-COLUMNS = 6
-UNLIKE = 1e3  # root mean square of x over its geometric mean: 1.9 for normal numbers
-SURROUNDINGS = 16  # points around x that tell the size of f
+# Steps fall by 4, so 20 of them go from a quarter of the scale of x to 1e-12 of it. Fewer, or larger ratios, leave gaps
+# between where truncation ends and where rounding begins.
+STEP_RATIO, STEPS = 4, 20
+COLUMNS = (
+    6  # of Neville's scheme: the last removes the error of order h^12; beyond, columns amplify rounding alone
+)
+UNLIKE = 1e3  # root mean square of x over its geometric mean (1.9 for normal numbers) from which entries get own scales
+SURROUNDINGS = 16  # points around x at which the size of f is looked at; chosen
 
 
 @dataclass(frozen=True)

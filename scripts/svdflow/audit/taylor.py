@@ -19,16 +19,19 @@ from typing import Any
 import numpy as np
 
 from svdflow.audit import slopes
-from svdflow.audit.limits import DEFAULTS
 from svdflow.audit.records import Record
-from svdflow.audit.verdicts import Threshold, Verdict, judge
+from svdflow.audit.verdicts import Verdict, judge
+from svdflow.registry import Threshold
+from svdflow.registry.limits import declared_limits
 
 Array = np.ndarray
 FAMILY = "gradients"
-STEPS = 2.0 ** -np.arange(1, 41)
-WINDOW, FEWEST = 6, 4  # points that a slope is fitted to, and the fewest that may do
-ABOVE_NOISE = 100  # a remainder counts from here on; the slope is then known to about 1 %
-DIRECTIONS = 3
+STEPS = 2.0 ** -np.arange(1, 41)  # in units of the scale of x; down to 1e-12, where an error of 0.1 % shows
+WINDOW, FEWEST = 6, 4  # points that a slope is fitted to, and the fewest that may do; fewer follow chance
+ABOVE_NOISE = (
+    100  # multiples of its noise from which a remainder counts: the slope is then known to about 1 %
+)
+DIRECTIONS = 3  # random ones; along a single one a derivative may vanish
 NAMES = {1: "gradient", 2: "Hessian"}
 
 
@@ -152,7 +155,7 @@ def taylor_order(
     PASS 2.0 True
     """
     power = 1 if hessian_product is None else 2
-    threshold = threshold or DEFAULTS["taylor_order" if power == 1 else "taylor_order_hessian"]
+    threshold = threshold or declared_limits()["taylor_order" if power == 1 else "taylor_order_hessian"]
     try:
         slopes.check_settings(radius, seed, threshold)
         x = slopes.checked_point(x)

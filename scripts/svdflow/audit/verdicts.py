@@ -1,10 +1,10 @@
 """The rule that turns a figure, its thresholds and its resolution into a verdict."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, isnan
 
 from svdflow.checks import check_number
+from svdflow.registry import Threshold
 
 
 class Verdict(StrEnum):
@@ -16,29 +16,6 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
     SKIP = "SKIP"
     ERROR = "ERROR"
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """From which value on an audit warns and fails, and how fine it must see to pass.
-
-    Attributes
-    ----------
-    warn, fail : float
-        A value above `warn` is WARN, one at or above `fail` is FAIL; NaN means that there is none.
-    resolution : float
-        The audit passes only if the smallest error that it could have seen is at most this.
-    excuse : float
-        Absolute tolerance: a FAIL whose absolute error is below it becomes INCONCLUSIVE, never PASS.
-    source : str
-        Where the figures come from.
-    """
-
-    warn: float
-    fail: float
-    resolution: float = inf
-    excuse: float = 0.0
-    source: str = ""
 
 
 def check_limits(threshold: Threshold) -> None:

@@ -9,6 +9,7 @@ parsed; the code is imported when it is used. docs/contributing.md has a recipe 
 'picture'
 """
 
+from svdflow.registry.audit import Audit
 from svdflow.registry.declaration import Declaration, Registry
 from svdflow.registry.kinds import (
     ArchiveForm,
@@ -22,7 +23,9 @@ from svdflow.registry.kinds import (
     SVDMethod,
 )
 from svdflow.registry.options import NoOptions, Options
+from svdflow.registry.thresholds import Threshold
 
+AUDITS: Registry[Audit] = Registry(Audit, "audit", "audits")
 DENOISERS: Registry[Denoiser] = Registry(Denoiser, "denoiser", "denoisers")
 RANK_RULES: Registry[RankRule] = Registry(RankRule, "rank rule", "rank_rules")
 SHRINKERS: Registry[Shrinker] = Registry(Shrinker, "loss", "shrinkers")
@@ -44,6 +47,7 @@ def svd_methods_for(method: str) -> list[SVDMethod]:
 
 __all__ = [
     "ARCHIVE_FORMS",
+    "AUDITS",
     "AUTO",
     "CODECS",
     "DENOISERS",
@@ -54,6 +58,7 @@ __all__ = [
     "SHRINKERS",
     "SVD_METHODS",
     "ArchiveForm",
+    "Audit",
     "Codec",
     "Declaration",
     "Denoiser",
@@ -66,5 +71,6 @@ __all__ = [
     "Registry",
     "SVDMethod",
     "Shrinker",
+    "Threshold",
     "svd_methods_for",
 ]

@@ -23,7 +23,7 @@ from svdflow.report.figures import (
 from svdflow.report.table_rows import groups
 
 WIDTH_AUDIT = "enclosure_kappa"
-SMALLEST = 1e-17  # errors of 0 are drawn here
+SMALLEST = 1e-17  # errors of 0 are drawn here, a tenth of eps, on a logarithmic axis
 WIDTHS = (
     "Relative width of the certified enclosure of the condition number, against the number itself: what rounding "
     "leaves undecided."

@@ -10,14 +10,10 @@ from svdflow.report.grids import Grid
 from svdflow.report.table_rows import records
 from svdflow.report.tables import verdict_counts, worst_first
 
-AUDIT_ROWS = 40
-PAGE_ROWS = 400  # of a page that has nothing else
-TRUNCATED_ROWS = 3  # they all say the same
-WORST = 10
-MOVED = (
-    2.0  # a value that grew by this factor has moved; what rounding does differs that much between machines
-)
-KEYS = ["family", "audit", "subject", "dataset", "item", "plane"]
+AUDIT_ROWS = 40  # that the report lists; the page of a family, which shows nothing else, lists PAGE_ROWS
+PAGE_ROWS = 400
+TRUNCATED_ROWS = 3  # condition numbers known from below only, which a list names: they all say the same
+WORST = 10  # audits that are listed with the command that repeats them
 
 
 def verdicts(audit: pd.DataFrame, key: str = "audit") -> Grid | None:

@@ -10,9 +10,7 @@ from svdflow.report.findings import VERDICTS
 from svdflow.report.table_rows import records
 
 KEYS = ["family", "audit", "subject", "dataset", "item", "plane"]
-MOVED = (
-    2.0  # a value that grew by this factor has moved; what rounding does differs that much between machines
-)
+MOVED = 2.0  # factor by which a value has to grow to be listed: rounding differs by less between machines
 
 
 def drift(audit: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:

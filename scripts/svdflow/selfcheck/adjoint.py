@@ -10,9 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from svdflow.analysis.svd_derivatives import svd_backward, svd_derivative
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
 from svdflow.compute import Device
 from svdflow.compute.engine import Engine
 from svdflow.denoisers.patches import Patches
@@ -22,6 +20,7 @@ from svdflow.least_squares.dense import pinv
 from svdflow.matrix.generators.randomness import normal
 from svdflow.matrix.opening import as_source
 from svdflow.matrix.sources import TransposedSource
+from svdflow.registry import Threshold
 from svdflow.selfcheck.planted_derivatives import Planted
 from svdflow.svd.factorization import truncated_svd
 from svdflow.svd.orthonormal import adjoint
@@ -34,7 +33,7 @@ from svdflow.svd.subspace import reader_for
 Array = np.ndarray
 Product = Callable[[Array], Array]
 MODES = {"rr": (False, False), "cr": (True, False), "rc": (False, True), "cc": (True, True)}
-DRAWS = 3
+DRAWS = 3  # pairs of vectors each; a wrong adjoint passes one by chance only
 DOUBLE = float(np.finfo(np.float64).eps)
 COLOUR = np.array(  # ITU T.871, section 7
     [
@@ -345,6 +344,3 @@ def audit_adjoint_dot(
     for kind, (found, case) in worst.items():
         reason = f"(A v).u - v.(A^H u) is {found.value:.2g} n eps ||A v|| ||u||; {case}, mode {found.mode}"
         yield judge("adjoint_dot", kind, found.value, found.resolution, reason)
-
-
-AUDITS: dict[str, Audit] = {"adjoint_dot": audit_adjoint_dot}

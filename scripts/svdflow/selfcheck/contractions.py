@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
+from svdflow.registry import Threshold
 from svdflow.selfcheck.precision import FORMATS, REFERENCE, Array, Share, gamma, likely_share, worst
 
 Einsum = Callable[..., Any]
+# Length of each index: all different where they are contracted, so that a swapped pair shows; d = 64 as in attention.
 SIZES = {"b": 2, "h": 2, "q": 3, "k": 5, "d": 64, "s": 3, "m": 12, "e": 4, "i": 12, "j": 12, "l": 12}
 PATTERNS = {
     "scores": "bhqd,bhkd->bhqk",
@@ -111,7 +111,7 @@ def _whole(x: Array) -> tuple[Array, int]:
     ), scale
 
 
-EPSILON = 1e-5
+EPSILON = 1e-5  # under the root, as in torch.nn.LayerNorm
 
 
 def layer_norm(x: Array, gain: Array, bias: Array) -> Array:
@@ -228,10 +228,3 @@ def _singular_share(kron: Kron, rng: np.random.Generator, dtype: str) -> Share:
     bound = 20 * 2 * FORMATS[dtype].unit * expected[0]
     resolution = FORMATS["float64"].unit / FORMATS[dtype].unit * 0.5
     return Share.of(got, expected.astype(REFERENCE), bound, resolution, dtype)
-
-
-AUDITS: dict[str, Audit] = {
-    "einsum": audit_einsum,
-    "layer_norm": audit_layer_norm,
-    "kronecker": audit_kronecker,
-}

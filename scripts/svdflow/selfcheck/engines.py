@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.audit.family import Audit
-from svdflow.audit.limits import Threshold
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.verdicts import Verdict
+from svdflow.registry import Threshold
 from svdflow.selfcheck.autodiff import Dual, Value
 from svdflow.selfcheck.autodiff.reference import KNOWN, ExpressionCase, evaluate, random_cases, single_cases
 
 Array = np.ndarray
 Gradient = Callable[[Callable[..., Any], Sequence[Array]], list[Array]]
 EPS = float(np.finfo(float).eps)
-CHAIN = 10_000
+CHAIN = 10_000  # operations one after the other: ten times what recursion in Python survives
 
 
 def forward(subject: type = Dual) -> Gradient:
@@ -374,10 +373,3 @@ def _broken_repeats(subject: type) -> list[str]:
         "seed -2": (22, -18),
     }
     return [f"{law}: {s} for {e}" for (law, e), s in zip(laws.items(), seen) if s != e]
-
-
-AUDITS: dict[str, Audit] = {
-    "dual_exact": audit_dual_exact,
-    "value_exact": audit_value_exact,
-    "value_engine": audit_value_engine,
-}

@@ -7,25 +7,24 @@ nothing and so errs by rounding alone (Squire and Trapp 1998). They must agree p
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf
 from typing import Any
 
 import numpy as np
 
 from svdflow.audit.difference import EPS, GradientReport, check_gradient, singular_radius
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
+from svdflow.registry import Threshold
 from svdflow.selfcheck.sample_matrices import randsvd
 
 Array = np.ndarray
 FAMILY = "gradients"
 COMPLEX_STEP = 1e-20  # its square is lost beside 1 in float64, so the step adds no error of its own
 ORDER = 8  # of the matrices whose determinant or inverse is taken
-KAPPAS = (10.0, 1e6, 1e10)
+KAPPAS = (10.0, 1e6, 1e10)  # harmless; s_min below and far below the step of careless differences
 NAIVE_STEP = EPS ** (1 / 3)  # what central differences take where nobody looks at the singular values
-LAYER_NORM_EPS = 1e-5
+LAYER_NORM_EPS = 1e-5  # as in torch.nn.LayerNorm
 
 
 @dataclass(frozen=True)
@@ -352,9 +351,3 @@ def _best_difference(X: Array) -> tuple[Array, float, float, float]:
     h = z / M
     bound = (M * z**2 / (3 * (1 - z**2)) + rounding / h) / slope + rounding
     return (U / s) @ Vt / slope, slope, h, bound
-
-
-AUDITS: dict[str, Audit] = {
-    **{name: partial(audit_identity, name=name) for name in PROBLEMS},
-    "lndet_kappa": audit_lndet_kappa,
-}

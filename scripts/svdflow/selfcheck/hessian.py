@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
+from svdflow.registry import Threshold
 from svdflow.selfcheck.gradient_identities import softmax
 from svdflow.selfcheck.sample_matrices import randsvd
 
 Array = np.ndarray
 EPS = float(np.finfo(np.float64).eps)
-HALVINGS = 24
-POINTS = 4  # of remainders, the least of which a slope is said
-CLEAR = 1e3  # times its rounding that a remainder has to be
-LEVELS = 12
+HALVINGS = 24  # steps of the remainder, from the radius to 1e-7 of it, where its h^3 is below rounding
+POINTS = 4  # remainders above rounding that a slope needs; fewer follow chance
+CLEAR = 1e3  # multiples of its rounding from which a remainder counts: the slope is then known to 0.1 %
+LEVELS = 12  # halvings of the step at which the gradient is differenced; the best of the extrapolated ones is taken
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,3 @@ def audit_hvp(
             found.slope_error,
             f"remainder falls with h^{found.slope:.3f}",
         )
-
-
-AUDITS: dict[str, Audit] = {"hvp": audit_hvp}

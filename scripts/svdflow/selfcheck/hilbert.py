@@ -7,7 +7,6 @@ import numpy as np
 from scipy.linalg import hilbert
 
 from svdflow.audit.condition import EPS, FAMILY, HILBERT_14, Limits, norm_records
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.verdicts import Verdict
 
@@ -48,6 +47,3 @@ def _peer(judge: Judge, name: str, call: Callable[[], float]) -> Record:
     said = raised or "; ".join(str(w.message) for w in heard) or "nothing"
     silent = error if said == "nothing" else 0.0
     return judge("peer_silence", name, silent, 14 * EPS, f"relative error {error:.2g}, said: {said}")
-
-
-AUDITS: dict[str, Audit] = {"hilbert": audit_hilbert}

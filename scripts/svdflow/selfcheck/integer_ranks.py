@@ -1,22 +1,24 @@
 """Rank decisions on integer matrices, whose rank is known exactly."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from svdflow.audit.integer_rank import (
-    ABSOLUTE_CUT,
-    COUNT,
-    COURSE_CUT,
-    ENTRIES,
-    FAMILY,
-    HARD_COUNT,
-    SIZE,
-    Rank,
-    exact_rank,
-)
+from svdflow.audit.integer_rank import exact_rank
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
+from svdflow.registry import Threshold
+
+FAMILY = "conditioning"
+SIZE = 4  # rows and columns: small enough that of random matrices some are singular
+COUNT = 100_000  # matrices of a family: of entries -5 to 5 about 700 are singular
+HARD_COUNT = 2_000  # of those built to be singular or nearly so
+ENTRIES = {"entries 0 to 4": (0, 4), "entries -5 to 5": (-5, 5)}
+ABSOLUTE_CUT = 1e-15  # a cut-off that does not grow with s_1: rounding of s_1 alone is more
+FIXED_CUT = 0.2  # a cut-off far above rounding, which calls regular matrices singular
+
+Rank = Callable[[np.ndarray], Any]
 
 
 def singular_stack(rng: np.random.Generator, count: int, top: int) -> np.ndarray:
@@ -89,16 +91,13 @@ def audit_integer_rank(
 def _naive_records(judge: Judge, family: str, A: np.ndarray, exact: np.ndarray) -> Iterator[Record]:
     s = np.linalg.svd(A, compute_uv=False)
     singular = exact < SIZE
-    small = s[:, -1] < COURSE_CUT
+    small = s[:, -1] < FIXED_CUT
     counts = np.count_nonzero(s > ABSOLUTE_CUT, axis=1) != exact
     determinant = (np.linalg.det(A) == 0.0) != singular
     for rule, wrong, more in (
         (f"s > {ABSOLUTE_CUT:g}", counts, ""),
         ("det == 0.0", determinant, ""),
-        (f"s_4 < {COURSE_CUT}", small != singular, f", {small.sum()} counted"),
+        (f"s_4 < {FIXED_CUT}", small != singular, f", {small.sum()} counted"),
     ):
         reason = f"{wrong.sum()} wrong of {len(A)}{more}; use matrix_rank"
         yield judge("integer_rank_naive", f"{rule}, {family}", int(wrong.sum()), 0, reason)
-
-
-AUDITS = {"integer_rank": audit_integer_rank}

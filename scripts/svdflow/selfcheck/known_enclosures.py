@@ -7,12 +7,11 @@ import numpy as np
 from scipy.linalg import hadamard, pascal
 
 from svdflow.audit.enclosures import Array, Certificate, certify_svd
-from svdflow.audit.family import Audit
 from svdflow.audit.jacobi import (
     UNIT,
 )
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
+from svdflow.registry import Threshold
 
 
 def known_matrices() -> Iterator[tuple[str, Array, Array]]:
@@ -79,6 +78,3 @@ def _missed(certificate: Certificate, known: Array) -> int:
     """How many known values, each with 4 units of rounding, lie outside their enclosures."""
     slack = 8 * UNIT * known
     return int(np.count_nonzero((known + slack < certificate.lower) | (known - slack > certificate.upper)))
-
-
-AUDITS: dict[str, Audit] = {"enclosures": audit_enclosures}

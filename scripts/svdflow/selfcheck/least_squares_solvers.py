@@ -11,15 +11,19 @@ import numpy as np
 import scipy.linalg
 
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
 from svdflow.least_squares.dense import lstsq_qr, lstsq_svd
+from svdflow.registry import Threshold
 from svdflow.selfcheck.linear_solvers import EPS, residual
 from svdflow.selfcheck.sample_matrices import orthonormal, randsvd
 
 FAMILY = "conditioning"
-SHAPE = (60, 8)
-KAPPAS = 10.0 ** np.arange(1, 12)
-SIZES = {"normal": 1.0, "large": 1e150, "small": 1e-150}
+SHAPE = (60, 8)  # tall, as regressions are
+KAPPAS = 10.0 ** np.arange(1, 12)  # normal equations lose all digits from 1e8 on
+SIZES = {
+    "normal": 1.0,
+    "large": 1e150,
+    "small": 1e-150,
+}  # LAPACK tests the same three: squares near the limits
 
 Method = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, int]]
 
@@ -275,6 +279,3 @@ def sweep_record(
     bad = audit == "peer_backward_error" and value > judge.limits[audit].warn
     advice = "; use lstsq_qr instead" if bad else ""
     return judge(audit, subject, value, unseen, f"worst at {words}{lost}{advice}")
-
-
-AUDITS = {"least_squares": audit_least_squares}

@@ -13,14 +13,14 @@ import numpy as np
 import scipy.linalg
 
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
+from svdflow.registry import Threshold
 from svdflow.selfcheck.sample_matrices import randsvd
 
 FAMILY = "conditioning"
 EPS = float(np.finfo(float).eps)
 SPLIT = 2.0**27 + 1  # Dekker (1971): splits 53 bits into 26 and 26 with a sign
 KAPPAS = 10.0 ** np.arange(1, 15)
-GROWTH_SIZE = 60
+GROWTH_SIZE = 60  # of the matrix whose pivots grow by 2^59 (Wilkinson), more than the 53 bits of float64
 SIZE = 12  # exact inverses of rationals cost n^3 products of n * 53 bits
 
 Solver = Callable[[np.ndarray, np.ndarray], Any]
@@ -220,6 +220,3 @@ def _exact_error(x: np.ndarray, truth: np.ndarray) -> float:
     if not np.isfinite(x).all():
         return float("inf")
     return float(max(abs(Fraction(float(a)) - t) for a, t in zip(x, truth, strict=True)))
-
-
-AUDITS = {"solve": audit_solve}

@@ -6,15 +6,15 @@ import numpy as np
 import scipy.linalg
 
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
 from svdflow.least_squares.dense import pinv, tikhonov
+from svdflow.registry import Threshold
 from svdflow.selfcheck.linear_solvers import EPS
 from svdflow.selfcheck.sample_matrices import orthonormal, randsvd
 from svdflow.svd.orthonormal import adjoint
 
 FAMILY = "conditioning"
 NAMES = ("AXA = A", "XAX = X", "AX Hermitian", "XA Hermitian")
-DAMPINGS = np.geomspace(1e-9, 1e2, 45)
+DAMPINGS = np.geomspace(1e-9, 1e2, 45)  # from below every singular value to above; four a decade
 SLACK = 30  # units of max(m, n) eps that LAPACK's tests allow a least squares solver
 
 Inverse = Callable[..., np.ndarray]
@@ -218,6 +218,3 @@ def _steps(values: list[float], slack: list[float]) -> float:
     """Largest rise of values that should fall, over what rounding explains."""
     rises = np.diff(values)
     return float((rises / (np.array(slack[:-1]) + np.array(slack[1:]))).max())
-
-
-AUDITS = {"penrose": audit_penrose, "tikhonov": audit_tikhonov}

@@ -13,10 +13,10 @@ from math import atan, hypot, inf, sin, sqrt
 
 import numpy as np
 
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
 from svdflow.matrix.generators.randomness import normal
+from svdflow.registry import Threshold
 from svdflow.selfcheck.sample_matrices import orthonormal
 from svdflow.svd import truncated_svd
 
@@ -26,14 +26,12 @@ Limits = Mapping[str, Threshold]
 EPS = float(np.finfo(np.float64).eps)
 FAMILY = "conditioning"
 SLACK = 10  # times max(m, n) eps s_1: what rounding may add; NumPy's SVD needs 0.2 over 12 seeds (tests/unit)
-LEADING = (
-    6  # triplets that a truncated decomposition is asked for, and the subspace that Wedin's law is put to
-)
-TOL = 1e-13  # of the truncated decomposition
-SIZES = (1e-2, 1e-5, 1e-8)  # |E| / s_1
+LEADING = 6  # triplets of a truncated decomposition, whose subspace Wedin's law is put to
+TOL = 1e-13  # that the truncated decomposition is asked for: near rounding, so that the laws see the perturbation
+SIZES = (1e-2, 1e-5, 1e-8)  # |E| / s_1: a large, a middling and a small perturbation
 SHAPES = ((90, 60, False), (60, 90, False), (64, 64, True))  # rows, columns, complex
 CLUSTERS = ((1.0, 3), (0.8, 1), (0.65, 2), (0.5, 4), (0.35, 1))  # value, how often; a tail follows
-TAIL = (0.2, 0.01)
+TAIL = (0.2, 0.01)  # values after the clusters fall evenly between these
 SPREAD = 1e-14  # relative distance inside every other planted cluster, far below 10 n eps
 
 
@@ -374,9 +372,3 @@ def _in_phase(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 def _ordered(values: np.ndarray) -> np.ndarray:
     return np.sort(np.abs(values))[::-1]
-
-
-AUDITS: dict[str, Audit] = {
-    "perturbation_laws": audit_perturbation_laws,
-    "cluster_subspaces": audit_cluster_subspaces,
-}

@@ -18,11 +18,11 @@ from svdflow.analysis.svd_derivatives import (
     svd_derivative,
     truncated_svd_backward,
 )
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
 from svdflow.errors import ClusterError
 from svdflow.matrix.generators.randomness import normal
+from svdflow.registry import Threshold
 from svdflow.selfcheck.sample_matrices import orthonormal
 
 FAMILY = "gradients"
@@ -82,9 +82,9 @@ def pairing(X: Iterable[Array], Y: Iterable[Array]) -> float:
     return float(sum(np.vdot(x, y).real for x, y in zip(X, Y, strict=True)))
 
 
-SHAPES = ((6, 5), (5, 8), (5, 5), (7, 2))
-SCALES = (1e-20, 1e-10, 1.0, 1e10, 1e20)
-GAPS = (1e-1, 1e-13, 0.0)
+SHAPES = ((6, 5), (5, 8), (5, 5), (7, 2))  # tall, wide, square, and with more dimensions outside than inside
+SCALES = (1e-20, 1e-10, 1.0, 1e10, 1e20)  # s_1; a rule that adds a constant to gaps shows at the ends
+GAPS = (1e-1, 1e-13, 0.0)  # between neighbours, over s_1: digits are left, next to none, no derivative
 TAILS = (0.7, 0.3, 0.1)  # s_3 / s_2
 
 
@@ -295,11 +295,3 @@ def audit_svd_truncated(
     yield judge("svd_truncated", "with correction", largest(right), resolution, reason)
     reason = f"known fault: wrong by {', '.join(figures)}"
     yield judge("svd_naive", "kept triplets only", largest(shares), resolution, reason)
-
-
-AUDITS: dict[str, Audit] = {
-    "svd_derivative": audit_svd_derivative,
-    "svd_gauge": audit_svd_gauge,
-    "svd_clusters": audit_svd_clusters,
-    "svd_truncated": audit_svd_truncated,
-}

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from svdflow.audit.enclosures import certify_error, certify_svd
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
+from svdflow.registry import Threshold
 from svdflow.selfcheck.sample_matrices import randsvd
 from svdflow.svd import truncated_svd
 
@@ -50,6 +49,3 @@ def audit_posterior(
                 reason = f"{method}: estimate {estimate:.6g}, proved [{low:.9g}, {high:.9g}]"
                 octaves = abs(log2(estimate / high)) if estimate > 0 else inf
                 yield judge("leave_one_out", name, octaves, width, reason)
-
-
-AUDITS: dict[str, Audit] = {"posterior": audit_posterior}

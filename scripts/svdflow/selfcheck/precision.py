@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
+from svdflow.registry import Threshold
 
 Array = np.ndarray
 REFERENCE = np.longdouble
@@ -302,7 +301,7 @@ def probe_exp_border(cast: Callable[[Any], Array]) -> float:
     return float(number)
 
 
-MATMUL_TERMS = {"float16": 256, "bfloat16": 64}
+MATMUL_TERMS = {"float16": 256, "bfloat16": 64}  # length of the sums; gamma_n, the bound, stays below 1/2
 
 
 def audit_low_precision_matmul(
@@ -363,10 +362,3 @@ def audit_singular_value_floor(
         bound = n * eps64 * float(exact[0])
         shares.append(Share.of(subject(double), exact, bound, resolution, f"n = {n}"))
     yield worst(shares).record(judge, "singular_value_floor", "float64, second differences")
-
-
-AUDITS: dict[str, Audit] = {
-    "precision": audit_precision,
-    "low_precision_matmul": audit_low_precision_matmul,
-    "singular_value_floor": audit_singular_value_floor,
-}

@@ -11,11 +11,10 @@ import numpy as np
 from scipy.special import digamma, polygamma
 from scipy.stats import chi2, kstest, norm
 
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
 from svdflow.matrix.generators import generate
 from svdflow.matrix.generators.gaussian_state import marchenko_pastur_truth
+from svdflow.registry import Threshold
 from svdflow.selfcheck.sample_matrices import orthonormal
 from svdflow.svd import truncated_svd
 
@@ -26,15 +25,15 @@ Limits = Mapping[str, Threshold]
 
 EPS = float(np.finfo(np.float64).eps)
 FAMILY = "conditioning"
-MOST_STATES = 200
+MOST_STATES = 200  # of one size; the mean entropy is then known to a fourteenth of its deviation
 # Rows, columns and number of states: many small ones tell a real from a complex state, one large one cannot.
 ENTROPY_STATES = ((4, 4, MOST_STATES), (16, 64, 8), (64, 64, 8), (256, 256, 4))
 DRAWS = 8  # states for the Marchenko-Pastur law
 # Standard deviation of the interpolated 99 % rank of one state, over 2000 seeds: tests/unit/test_audit_ensembles.py.
 RANK_DEVIATION = {(128, 128): 0.313, (64, 256): 0.0635}
-ENERGY = 0.99
+ENERGY = 0.99  # share that the rank of the law is asked for
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-SAMPLES = 20_000
+SAMPLES = 20_000  # draws of a normal law: a probability off by 0.02 fails, and each row says so
 COVARIANCES = ((2, 1e1), (6, 1e3), (12, 1e6))  # dimension, condition number
 DOUBTS = 4  # rows with p-values in the audit of samplers: Bonferroni counts them too
 
@@ -389,9 +388,3 @@ def _in_range(samples: np.ndarray, covariance: np.ndarray) -> bool:
         return True
     p_values = moment_p_values(samples @ Q[:, inside] / np.sqrt(w[inside]))
     return min(p_values) * len(p_values) > 1e-6
-
-
-AUDITS: dict[str, Audit] = {
-    "random_spectra": audit_random_spectra,
-    "cholesky_sampling": audit_cholesky_sampling,
-}

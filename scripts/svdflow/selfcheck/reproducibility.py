@@ -8,12 +8,12 @@ import dask
 import dask.array as da
 import numpy as np
 
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
 from svdflow.compute import BackendError, Device
 from svdflow.compute.engine import Engine
 from svdflow.matrix.opening import as_source
+from svdflow.registry import Threshold
 from svdflow.selfcheck.precision import gamma
 from svdflow.svd.factorization import truncated_svd
 from svdflow.svd.plan import Target, make_plan
@@ -22,8 +22,8 @@ from svdflow.svd.subspace import reader_for
 
 Array = np.ndarray
 UNIT = float(np.finfo(np.float64).eps) / 2
-RANK = 5
-HEIGHTS = (300, 100, 37, 1)  # rows of panels
+RANK = 5  # triplets that are compared
+HEIGHTS = (300, 100, 37, 1)  # rows of panels: one for all, equal ones, a rest, single rows
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,3 @@ def _sums_of_panels(judge: Judge, A: Array, rng: np.random.Generator) -> Record:
     return judge(
         "reproducible_sums", "A^H A X, other panels", apart, 1 / (m + n), f"panels of {HEIGHTS} rows; {kind}"
     )
-
-
-AUDITS: dict[str, Audit] = {"reproducibility": audit_reproducibility}

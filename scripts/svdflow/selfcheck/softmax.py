@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
+from svdflow.registry import Threshold
 from svdflow.selfcheck.precision import (
     FORMATS,
     LAMBDA,
@@ -21,8 +21,8 @@ from svdflow.selfcheck.precision import (
 )
 
 # So many terms that n u stays below 1/2, where the bounds still say something.
-TERMS = {"float16": 256, "bfloat16": 96, "float32": 1024, "float64": 1024}
-SHIFT = 32
+TERMS = {"float16": 256, "bfloat16": 96, "float32": 1024, "float64": 1024}  # entries; n u stays below 1/2
+SHIFT = 32  # added to every entry: exact in all formats for entries of at most 4 on their grid
 
 
 def log_sum_exp(x: Array) -> Any:
@@ -194,6 +194,3 @@ def _control(judge: Judge, bad: Callable[[Array], Any], exact: Callable[[Array],
         return judge.said("unshifted", judge.name, Verdict.INCONCLUSIVE, reason)
     lost = worst(shares)
     return judge("unshifted", judge.name, lost.value, lost.resolution, f"control overflows, {lost.reason}")
-
-
-AUDITS: dict[str, Audit] = {"softmax": audit_softmax, "log_sum_exp": audit_log_sum_exp}

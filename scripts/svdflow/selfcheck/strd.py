@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold
+from svdflow.registry import Threshold
 from svdflow.selfcheck.least_squares_solvers import (
     FAMILY,
     METHODS,
@@ -29,7 +29,7 @@ from svdflow.selfcheck.linear_solvers import EPS, exact_solve
 
 MOST_DIGITS = 15.0  # NIST prints 15
 LAST_DIGIT = 5e-15  # half a unit of the fifteenth, for a coefficient that starts with 1
-RANKLESS = ("normal equations", "Cholesky")
+RANKLESS = ("normal equations", "Cholesky")  # they decide on no rank, so none is lost
 CLEAR = 100  # times max(m, n) eps: singular values of the scaled columns above are no rounding
 
 
@@ -206,6 +206,3 @@ def _rank_record(judge: Judge, name: str, method: Method, fits: list[Fit]) -> Re
             words.append(f"rank {rank} of {clear} on {data.name}")
     reason = ", ".join(words) + "; use lstsq_qr instead" if lost else f"none on {len(fits)} sets"
     return judge("rank_loss", f"{name}, without the answer", lost, 0.0, reason)
-
-
-AUDITS = {"strd": audit_strd}

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
+from svdflow.registry import Threshold
 from svdflow.selfcheck.precision import FORMATS, Array, Format, Share, gamma, likely_share, worst
 
 UNIT = FORMATS["float64"].unit
-MOST_DIGITS = 15.0
+MOST_DIGITS = 15.0  # NIST prints 15
 # So many terms that gamma_n stays below 1/2 where it is the bound.
 TERMS = {"float16": 256, "bfloat16": 64, "float32": 4096, "float64": 4096}
 
@@ -263,6 +263,3 @@ def _exact_statistic(x: Array, of_mean: bool) -> float:
     variance = exact_variance(x)
     scale = 1 << 200  # isqrt then has about 100 bits more than float64
     return float(Fraction(isqrt(int(variance * scale * scale)), scale))
-
-
-AUDITS: dict[str, Audit] = {"sum": audit_sum, "variance": audit_variance, "numacc": audit_numacc}

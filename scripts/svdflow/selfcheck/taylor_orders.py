@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.audit.family import Audit
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.taylor import FAMILY, Array, taylor_order
-from svdflow.audit.verdicts import Threshold
+from svdflow.registry import Threshold
 from svdflow.selfcheck.gradient_identities import Problem, log_det, softmax
 
 
@@ -107,9 +106,6 @@ def audit_taylor_order(
                 options: dict[str, Any] = {"seed": seed, "radius": case.radius, "threshold": limits[audit]}
                 report = taylor_order(case.f, case.grad, case.x, product, **options)
                 yield report.record(audit, f"{name}, {what}", judge.command)
-
-
-AUDITS: dict[str, Audit] = {"taylor_order": audit_taylor_order}
 
 
 CASES: dict[str, Callable[[np.random.Generator], HessianProblem]] = {

@@ -7,10 +7,13 @@ adapter and of every svdflow module that the adapter reaches; comments, docstrin
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from svdflow.registry import Audit
 
 PACKAGE = "svdflow"
 TEMPLATES = {".j2", ".css", ".json"}
@@ -18,17 +21,21 @@ TEMPLATES = {".j2", ".css", ".json"}
 
 def code_digest(rule: str, scripts: Path) -> str:
     """Digest of the adapter ``scripts/{rule}.py``, of all svdflow modules that it reaches, with their templates."""
-    reached = closure(scripts / f"{rule}.py", scripts)
+    return _files_digest([scripts / f"{rule}.py"], scripts)
+
+
+def _files_digest(starts: Iterable[Path], scripts: Path) -> str:
+    reached = closure(starts, scripts)
     beside = (file for module in reached for file in sorted(module.parent.glob(f"{module.stem}.*")))
     templates = [file for file in beside if file.suffix in TEMPLATES]
     digests = {path: _tree(path)[0] for path in reached} | {path: file_digest(path) for path in templates}
     return digest({str(path.relative_to(scripts)): value for path, value in digests.items()})
 
 
-def closure(start: Path, scripts: Path) -> list[Path]:
-    """The file `start` and every svdflow module that it imports, directly or not, sorted."""
+def closure(starts: Iterable[Path], scripts: Path) -> list[Path]:
+    """The files `starts` and every svdflow module that they import, directly or not, sorted."""
     seen: set[Path] = set()
-    waiting = [start]
+    waiting = list(starts)
     while waiting:
         path = waiting.pop()
         if path not in seen:
@@ -87,3 +94,33 @@ def _resolve(names: tuple[str, ...], scripts: Path) -> Iterator[Path]:
             for path in (stem / "__init__.py", stem.with_suffix(".py")):
                 if path.is_file():
                     yield path
+
+
+def modules_digest(modules: Iterable[str], scripts: Path) -> str:
+    """Digest of modules and all that they reach; of another distribution's, of the files of its top package."""
+    own = {name for name in modules if name.partition(".")[0] == PACKAGE}
+    tops = sorted({name.partition(".")[0] for name in modules} - {PACKAGE})
+    starts = list(_resolve(tuple(sorted(own)), scripts))
+    return digest([_files_digest(starts, scripts), {top: _package_digest(top) for top in tops}])
+
+
+@cache
+def _package_digest(top: str) -> str:
+    """Digest of the Python files of a package, or of the one file of a module; empty where it is not installed."""
+    found = find_spec(top)
+    places = [Path(place) for place in (found.submodule_search_locations if found else None) or ()]
+    files = {f"{i}/{p.relative_to(at)}": p for i, at in enumerate(places) for p in sorted(at.rglob("*.py"))}
+    if found and found.origin and not files:
+        files = {top: Path(found.origin)}
+    return digest({name: file_digest(path) for name, path in files.items()})
+
+
+def audits_digest(audits: Iterable[Audit], scripts: Path) -> str:
+    """Digest of what audits do: their code, keywords and limits; not of what is said about them."""
+    audits = list(audits)
+    facts = [
+        [a.name, a.family, a.load, a.curves, dict(a.keywords), sorted(a.poor)]
+        + [[row, t.warn, t.fail, t.resolution, t.excuse] for row, t in a.limits.items()]
+        for a in audits
+    ]
+    return digest([facts, modules_digest({m for a in audits for m in a.modules}, scripts)])

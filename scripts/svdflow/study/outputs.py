@@ -23,7 +23,7 @@ FOLDERS = (
     "archives", "audit", "benchmarks", "compress", "denoise", "encode", "factors", "logs", "manifests", "matrices",
     "parts", "pictures", "report", "tables",
 )  # fmt: skip
-FILES = ("metrics.h5", "report.html", "summary.txt")
+FILES = ("metrics.h5", "report.html", "selfcheck.h5", "summary.txt")
 # Folders of the workflow itself: none of them is one for results.
 PARTS = (
     ".ci", ".git", ".snakemake", ".venv", "benchmarks", "config", "data", "docs", "findings", "profiles",
@@ -262,10 +262,10 @@ def output_files(study: "Study") -> Iterator[Path]:
     for stage, dataset, shard in stages:
         yield results / stage / dataset / f"{shard}.h5"
         yield from _records(results, f"{RULE_OF.get(stage, stage)}/{dataset}/{shard}")
-    for family in study.audit_families:
-        yield results / "audit" / f"{family}.h5"
-        yield from _records(results, f"audit/{family}")
-    count = len(stages) + len(study.audit_families)
+    for file in study.audit_files:
+        yield results / file
+        yield from _records(results, file.removesuffix(".h5"))
+    count = len(stages) + len(study.audit_files)
     for part in range(-(-count // GATHER) if count > GATHER else 0):
         yield results / "parts" / f"{part:05d}.h5"
         yield from _records(results, f"gather/{part:05d}")

@@ -131,15 +131,18 @@ def audit_conditioning(study: "Study", dataset: str, shard: str, _: str) -> Sett
     }
 
 
-def audit_catalogue(study: "Study", *_: str) -> Settings:
-    """Gradients and stability, which need no data."""
-    return {"seed": study.config["seed"], "thresholds": thresholds(study)}
+def selfcheck(study: "Study", *_: str) -> Settings:
+    """What needs no data."""
+    return {**_seeded(study), "mutants": study.config["audit"]["mutants"]}
 
 
 def audit_own(study: "Study", *_: str) -> Settings:
     """A user's own functions and matrices; the file itself is an input of the rule."""
-    keys = study.config["audit"]
-    return {**audit_catalogue(study), "functions": keys["functions"]}
+    return {**_seeded(study), "functions": study.config["audit"]["functions"]}
+
+
+def _seeded(study: "Study") -> Settings:
+    return {"seed": study.config["seed"], "thresholds": thresholds(study)}
 
 
 def thresholds(study: "Study") -> Settings:
@@ -170,7 +173,7 @@ def verdict(study: "Study", *_: str) -> Settings:
     return {
         "allow_errors": study.config["allow_errors"],
         "strict": study.config["audit"]["strict"],
-        "audited": bool(study.audit_families),
+        "audited": bool(study.audit_files),
         "left_out": study.left_out(),
     }
 
@@ -251,7 +254,7 @@ STAGES: dict[str, Callable[["Study", str, str, str], Settings]] = {
     "denoise": denoise,
     "encode": encode,
     "audit_conditioning": audit_conditioning,
-    "audit_catalogue": audit_catalogue,
+    "selfcheck": selfcheck,
     "audit_own": audit_own,
     "metrics": metrics,
     "report": report,

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from svdflow.audit.limits import resolve
 from svdflow.errors import ConfigError
-from svdflow.registry import DENOISERS
+from svdflow.registry import AUDITS, DENOISERS
+from svdflow.registry.limits import resolve
 from svdflow.study import settings
 from svdflow.study.config import complete_config, load_config, neighbour, origin
-from svdflow.study.digest import code_digest
+from svdflow.study.digest import audits_digest, code_digest, digest
 from svdflow.study.manifest import Manifest, extents, measured, scan
 from svdflow.study.outputs import check_place
 from svdflow.study.refusals import refuse
@@ -18,6 +18,11 @@ from svdflow.study.sizes import parse_size
 from svdflow.study.suffixes import left_out, left_out_words
 from svdflow.study.value_range import dataset_ranges, given_range
 
+AUDITING = {
+    "selfcheck": True,
+    "audit_conditioning": False,
+    "audit_own": False,
+}  # rule -> of this installation
 # Above these a study is refused before Snakemake builds its graph: that takes 1.6 to 2.0 ms and 13 kB a job (Snakemake
 # 9.25, measured up to 120,000 jobs), so 5,000 jobs are ten seconds of every start.
 MAX_JOBS = 5000
@@ -132,13 +137,10 @@ class Study:
         return sorted({m for name in self.named(task="denoise") for m in self.methods(name)})
 
     @property
-    def audit_families(self) -> list[str]:
-        """The audits without data that run; none where no dataset asks for audits and there are no own functions."""
-        keys = self.config["audit"]
-        own = ["own"] if keys["functions_file"] else []
-        if not self.named(task="audit"):
-            return own
-        return ["matrices", "gradients", "stability", *(["mutants"] if keys["mutants"] else []), *own]
+    def audit_files(self) -> list[str]:
+        """Files of audits that belong to no dataset: of this installation if any asks for audits, of own functions."""
+        selfcheck = ["selfcheck.h5"] if self.named(task="audit") else []
+        return selfcheck + (["audit/own.h5"] if self.config["audit"]["functions_file"] else [])
 
     def left_out(self) -> list[str]:
         """Files of picture folders that are not read, a line a dataset; patterns leave out what they are meant to."""
@@ -171,9 +173,14 @@ class Study:
         return settings.STAGES[stage](self, dataset, shard, method)
 
     def code(self, rule: str) -> str:
-        """Digest of the code that the rule's adapter reaches."""
+        """Digest of the code that the rule's adapter reaches, and of the audits that it finds by their declarations."""
         if rule not in self._codes:
-            self._codes[rule] = code_digest(rule, self.root / "scripts")
+            scripts = self.root / "scripts"
+            found = [code_digest(rule, scripts)]
+            if rule in AUDITING:
+                of_rule = [audit for audit in AUDITS.values() if audit.selfcheck == AUDITING[rule]]
+                found.append(audits_digest(of_rule, scripts))
+            self._codes[rule] = digest(found)
         return self._codes[rule]
 
     @property

@@ -8,7 +8,8 @@ from textwrap import shorten
 from typing import Any
 
 from svdflow.audit.records import Record, attempt
-from svdflow.audit.verdicts import Threshold, Verdict
+from svdflow.audit.verdicts import Verdict
+from svdflow.registry import Threshold
 
 FAMILY = "mutants"
 Limits = Mapping[str, Threshold]

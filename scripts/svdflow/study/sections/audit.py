@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from svdflow.audit.limits import DEFAULTS
+from svdflow.registry.limits import declared_limits
 from svdflow.registry.options import MOST, UNIQUE, UNSET, ByName, Count, Matches, Options
 
 
@@ -21,7 +21,7 @@ class Limits(Options):
     )
 
 
-THRESHOLDS = ByName("Thresholds", lambda: dict.fromkeys(DEFAULTS, Limits), elsewhere=True)
+THRESHOLDS = ByName("Thresholds", lambda: dict.fromkeys(declared_limits(), Limits), elsewhere=True)
 
 
 class AuditSection(Options):
