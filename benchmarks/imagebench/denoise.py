@@ -15,9 +15,9 @@ import numpy as np
 from skimage import data as samples
 from skimage import io
 
-from svdflow.denoisers.baselines import nl_means, tv, wavelet
-from svdflow.denoisers.patch_svd import patch_svd
-from svdflow.denoisers.wnnm import wnnm
+from svdflow.denoisers.methods.patch_svd import patch_svd
+from svdflow.denoisers.methods.wnnm import wnnm
+from svdflow.denoisers.scikit_image import nl_means, tv, wavelet
 
 NAME = "denoise"
 TITLE = "Denoising of photographs"

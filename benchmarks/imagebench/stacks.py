@@ -12,9 +12,9 @@ from skimage import restoration, transform
 
 from svdflow import ranks
 from svdflow.compute.engine import one_blas_thread
-from svdflow.denoisers.baselines import nl_means, tv, wavelet
-from svdflow.denoisers.mppca import mppca
-from svdflow.denoisers.ssa import noise_edge, ssa
+from svdflow.denoisers.methods.mppca import mppca
+from svdflow.denoisers.methods.ssa import noise_edge, ssa
+from svdflow.denoisers.scikit_image import nl_means, tv, wavelet
 from svdflow.matrix.generators import generate
 
 NAME = "stacks"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from svdflow.denoisers.anscombe import anscombe, denoise_poisson, inverse_anscombe
-from svdflow.denoisers.estimate import Denoised
+from svdflow.denoisers.denoised import Denoised
+from svdflow.denoisers.poisson import anscombe, denoise_poisson, inverse_anscombe
 
 COUNTS = np.arange(2000)
 

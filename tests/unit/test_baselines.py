@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from skimage import data, restoration
 
-from svdflow.denoisers.baselines import BASELINES, nl_means, tv, wavelet
+from svdflow.denoisers import nl_means, tv, wavelet
 
+BASELINES = {"tv": tv, "wavelet": wavelet, "nl_means": nl_means}
 SIGMA = 25.0
 CAMERA = data.camera()[100:228, 150:278].astype(np.float64)
 ASTRONAUT = data.astronaut()[0:128, 160:288].astype(np.float64)

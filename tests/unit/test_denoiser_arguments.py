@@ -11,13 +11,15 @@ from svdflow.denoisers import (
     estimate_sigma,
     inverse_anscombe,
     mppca,
+    nl_means,
     patch_svd,
     shrink,
     ssa,
     truncate,
+    tv,
+    wavelet,
     wnnm,
 )
-from svdflow.denoisers.baselines import nl_means, tv, wavelet
 from svdflow.metrics import psnr, snr
 from svdflow.tasks.denoise import denoise_shard
 from unit.odd_pictures import noisy
@@ -47,9 +49,9 @@ PLACES = {
     "patch_svd sigma": (lambda v: patch_svd(PICTURE, v), [v for v in NUMBERS if v is not None]),
     "patch_svd data_range": (lambda v: patch_svd(PICTURE, 5, data_range=v), (*NUMBERS, 0)),
     "wnnm data_range": (lambda v: wnnm(PICTURE, 5, data_range=v), (*NUMBERS, 0)),
-    "tv sigma": (lambda v: tv(PICTURE, v), NUMBERS),
+    "tv sigma": (lambda v: tv(PICTURE, v), [v for v in NUMBERS if v is not None]),
     "wavelet data_range": (lambda v: wavelet(PICTURE, 5, data_range=v), (*NUMBERS, 0)),
-    "nl_means sigma": (lambda v: nl_means(PICTURE, v), NUMBERS),
+    "nl_means sigma": (lambda v: nl_means(PICTURE, v), [v for v in NUMBERS if v is not None]),
     "mppca sigma": (lambda v: mppca(SERIES, sigma=v), [v for v in NUMBERS if v is not None]),
     "ssa sigma": (lambda v: ssa(SERIES[0], sigma=v), [v for v in NUMBERS if v is not None]),
     "anscombe gain": (lambda v: anscombe(PICTURE, v), (*NUMBERS, 0)),
@@ -104,7 +106,7 @@ BAD = [
 @pytest.mark.parametrize(
     "method",
     [
-        estimate_sigma,
+        lambda x: estimate_sigma(x, kind="picture"),
         lambda x: patch_svd(x, 1.0),
         lambda x: wnnm(x, 1.0),
         lambda x: tv(x, 1.0),
@@ -186,7 +188,7 @@ def test_a_stage_refuses_nonsense_before_it_begins(factored_shard, option, value
             method="patch_svd",
             ranks=[],
             rank_rules=[],
-            **{option: value},
+            **({"options": {option: value}} if option == "passes" else {option: value}),
         )
 
     assert refused(run, *values) == []

@@ -3,19 +3,21 @@
 Methods come from their tables, so that a new one is tried too.
 """
 
+from inspect import signature
+
 import numpy as np
 import pytest
 
-from svdflow.denoisers import DENOISERS, ObservedSpectrum, estimate_sigma, mppca, patch_svd, ssa, wnnm
-from svdflow.denoisers.baselines import wavelet
-from svdflow.denoisers.methods import METHODS, PlaneContext
+from svdflow.denoisers import ObservedSpectrum, estimate_sigma, mppca, patch_svd, ssa, wavelet, wnnm
 from svdflow.denoisers.patches import Patches
 from svdflow.images.colour import to_dtype
+from svdflow.registry import DENOISERS
 from unit.odd_pictures import NOISE, hole, noisy
 
 SHAPES = {"picture": (24, 28), "series": (6, 7, 12), "columns": (40, 3)}
 FACTORS = "factors"  # what the others work on
-KINDS = {name: method.works_on for name, method in METHODS.items()} | dict.fromkeys(DENOISERS, FACTORS)
+KINDS = {name: declared.works_on for name, declared in DENOISERS.items()}
+METHODS = [name for name, kind in KINDS.items() if kind != FACTORS]
 
 
 def flat(shape):
@@ -98,10 +100,17 @@ def by_name(name, values, mask=None, *, sigma=NOISE, data_range=255.0):
     """A denoiser of the table on values; those of factors by the SVD of the whole."""
     if KINDS[name] == FACTORS:
         U, s, Vt = np.linalg.svd(np.asarray(values, np.float64), full_matrices=False)
-        return DENOISERS[name].apply(ObservedSpectrum(U, s, Vt), sigma=sigma).rows(0, len(U))
-    colour = "rgb" if values.ndim == 3 else "gray"
-    scene = PlaneContext(sigma, True, data_range, colour, 1, 2, False, mask)
-    return METHODS[name].apply(values, scene).values
+        return DENOISERS[name].code()(ObservedSpectrum(U, s, Vt), sigma).rows(0, len(U))
+    declared = DENOISERS[name]
+    context = {
+        "data_range": data_range,
+        "threads": 1,
+        "passes": 2 if name == "patch_svd" else None,
+        "mask": mask,
+    }
+    taken = signature(declared.code()).parameters
+    context = {key: value for key, value in context.items() if key in taken}
+    return declared.code()(values, sigma, **declared.arguments, **context).values
 
 
 @pytest.mark.parametrize(("name", "case", "dtype"), CASES)
@@ -133,7 +142,7 @@ def test_only_wavelet_refuses_a_mask():
                 by_name(name, values, mask)
             except ValueError:
                 refused.append(name)
-    assert refused == ["wavelet"] == [name for name, method in METHODS.items() if not method.masks]
+    assert refused == ["wavelet"] == [name for name, declared in DENOISERS.items() if not declared.masks]
 
 
 # ---- the same picture in any unit
@@ -220,10 +229,10 @@ def test_one_huge_value_does_not_switch_off_the_others(name, height):
 
 def test_an_estimate_of_noise_does_not_see_one_huge_value():
     noise = 5 * np.random.default_rng(3).standard_normal((200, 200))
-    before = estimate_sigma(noise)
+    before = estimate_sigma(noise, kind="picture")
     noise[77, 31] = 1e30
     # It touches 4 of 10,404 wavelets, of which the median then moves by 2 places: 1e-3 of it.
-    assert estimate_sigma(noise) == pytest.approx(before, rel=2e-3)
+    assert estimate_sigma(noise, kind="picture") == pytest.approx(before, rel=2e-3)
 
 
 # ---- equal patches
@@ -234,7 +243,7 @@ def test_a_key_patch_belongs_to_its_group():
     flat = np.zeros((40, 33), np.float32)
     for band in patches.bands():
         rows, columns = patches.keys
-        keys = (rows[band.keys, None] - band.first) * patches.places[1] + columns
+        keys = (rows[band.keys[0], None] - band.first) * patches.places[1] + columns
         found = patches.match(patches.table(flat, band), band, 12)
         assert np.all(np.any(found == keys.reshape(-1, 1), axis=1))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from svdflow import ranks
-from svdflow.denoisers.mppca import mppca
+from svdflow.denoisers.methods.mppca import mppca
 from svdflow.denoisers.window_law import largest_of_noise, noise_of_spectrum
 from svdflow.denoisers.windows import Windows, smallest_window
 from unit.strict_device import StrictDevice, no_implicit_transfers

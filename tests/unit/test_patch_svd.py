@@ -10,8 +10,9 @@ from skimage import data, restoration
 from svdflow.compute import Device
 from svdflow.denoisers import groups
 from svdflow.denoisers.groups import BULK_EDGE, eigenpairs_above, filter_groups
+from svdflow.denoisers.methods.patch_svd import patch_svd
+from svdflow.denoisers.observed_pixels import OPPONENT, observe
 from svdflow.denoisers.passes import GroupFilter, denoise_planes, pilot
-from svdflow.denoisers.patch_svd import OPPONENT, observe, patch_svd
 from svdflow.denoisers.patches import Patches
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
@@ -311,6 +312,6 @@ def test_refuses(image, more, words):
 
 def test_observed_noise_has_one_level_in_all_planes():
     observed = observe("test", 100 + noise((200, 200, 3)) * [5, 20, 40], [5, 20, 40], "opponent", 255)
-    planes = observed.planes.reshape(3, -1).astype(np.float64) / observed.sigma
+    planes = observed.planes(0, observed.shape[0]).reshape(3, -1).astype(np.float64) / observed.sigma
     # A sample variance of n = 40,000 has standard deviation sqrt(2 / n) = 0.007.
     np.testing.assert_allclose(np.mean(planes**2, axis=1), 1, atol=5 * 0.0071)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from svdflow.denoisers.ssa import noise_edge, ssa
+from svdflow.denoisers.methods.ssa import noise_edge, ssa
 
 EPS = np.finfo(np.float64).eps
 T = np.arange(120)

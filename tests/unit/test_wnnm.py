@@ -8,8 +8,8 @@ from skimage import data, restoration
 
 from svdflow.compute import Device
 from svdflow.denoisers.groups import BULK_EDGE, filter_groups, filter_groups_on_host
+from svdflow.denoisers.methods.wnnm import WEIGHTED_NUCLEAR, wnnm
 from svdflow.denoisers.passes import GroupFilter, denoise_planes
-from svdflow.denoisers.wnnm import WEIGHTED_NUCLEAR, wnnm
 from unit.strict_device import StrictDevice, no_implicit_transfers
 
 

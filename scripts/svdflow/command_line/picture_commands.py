@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svdflow.command_line.argument_types import count, fill, level
+from svdflow.command_line.argument_types import count, figure, fill, level
 from svdflow.command_line.command import Command, forced, ranged, refuse_input
 from svdflow.escaping import visible
 from svdflow.registry import DENOISERS
@@ -45,12 +45,13 @@ def denoise(args: argparse.Namespace) -> int:
     from svdflow.tasks.denoise import denoise_shard
 
     # Methods of groups and pictures do not look at the factors of the whole.
-    by_factors = DENOISERS[args.method].works_on == "factors"
+    declared, given = DENOISERS[args.method], vars(args)
+    by_factors = declared.works_on == "factors"
     with _factorized(args, ALL if by_factors else 1, needed=by_factors) as (matrices, factors, out, pictures):
         denoise_shard(
             matrices, factors, out, pictures, dataset="file", shard=0, method=args.method, ranks=[1],
-            rank_rules=["gavish_donoho"], sigma=args.sigma, passes=args.passes, poisson=args.poisson,
-            data_range=_ranges(args),
+            rank_rules=["gavish_donoho"], sigma=args.sigma, poisson=args.poisson, data_range=_ranges(args),
+            options={key: given[key] for key in declared.options.model_fields if given[key] is not None},
         )  # fmt: skip
         table = read_table(out, "denoise")
         columns = ["plane", "rule", "rank", "sigma_used", "sigma_source", "error_observed", "residual_ratio"]
@@ -122,7 +123,11 @@ def _denoised(parser: argparse.ArgumentParser) -> None:
         help="; ".join(f"{m.name}: {m.summary}" for m in methods).replace("%", "%%"),
     )  # fmt: skip
     parser.add_argument("--sigma", type=level, default=0.0, help="noise level, where it is known")
-    parser.add_argument("--passes", type=count, default=5, help="of patch_svd")
+    fields = {option: f for method in methods for option, f in method.options.model_fields.items()}
+    for option, field in fields.items():
+        owners = ", ".join(method.name for method in methods if option in method.options.model_fields)
+        read = {int: count, float: figure}.get(field.annotation or str, str)
+        parser.add_argument(f"--{option}", type=read, help=f"of {owners}: {field.description}")
     parser.add_argument("--poisson", action="store_true", help="the values are counts")
 
 

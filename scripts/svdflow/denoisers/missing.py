@@ -17,7 +17,7 @@ def outliers(
 
     Parameters
     ----------
-    values : array (H, W) or (H, W, C), float64
+    values : array (H, W) or (H, W, C), real
     sigma : float or array that broadcasts against them
         Standard deviation of the noise.
     valid : bool array (H, W), optional
@@ -29,17 +29,30 @@ def outliers(
         sum over all pixels if each were as far as 99 % of them are.
     """
     channels = values.reshape(*values.shape[:2], -1)
-    kept = channels if valid is None else channels[valid]
-    if np.ptp(kept / 2) * 2 <= FAR * np.min(sigma):
+    if span(channels, valid) <= FAR * np.min(sigma):
         return None
-    flat = kept.reshape(-1, channels.shape[2])
-    with np.errstate(over="ignore"):  # infinite distances are large ones
-        distance = np.abs(channels - np.median(flat, axis=0))
-    among = (distance if valid is None else distance[valid]).reshape(flat.shape)
-    common = np.quantile(among, COMMON, axis=0, method="lower")
-    far = distance > np.maximum(FAR * np.asarray(sigma), len(flat) ** 0.5 * common)
-    found = far.any(axis=2) if valid is None else far.any(axis=2) & valid
+    levels = np.broadcast_to(sigma, channels.shape)
+    found = np.zeros(channels.shape[:2], bool)
+    for c in range(
+        channels.shape[2]
+    ):  # one by one: a picture of 50 megapixels fills 400 MB in double precision
+        plane = channels[..., c].astype(np.float64)
+        with np.errstate(over="ignore"):  # infinite distances are large ones
+            distance = np.abs(plane - np.median(plane if valid is None else plane[valid]))
+        among = distance.ravel() if valid is None else distance[valid]
+        common = np.quantile(among, COMMON, method="lower")
+        found |= distance > np.maximum(FAR * levels[..., c], len(among) ** 0.5 * common)
+    if valid is not None:
+        found &= valid
     return found if found.any() else None
+
+
+def span(values: np.ndarray, valid: np.ndarray | None = None) -> float:
+    """Largest less smallest value among the `valid` (H, W) pixels; neither overflows, nor makes a copy."""
+    low, high = (
+        float(extreme(values) if valid is None else extreme(values[valid])) for extreme in (np.min, np.max)
+    )
+    return (high / 2 - low / 2) * 2
 
 
 def together(valid: np.ndarray | None, out: np.ndarray | None) -> np.ndarray | None:

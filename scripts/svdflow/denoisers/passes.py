@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
+from math import lcm
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +12,14 @@ from scipy.fft import dct
 
 from svdflow.compute import Device
 from svdflow.compute.engine import default_threads, one_blas_thread
+from svdflow.denoisers.bands import in_order
 from svdflow.denoisers.groups import Rule, filter_groups, filter_groups_on_host
-from svdflow.denoisers.patches import Band, Patches
+from svdflow.denoisers.patches import KEY_ROWS, Band, Patches
 
 GROUPS_AT_ONCE = (
     64  # of a stack of eigenproblems: a few MB stay in the cache of a core; a GPU takes a band at once
 )
-STRIP = 32  # rows of squares that are transformed at once
+STRIP, ACROSS = 32, 1024  # rows and columns of squares that are transformed at once
 LEAST_NOISE = 0.1  # over sigma: a group whose estimate leaves nothing would keep all it has
 LEAST_VALID = 0.5  # of a patch, for groups of others
 APART = 1e30  # squared distance beyond all others, of patches that are hardly valid
@@ -56,13 +59,23 @@ class GroupFilter:
     by_rank: bool = True
     rank: int | None = None
 
+    @property
+    def reach(self) -> int:
+        """Rows above and below on which a result depends: keys, their windows and their patches, pass by pass."""
+        return STRIP + 8 + len(self.sizes) * (2 * self.search + self.side)
+
+    @property
+    def step(self) -> int:
+        """Parts of an image that begin at multiples of it have the same bands and strips, so the same bits."""
+        return lcm(self.stride * KEY_ROWS, STRIP)
+
 
 class PassEstimate(NamedTuple):
-    """Planes (C, H, W), the mean rank of the patches at each pixel (H, W), and of all groups."""
+    """Planes (C, H, W), mean ranks of the patches at each pixel (H, W), and ranks of groups (rows, columns of keys)."""
 
     planes: np.ndarray
     rank: np.ndarray
-    mean_rank: float
+    kept: np.ndarray
 
 
 def denoise_planes(
@@ -94,21 +107,27 @@ def denoise_planes(
     estimate = noisy
     shares = None if valid is None else patches.shares(valid)
     apart = None if shares is None else np.where(shares < LEAST_VALID, APART, 0).astype(np.float32)
-    with device, one_blas_thread(), ThreadPoolExecutor(threads or default_threads()) as pool:
+    count = threads or default_threads()
+    with device, one_blas_thread(), ThreadPoolExecutor(count) as pool:
         guide = pilot(noisy[0], sigma, pool)
         for number, size in enumerate(method.sizes):
             if number:
-                estimate = estimate + np.float32(method.blend) * (noisy - estimate)
+                blended = noisy - estimate
+                blended *= np.float32(method.blend)
+                blended += estimate
+                estimate = blended
                 guide = estimate[0]
             if number % method.rematch == 0:
                 size = min(size, patches.candidates)
                 match = _Match(patches, guide, size, apart)
                 index = list(pool.map(match, bands))
             variance = _variances(patches, noisy, estimate, sigma, method.noise if number else None, valid)
-            work = _Work(patches, estimate, variance, index, method, device, shares)
-            parts = pool.map(work, bands) if device.name == "numpy" else map(work, bands)
-            estimate, rank, mean_rank = _sum(parts, estimate)
-    return PassEstimate(estimate, rank, mean_rank)
+            last = number == len(method.sizes) - 1
+            work = _Work(patches, estimate, variance, index, method, device, shares, last)
+            parts = in_order(work, bands, pool, 2 * count) if device.name == "numpy" else map(work, bands)
+            found = _summed(parts, estimate, patches)
+            estimate = found.planes
+    return found
 
 
 def pilot(plane: np.ndarray, sigma: float, pool: ThreadPoolExecutor) -> np.ndarray:
@@ -121,30 +140,36 @@ def pilot(plane: np.ndarray, sigma: float, pool: ThreadPoolExecutor) -> np.ndarr
     base = dct(np.eye(side), axis=0, norm="ortho")
     transform = np.kron(base, base).astype(np.float32)
 
-    def strip(start: int) -> tuple[slice, np.ndarray, np.ndarray]:
-        band = Band(0, slice(0), start, min(start + STRIP, patches.places[0]))
+    def strip(corner: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+        ends = (min(a + b, c) for a, b, c in zip(corner, (STRIP, ACROSS), patches.places, strict=True))
+        (first, left), (stop, right) = corner, ends
+        band = Band(0, (slice(0), slice(0)), first, stop, left, right)
         coefficients = patches.table(plane, band) @ transform.T
         keep = np.abs(coefficients) > 2.7 * sigma  # Dabov et al. (2007), table 1
         keep[:, 0] = True
         weights = (1 / keep.sum(1)).astype(np.float32)
         index = np.arange(len(weights))
         squares = patches.sum((coefficients * keep) @ transform, index, weights, band)
-        return slice(start, band.stop + side - 1), squares, patches.spread(index, weights, band)
+        place = slice(first, stop + side - 1), slice(left, right + side - 1)
+        return place, squares, patches.spread(index, weights, band)
 
     total, weight = np.zeros(plane.shape), np.zeros(plane.shape)
-    for rows, squares, spread in pool.map(strip, range(0, patches.places[0], STRIP)):
-        total[rows] += squares
-        weight[rows] += spread
-    return (total / weight).astype(np.float32)
+    corners = product(range(0, patches.places[0], STRIP), range(0, patches.places[1], ACROSS))
+    for place, squares, spread in in_order(strip, corners, pool, 8):
+        total[place] += squares
+        weight[place] += spread
+    total /= weight
+    return total.astype(np.float32)
 
 
 class _Part(NamedTuple):
-    """Weighted sums of a band: estimates and weights (C, rows, W), and of ranks (rows, W)."""
+    """Weighted sums of a band (layers, rows, columns), and the components kept of its groups, NaN where none is made.
+
+    The layers are the estimates of C planes, their weights, and in the last pass the ranks of patches and their number.
+    """
 
     band: Band
-    planes: np.ndarray
-    weights: np.ndarray
-    ranks: np.ndarray
+    layers: np.ndarray
     kept: np.ndarray
 
 
@@ -168,6 +193,7 @@ class _Work:
     method: GroupFilter
     device: Device
     shares: np.ndarray | None
+    last: bool
 
     def __call__(self, band: Band) -> _Part:
         """Filter the groups of a band, plane by plane."""
@@ -184,17 +210,23 @@ class _Work:
             w = np.repeat(1 / (1 + k) if self.method.by_rank else np.ones_like(k), index.shape[1])
             sums.append(self.patches.sum(X.reshape(len(flat), self.patches.side**2), flat, w, band))
             weights.append(self.patches.spread(flat, w, band))
-            ranks.append(self.patches.spread(flat, np.repeat(k, index.shape[1]), band))
+            if self.last:
+                ranks.append(self.patches.spread(flat, np.repeat(k, index.shape[1]), band))
             kept.append(k)
-        count = self.patches.spread(flat, np.full(len(flat), len(kept)), band)
-        return _Part(band, np.stack(sums), np.stack(weights), np.stack([sum(ranks), count]), np.stack(kept))
+        if self.last:
+            ranks = [sum(ranks), self.patches.spread(flat, np.full(len(flat), len(kept)), band)]
+        means = np.stack(kept).mean(0)
+        if alive is not None:
+            means, some = np.full(len(alive), np.nan, np.float32), means
+            means[alive] = some
+        return _Part(band, np.stack([*sums, *weights, *ranks]), means)
 
     def _alive(self, band: Band) -> np.ndarray | None:
         """Whether each key of a band holds a valid pixel; None where all do."""
         if self.shares is None:
             return None
         rows, columns = self.patches.keys
-        return (self.shares[np.ix_(rows[band.keys], columns)] > 0).ravel()
+        return (self.shares[np.ix_(rows[band.keys[0]], columns[band.keys[1]])] > 0).ravel()
 
     def _filtered(
         self, table: np.ndarray, index: np.ndarray, variance: np.ndarray
@@ -225,7 +257,7 @@ def _variances(
     rows, columns = map(len, patches.keys)
     if noise is None:
         return np.full((len(noisy), rows, columns), sigma**2, np.float32)
-    squares = np.square(noisy - estimate)
+    squares = (np.square(a - b) for a, b in zip(noisy, estimate, strict=True))
     if valid is None:
         removed = np.stack([patches.at_keys(square) for square in squares])
     else:
@@ -235,19 +267,36 @@ def _variances(
     return np.maximum(left, (LEAST_NOISE * sigma) ** 2).astype(np.float32)
 
 
-def _sum(parts: Iterator[_Part], before: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Add the bands in their order; pixels that no group covers stay as they were `before`."""
-    shape = before.shape
-    planes, weights = np.zeros(shape), np.zeros(shape)
-    ranks = np.zeros((2, *shape[1:]))
-    kept = []
+def _summed(parts: Iterator[_Part], before: np.ndarray, patches: Patches) -> PassEstimate:
+    """Add the bands in their order; pixels that no group covers stay as they were `before`.
+
+    Sums are held of the rows that bands to come may touch; those above are finished, so that double precision of the
+    whole image is never needed.
+    """
+    estimate, rank = np.empty_like(before), np.full(before.shape[1:], np.nan)
+    kept = np.full([len(keys) for keys in patches.keys], np.nan, np.float32)
+    sums, top = np.zeros((0, 0, before.shape[2])), 0
+
+    def finish(stop: int) -> None:
+        nonlocal sums, top
+        rows, done = slice(top, stop), sums[:, : stop - top]
+        count = len(before)
+        planes, weights, ranks = done[:count], done[count : 2 * count], done[2 * count :]
+        values = before[:, rows].astype(np.float64)
+        estimate[:, rows] = np.divide(planes, weights, out=values, where=weights > 0)
+        if len(ranks):
+            np.divide(ranks[0], ranks[1], out=rank[rows], where=ranks[1] > 0)
+        sums, top = sums[:, stop - top :], stop
+
     for part in parts:
-        rows = slice(part.band.first, part.band.first + part.planes.shape[1])
-        planes[:, rows] += part.planes
-        weights[:, rows] += part.weights
-        ranks[:, rows] += part.ranks
-        kept.append(part.kept.mean(0))
-    mean_rank = float(np.concatenate(kept).mean(dtype=np.float64))
-    estimate = np.divide(planes, weights, out=before.astype(np.float64), where=weights > 0)
-    rank = np.divide(ranks[0], ranks[1], out=np.full(shape[1:], np.nan), where=ranks[1] > 0)
-    return estimate.astype(np.float32), rank, mean_rank
+        band, (layers, rows, columns) = part.band, part.layers.shape
+        if band.first > top:
+            finish(band.first)
+        more = band.first + rows - top - sums.shape[1]
+        if more > 0:
+            held = sums if len(sums) else np.zeros((layers, 0, before.shape[2]))
+            sums = np.concatenate([held, np.zeros((layers, more, before.shape[2]))], axis=1)
+        sums[:, band.first - top : band.first - top + rows, band.left : band.left + columns] += part.layers
+        kept[band.keys] = part.kept.reshape(kept[band.keys].shape)
+    finish(len(rank))
+    return PassEstimate(estimate, rank, kept)

@@ -1,30 +1,40 @@
 """Groups of similar patches: where they lie, how they are found, and how their estimates come back together.
 
 All work goes by bands of key patches, rows of the image whose groups are matched, filtered and summed together.
-A band reads and writes its own rows and the search radius around them, so memory follows the width of the image,
-and the bands are added in order, so no result depends on the number of threads.
+A band reads and writes its own pixels and the search radius around them, so its memory and time for a pixel are the
+same in images of any size, and bands are added in order, so no result depends on the number of threads.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.sparse import csc_array
 
-KEY_ROWS = 4  # rows of key patches of a band: the tables of 512 columns (4 MB) stay in the cache
+# Rows and columns of key patches of a band: the tables of 512 pixels (4 MB) stay in the cache, those of 1,024 nearly.
+# Columns are a multiple of `KEYS_AT_ONCE`. Sums of wider images are rounded otherwise when it changes.
+KEY_ROWS, KEY_COLUMNS = 4, 256
 KEYS_AT_ONCE = 8  # keys whose windows share one product: wide enough for BLAS, few candidates in vain
 
 
 class Band(NamedTuple):
-    """Consecutive rows of key patches, and the rows of patches within their search windows."""
+    """Consecutive rows and columns of key patches, and the rows and columns of patches within their search windows."""
 
     number: int
-    keys: slice
+    keys: tuple[slice, slice]
     first: int
     stop: int
+    left: int
+    right: int
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.stop - self.first, self.right - self.left
 
 
 @dataclass(frozen=True)
@@ -66,17 +76,23 @@ class Patches:
         return rows, columns
 
     def bands(self) -> Iterator[Band]:
-        """All bands, from the top."""
-        rows = self.keys[0]
-        for number, start in enumerate(range(0, len(rows), KEY_ROWS)):
-            keys = slice(start, min(start + KEY_ROWS, len(rows)))
-            first, height = self._window(0, rows[keys])
-            yield Band(number, keys, int(first[0]), int(first[-1]) + height)
+        """All bands, row by row from the top."""
+        starts = (
+            range(0, len(keys), step) for keys, step in zip(self.keys, (KEY_ROWS, KEY_COLUMNS), strict=True)
+        )
+        for number, (row, column) in enumerate(product(*starts)):
+            keys = slice(row, row + KEY_ROWS), slice(column, column + KEY_COLUMNS)
+            first, height = self._window(0, self.keys[0][keys[0]])
+            left, width = self._window(1, self.keys[1][keys[1]])
+            yield Band(
+                number, keys, int(first[0]), int(first[-1]) + height, int(left[0]), int(left[-1]) + width
+            )
 
     def table(self, plane: np.ndarray, band: Band) -> np.ndarray:
         """The patches of a band, one a row: (rows x columns of patches, side^2)."""
         side = self.side
-        view = sliding_window_view(plane[band.first : band.stop + side - 1], (side, side))
+        part = plane[band.first : band.stop + side - 1, band.left : band.right + side - 1]
+        view = sliding_window_view(part, (side, side))
         return view.reshape(-1, side * side)
 
     def match(self, table: np.ndarray, band: Band, size: int, apart: np.ndarray | None = None) -> np.ndarray:
@@ -99,24 +115,26 @@ class Patches:
         |a - b|^2 = |a|^2 - 2 a.b + |b|^2, of which a key a only needs the last two terms: one product of a few keys
         with the patches around them.
         """
-        columns = self.places[1]
+        columns = band.places[1]
         area = table.reshape(-1, columns, table.shape[1])
         norms = np.einsum("ijk,ijk->ij", area, area)
         if apart is not None:
-            norms += apart[band.first : band.stop]
-        tops, height = self._window(0, self.keys[0][band.keys])
-        lefts, width = self._window(1, self.keys[1])
+            norms += apart[band.first : band.stop, band.left : band.right]
+        key_rows, key_columns = self.keys[0][band.keys[0]], self.keys[1][band.keys[1]]
+        tops, height = self._window(0, key_rows)
+        lefts, width = self._window(1, key_columns)
         found = []
-        for row, top in zip(self.keys[0][band.keys] - band.first, tops - band.first, strict=True):
+        for row, top in zip(key_rows - band.first, tops - band.first, strict=True):
             window = slice(top, top + height)
             for start in range(0, len(lefts), KEYS_AT_ONCE):
-                left = lefts[start : start + KEYS_AT_ONCE]
+                left = lefts[start : start + KEYS_AT_ONCE] - band.left
                 across = slice(left[0], left[-1] + width)
-                keys = area[row, self.keys[1][start : start + KEYS_AT_ONCE]]
+                own_columns = key_columns[start : start + KEYS_AT_ONCE] - band.left
+                keys = area[row, own_columns]
                 distance = norms[window, across, None] - 2 * (area[window, across] @ keys.T)
                 place = np.arange(len(left))
                 # Many patches may equal the key, or come nearer by rounding: it stays in its group all the same.
-                distance[row - top, self.keys[1][start : start + KEYS_AT_ONCE] - left[0], place] = -np.inf
+                distance[row - top, own_columns - left[0], place] = -np.inf
                 own = sliding_window_view(distance, width, axis=1)[:, left - left[0], place]
                 nearest = _smallest(own.swapaxes(0, 1).reshape(len(left), -1), size)
                 found.append((top + nearest // width) * columns + left[:, None] + nearest % width)
@@ -132,7 +150,7 @@ class Patches:
         return _box(valid.astype(np.float64), self.side, valid=True) / self.side**2
 
     def sum(self, estimates: np.ndarray, index: np.ndarray, weights: np.ndarray, band: Band) -> np.ndarray:
-        """Weighted sum of patches where they lie: rows of the image from ``band.first``, (rows, W).
+        """Weighted sum of patches where they lie: the image from ``band.first`` and ``band.left`` on, (rows, columns).
 
         Parameters
         ----------
@@ -140,12 +158,12 @@ class Patches:
         index, weights : arrays (patches,)
             Row in the table of the band, and weight, of each.
         """
-        rows, columns = band.stop - band.first, self.places[1]
+        rows, columns = band.places
         pointers = np.arange(len(index) + 1)
         places = csc_array((weights, index, pointers), shape=(rows * columns, len(index)))
         side = self.side
         summed = np.ascontiguousarray((places @ estimates).T).reshape(side, side, rows, columns)
-        image = np.zeros((rows + side - 1, self.shape[1]), np.float32)
+        image = np.zeros((rows + side - 1, columns + side - 1), np.float32)
         for i in range(side):
             for j in range(side):
                 image[i : i + rows, j : j + columns] += summed[i, j]
@@ -153,7 +171,7 @@ class Patches:
 
     def spread(self, index: np.ndarray, weights: np.ndarray, band: Band) -> np.ndarray:
         """What `sum` returns for patches of ones, float64."""
-        rows, columns = band.stop - band.first, self.places[1]
+        rows, columns = band.places
         counts = np.bincount(index, weights, rows * columns).reshape(rows, columns)
         return _box(counts, self.side, valid=False)
 

@@ -32,12 +32,16 @@ class Declaration:
         Where its code stands, ``"package.module:name"``.
     source : str
         The paper, standard or library that it follows.
+    order : int
+        Place among its kind where names are listed, smaller ones first; of equal ones those of svdflow come first, by
+        module, then others.
     """
 
     name: str
     summary: str
     load: str
     source: str = ""
+    order: int = 1000
 
     @property
     def module(self) -> str:
@@ -54,7 +58,7 @@ D = TypeVar("D", bound=Declaration)
 
 @dataclass(frozen=True)
 class Registry(Mapping[str, D], Generic[D]):
-    """All declarations of a kind, by name: those of svdflow first, in the order in which they are listed, then others.
+    """All declarations of a kind, by name, in their `order`.
 
     Parameters
     ----------
@@ -84,7 +88,7 @@ class Registry(Mapping[str, D], Generic[D]):
         for declared in listed:
             for one in declared if isinstance(declared, list | tuple) else (declared,):
                 self._add(found, one)
-        return found
+        return dict(sorted(found.items(), key=lambda item: item[1].order))
 
     def _add(self, found: dict[str, D], one: D) -> None:
         if not isinstance(one, self.kind):

@@ -16,14 +16,18 @@ EVERYTHING = (IMAGES, SYNTHETIC, MATRIX)
 
 @dataclass(frozen=True, kw_only=True)
 class Denoiser(Declaration):
-    """A denoiser.
+    """A denoiser: a function ``method(x, sigma=None, *, ...) -> Denoised``.
+
+    Of the arguments ``rank``, ``mask``, ``data_range``, ``colour``, ``seed``, ``threads`` and ``memory_limit`` it is
+    given those that stand in its signature, and its options.
 
     Attributes
     ----------
     applies_to : sequence of str
         Kinds of datasets.
     works_on : str
-        ``factors`` of the whole plane; or values: a ``picture`` (H, W[, C]), a ``series`` (..., T), ``columns`` (T, n).
+        ``factors`` of the whole plane (`svdflow.denoisers.ObservedSpectrum`, or a matrix from Python); or values: a
+        ``picture`` (H, W[, C]), a ``series`` (..., T), ``columns`` (T, n).
     rule : str
         How it chooses what to keep, for the column `rule`; empty where rank rules choose.
     masks : bool
@@ -32,6 +36,8 @@ class Denoiser(Declaration):
         Seconds of one core that a million values take (benchmarks/images.py --case denoise); 0 for next to nothing.
     options : type of Options
         What it can be asked beside noise level and rank.
+    arguments : mapping
+        What it is called with, by name, where its own defaults are others.
     """
 
     applies_to: Sequence[str]
@@ -40,6 +46,7 @@ class Denoiser(Declaration):
     masks: bool = True
     cost: float = 0.0
     options: type[Options] = NoOptions
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", self.name):  # it names folders and wildcards

@@ -6,6 +6,7 @@ from math import isfinite
 import pandas as pd
 from markupsafe import Markup
 
+from svdflow.registry import DENOISERS
 from svdflow.report import figures
 from svdflow.report.findings import number
 from svdflow.report.item_sections import Card, Drawing
@@ -60,7 +61,8 @@ def _pictures(material: Material, sigma: float, rows: pd.DataFrame) -> list[Pict
     return series_pictures(material, sigma, choices(rows)) if material.item.attrs.get("grid") else []
 
 
-SPECTRAL = ("truncate", "shrink")  # the stored factors give the estimates of these again
+# Methods whose estimates the stored factors give again.
+SPECTRAL = tuple(name for name, declared in DENOISERS.items() if declared.works_on == "factors")
 
 
 def choices(rows: pd.DataFrame) -> dict[str, dict[str, Kept]]:

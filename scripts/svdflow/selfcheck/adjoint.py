@@ -13,8 +13,8 @@ from svdflow.analysis.svd_derivatives import svd_backward, svd_derivative
 from svdflow.audit.records import Judge, Record
 from svdflow.compute import Device
 from svdflow.compute.engine import Engine
+from svdflow.denoisers.methods.ssa import diagonal_means
 from svdflow.denoisers.patches import Patches
-from svdflow.denoisers.ssa import diagonal_means
 from svdflow.images.colour import from_planes, to_planes
 from svdflow.least_squares.dense import pinv
 from svdflow.matrix.generators.randomness import normal

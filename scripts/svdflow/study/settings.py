@@ -89,10 +89,14 @@ def _asked(study: "Study", dataset: str) -> Settings:
 
 def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
     row, keys = study.datasets[dataset], study.config["denoise"]
-    options = DENOISERS[method].options(**keys["options"].get(method, {})).model_dump()
+    declared = DENOISERS[method]
+    shared = {
+        key: keys[key] for key in declared.options.model_fields if key in keys
+    }  # `passes` of the section
+    options = declared.options(**{**shared, **keys["options"].get(method, {})}).model_dump()
     spectral = {
         "ranks": row.overrides.get("ranks", keys["ranks"]),
-        "rank_rules": keys["rank_rules"] if method == "truncate" else [],
+        "rank_rules": [] if declared.rule else keys["rank_rules"],
         "loss": keys["loss"] if method == "shrink" else "frobenius",
     }
     return {
@@ -101,7 +105,6 @@ def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
         "seed": study.config["seed"],
         "sigma": row.overrides.get("sigma", 0.0),
         "poisson": row.overrides.get("poisson", False),
-        "passes": keys["passes"] if method == "patch_svd" else 1,
         "data_range": study.value_ranges(dataset),
         **(spectral if by_factors(method) else {"ranks": [], "rank_rules": [], "loss": "frobenius"}),
         **({"options": options} if options else {}),

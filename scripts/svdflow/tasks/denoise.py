@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 from threading import Lock
@@ -11,16 +11,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+from pydantic import ValidationError
 
-from svdflow.denoisers.arguments import number, whole
-from svdflow.denoisers.methods import METHODS
-from svdflow.denoisers.patch_svd import MOST_PASSES
-from svdflow.denoisers.spectral import DENOISERS
+from svdflow.denoisers.arguments import number
 from svdflow.images.batch import PlaneFactors, Rows, each_item, factors_by_observation
 from svdflow.images.io import picture_name
 from svdflow.images.item_range import Ranges, judged_by, with_range
 from svdflow.images.pictures import write_pictures
-from svdflow.registry import RANK_RULES
+from svdflow.registry import DENOISERS, RANK_RULES, Denoiser
 from svdflow.store import (
     Item,
     Observation,
@@ -55,8 +53,8 @@ class DenoiseRequest:
     loss: str = "frobenius"
     sigma: float = 0.0
     poisson: bool = False
-    passes: int = 5
     seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def denoise_shard(
@@ -73,12 +71,12 @@ def denoise_shard(
     loss: str = "frobenius",
     sigma: float = 0.0,
     poisson: bool = False,
-    passes: int = 5,
     seed: int = 0,
     write: bool = True,
     data_range: Ranges = (),
     threads: int | None = None,
     provenance: dict[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
     """Denoise a shard, and measure the result.
 
@@ -93,10 +91,10 @@ def denoise_shard(
         The folder to publish: the chosen estimate of each image, ``{index}_{slug}.png`` (``.tif``), with
         ``_sigma{sigma}`` where noise was added, at the bit depth of the source, alpha restored.
     method : str
-        A name in `DENOISERS`, which change the singular values of a plane, or in `METHODS`, which work on its values.
+        A name in `svdflow.registry.DENOISERS`.
     ranks : list of int
-        Ranks to try with `DENOISERS`; those above the stored factors are left out. `shrink` shrinks at most that
-        many components.
+        Ranks to try with methods that work on factors; those above the stored ones are left out. `shrink` shrinks at
+        most that many components.
     rank_rules : list of str
         Names in `RANK_RULES`, for methods that do not choose the rank themselves. A rule that needs what a plane
         lacks, all of its singular values say, leaves no row; the log says why.
@@ -105,39 +103,39 @@ def denoise_shard(
     sigma : float
         Noise level of the items themselves in values of the plane, where it is known; 0 where it is not.
     poisson : bool
-        The values are counts: `METHODS` for pictures go through the Anscombe transform.
-    passes : int
-        Of `patch_svd`.
+        The values are counts: methods for pictures go through the Anscombe transform.
     seed : int
-        Of rank rules that draw.
+        Of rank rules and methods that draw.
     write : bool
         Whether to write pictures.
     data_range : list of (kind of samples, range, source)
         The range of the dataset's values; empty takes that of each item. See `svdflow.images.item_range`.
     threads : int, optional
         Items side by side, and what is left of them within an item; never changes a result.
+    options : mapping, optional
+        Of the method, as it declares them.
 
     Raises
     ------
     ValueError, TypeError
-        Unknown method or rank rule; a sigma, passes or poisson that make no sense.
+        Unknown method, option or rank rule; a sigma, option or poisson that make no sense.
 
     Notes
     -----
     Observations are the levels with added noise, judged against level 0; an item without such levels is taken
     as it is, judged against its noise-free reference if it has one, with NaN otherwise. Where the noise level
-    is known it is used, and with `DENOISERS` the estimated level is reported beside it in a row of its own,
+    is known it is used, and with methods of factors the estimated level is reported beside it in a row of its own,
     ``{rule}_{source}``. The column rank of a listed rank is that rank, of which `shrink` may keep fewer.
     Estimates are judged as floating-point values, neither clipped nor rounded; pictures are both. Planes that
-    are linked or sparse are judged by their spectrum: distance to the observed plane only; `METHODS` leave them out,
-    and items that they do not apply to.
+    are linked or sparse are judged by their spectrum: distance to the observed plane only; methods of values leave
+    them out, and items that they do not apply to.
     """
     check_names(method, rank_rules)
+    options = checked_options(DENOISERS[method], options or {})
     number("denoise: sigma", sigma)
-    whole("denoise: passes", passes, 1, MOST_PASSES)
     if not isinstance(poisson, bool):
         raise TypeError(f"denoise: poisson must be True or False, not {poisson!r}")
-    wanted = DenoiseRequest(method, ranks, rank_rules, write, loss, sigma, poisson, passes, seed)
+    wanted = DenoiseRequest(method, ranks, rank_rules, write, loss, sigma, poisson, seed, options)
     with (
         open_published(matrices, "matrices") as source,
         open_published(factors, "factors") as store,
@@ -160,7 +158,7 @@ def denoise_shard(
                 tried = attempts(item, observation, planes, wanted, inner)
                 rows += describe(item, observation, planes, tried, wanted, key)
                 write_chosen(folder, item, observation, tried, wanted)
-                if method in METHODS and item.index in shown:
+                if DENOISERS[method].works_on != "factors" and item.index in shown:
                     with lock:
                         kept.update(_to_keep(item, observation, tried))
             return rows
@@ -175,13 +173,24 @@ def denoise_shard(
 
 def check_names(method: str, rules: Sequence[str]) -> None:
     """Refuse an unknown method or rank rule."""
-    known = [*DENOISERS, *METHODS]
-    if method not in known:
-        raise ValueError(f"denoise: unknown method {method!r}; one of {', '.join(known)}")
+    declared = DENOISERS.find(method)
     if unknown := sorted(set(rules) - RANK_RULES.keys()):
         raise ValueError(f"denoise: unknown rank rule {unknown[0]!r}; one of {', '.join(RANK_RULES)}")
-    if not rules and method in DENOISERS and DENOISERS[method].own_rule is None:
+    if not rules and not declared.rule:
         raise ValueError(f"denoise: method {method!r} needs a rank rule; name one of {', '.join(RANK_RULES)}")
+
+
+def checked_options(declared: Denoiser, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a denoiser with its defaults, refused where they are none of it or out of bounds."""
+    try:
+        return declared.options(**options).model_dump()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = ".".join(map(str, wrong["loc"]))
+        known = ", ".join(declared.options.model_fields) or "none"
+        raise ValueError(
+            f"denoise: {name}={wrong['input']!r}: {wrong['msg']} (options of {declared.name}: {known})"
+        ) from error
 
 
 def attempts(
@@ -189,7 +198,7 @@ def attempts(
 ) -> dict[str, Tried]:
     """What the method makes of each plane. Planes without factors were reported by the stage before."""
     given = observation.sigma_added or wanted.sigma
-    if wanted.method in METHODS:
+    if DENOISERS[wanted.method].works_on != "factors":
         return by_values(item, observation, factors, given, wanted, threads)
     found = {}
     for plane, stored in factors.items():

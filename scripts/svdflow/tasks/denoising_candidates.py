@@ -3,17 +3,20 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
 from math import isfinite, nan
 from typing import Any
 
 import numpy as np
 
-from svdflow.denoisers.methods import METHODS, PlaneContext, ValueDenoiser
+from svdflow.denoisers.denoised import Denoised
 from svdflow.denoisers.noise_levels import Levels, Noise, noise_levels
-from svdflow.denoisers.spectral import DENOISERS, ObservedSpectrum, SpectralEstimate
+from svdflow.denoisers.poisson import denoise_poisson
+from svdflow.denoisers.spectra import ObservedSpectrum, SpectralEstimate
 from svdflow.images.batch import PlaneFactors, column_means, known_spectrum
 from svdflow.ranks.evidence import Evidence, applicable
-from svdflow.registry import RANK_RULES
+from svdflow.registry import DENOISERS, RANK_RULES, Denoiser
 from svdflow.store import Factors, Item, ItemError, Observation, StoredArray, StoredGroup, read_array
 
 log = logging.getLogger(__name__)
@@ -67,18 +70,19 @@ def by_spectrum(
     levels = noise_levels(pixels, stored, given, kind, mask)
     s = read_array(stored.s).astype(np.float64)
     spectrum = ObservedSpectrum(read_array(stored.U), s, read_array(stored.Vt), column_means(stored))
-    denoiser = DENOISERS[wanted.method]
+    declared = DENOISERS.find(wanted.method)
+    function = with_arguments(declared, {"loss": wanted.loss, "seed": wanted.seed}, wanted)
 
     def attempt(rule: str, noise: Noise, rank: int | None) -> Candidate:
-        estimate = denoiser.apply(spectrum, sigma=noise.sigma, rank=rank, loss=wanted.loss)
+        estimate = function(spectrum, noise.sigma, rank=rank)
         return Candidate(rule, estimate.rank if rank is None else rank, noise, estimate.rows, estimate)
 
     found = [attempt("rank", levels.used, rank) for rank in wanted.ranks if rank <= len(s)]
     skipped = []
     for number, noise in enumerate(levels.candidates):
         beside = f"_{noise.source}" if number else ""
-        if denoiser.own_rule:
-            found.append(attempt(denoiser.own_rule + beside, noise, None))
+        if declared.rule:
+            found.append(attempt(declared.rule + beside, noise, None))
             continue
         evidence = _evidence(stored, spectrum, noise.sigma, pixels, wanted.seed)
         for name in wanted.rank_rules:
@@ -111,7 +115,7 @@ def by_values(
     ItemError
         Pixels are missing that nothing fills, and the method takes no mask.
     """
-    method = METHODS[wanted.method]
+    declared = DENOISERS.find(wanted.method)
     planes = {
         name: read_array(node)
         for name, node in observation.planes.items()
@@ -122,23 +126,24 @@ def by_values(
         name: noise_levels(p, factors.get(name), given, item.kind, masks[name]) for name, p in planes.items()
     }
     found: dict[str, Tried] = {}
-    views = zip(_views(method.works_on, planes, item), _valid(method, planes, masks, item), strict=True)
+    views = zip(_views(declared.works_on, planes, item), _valid(declared, planes, masks, item), strict=True)
     for (names, values, cut), valid in views:
-        sigmas = [levels[name].used.sigma for name in names]
-        scene = PlaneContext(
-            sigma=sigmas[0] if len(set(sigmas)) == 1 or method.works_on != "picture" else sigmas,
-            # Windows of a series find their own level, and map it, unless the sheet says what it is.
-            known=wanted.sigma > 0
-            if method.works_on == "series"
-            else levels[names[0]].used.source == "given",
-            data_range=_range(item),
-            colour=item.attrs["colour"],
-            threads=threads,
-            passes=wanted.passes,
-            poisson=wanted.poisson,
-            mask=valid,
-        )
-        result = method.apply(values, scene)
+        # Windows of a series find their own level, and map it, unless the sheet says what it is.
+        known = wanted.sigma > 0 if declared.works_on == "series" else levels[names[0]].used.source == "given"
+        picture = declared.works_on == "picture"
+        context = {
+            "mask": valid,
+            "data_range": _range(item),
+            "colour": "opponent" if item.attrs["colour"] == "rgb" else "channels",
+            "seed": wanted.seed,
+            "threads": threads,
+        }
+        function = with_arguments(declared, context, wanted)
+        if picture and wanted.poisson:  # after the Anscombe transform the noise of counts is 1
+            result = denoise_poisson(values, function, mask=valid)
+        else:
+            sigmas = [levels[name].used.sigma for name in names]
+            result = function(values, _one(sigmas) if picture else sigmas[0] if known else None)
         if valid is None and result.left:
             log.warning(
                 "item %d, %s: %d values outweigh all others, and were left as they are",
@@ -149,25 +154,39 @@ def by_values(
         rank = round(result.rank) if isfinite(result.rank) else -1
         for i, name in enumerate(names):
             noise = levels[name].used
-            if method.works_on != "picture" and not scene.known:
-                own = result.maps.get("sigma")
-                noise = Noise(nan if own is None else float(np.sqrt(np.nanmean(np.square(own)))), "own")
+            if not picture and not known:
+                noise = Noise(result.sigma, "own")
             elif wanted.poisson:
                 noise = Noise(nan, "poisson")
             plane = cut(result.values, i)
-            candidate = Candidate(method.rule, rank, noise, _slicer(plane))
+            candidate = Candidate(declared.rule, rank, noise, _slicer(plane))
             found[name] = Tried(levels[name], [candidate], result.maps)
     return found
 
 
+def with_arguments(
+    declared: Denoiser, context: Mapping[str, Any], wanted: Any
+) -> Callable[..., Denoised | SpectralEstimate]:
+    """The function of a denoiser with its options, and with what it takes of the `context`."""
+    function = declared.code()
+    taken = signature(function).parameters
+    options = {name: wanted.options[name] for name in declared.options.model_fields if name in wanted.options}
+    given = {key: value for key, value in context.items() if key in taken}
+    return partial(function, **{**declared.arguments, **given, **options})
+
+
+def _one(sigmas: list[float]) -> float | list[float]:
+    return sigmas[0] if len(set(sigmas)) == 1 else sigmas
+
+
 def _valid(
-    method: ValueDenoiser,
+    declared: Denoiser,
     planes: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray | None],
     item: Item,
 ) -> list[np.ndarray | None]:
     """For each view of the planes where its values are valid; None where all are, or are to be taken as they stand."""
-    if not method.masks and item.mask is not None and not item.attrs.get("filled"):
+    if not declared.masks and item.mask is not None and not item.attrs.get("filled"):
         raise ItemError(
             "masked",
             f"{item.attrs['masked']} pixels are missing, and the method does not take masks: name a value for them "
@@ -176,8 +195,8 @@ def _valid(
     known = {
         name: np.ones(planes[name].shape, bool) if mask is None else mask for name, mask in masks.items()
     }
-    views = _views(method.works_on, known, item)
-    none = not method.masks or all(mask is None for mask in masks.values())
+    views = _views(declared.works_on, known, item)
+    none = not declared.masks or all(mask is None for mask in masks.values())
     return [None if none or valid.all() else valid for _, valid, _ in views]
 
 

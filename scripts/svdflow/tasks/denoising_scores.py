@@ -5,7 +5,7 @@ from math import nan
 
 import numpy as np
 
-from svdflow.denoisers.spectral import SpectralEstimate
+from svdflow.denoisers.spectra import SpectralEstimate
 from svdflow.images.batch import Rows
 from svdflow.metrics import (
     Loss,

@@ -7,10 +7,11 @@ DECLARED = [
         name="ssa",
         summary="singular spectrum analysis of the columns, which are series",
         source="Golyandina and Zhigljavsky (2013)",
+        order=60,
         applies_to=(SYNTHETIC, MATRIX),
         works_on="columns",
         rule="bulk_edge",
         cost=5.0,
-        load="svdflow.denoisers.ssa:denoise_plane",
+        load="svdflow.denoisers.methods.ssa:ssa",
     )
 ]

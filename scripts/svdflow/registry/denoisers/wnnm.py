@@ -7,10 +7,11 @@ DECLARED = [
         name="wnnm",
         summary="weighted nuclear norms of groups of similar patches",
         source="Gu et al. (2014)",
+        order=40,
         applies_to=(IMAGES,),
         works_on="picture",
         rule="weighted_nuclear_norm",
         cost=130.0,
-        load="svdflow.denoisers.wnnm:denoise_plane",
+        load="svdflow.denoisers.methods.wnnm:wnnm",
     )
 ]

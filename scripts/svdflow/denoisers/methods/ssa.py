@@ -1,14 +1,14 @@
-"""Denoising of series by singular spectrum analysis: trajectory matrices of low rank, averaged along diagonals."""
+"""ssa: denoising of series by singular spectrum analysis: trajectory matrices of low rank, averaged along diagonals."""
 
 from concurrent.futures import ThreadPoolExecutor
-from math import log, sqrt
+from math import log, nan, sqrt
 
 import numpy as np
 
 from svdflow.compute.engine import default_threads, one_blas_thread
 from svdflow.denoisers.arguments import check_levels, choice, given, threads_of, whole
 from svdflow.denoisers.arguments import levels as levels_of
-from svdflow.denoisers.estimate import Denoised
+from svdflow.denoisers.denoised import Denoised, overall
 from svdflow.denoisers.missing import COMMON, FAR, interpolated, modest
 from svdflow.ranks.hard_thresholds import hard_threshold
 from svdflow.ranks.marchenko_pastur import marchenko_pastur_median
@@ -23,20 +23,20 @@ BATCH_VALUES = 2**20  # of trajectory matrices in one batch of series
 
 
 def ssa(
-    series: np.ndarray,
-    *,
-    window: int | None = None,
-    rank: int | None = None,
+    x: np.ndarray,
     sigma: float | np.ndarray | None = None,
-    rule: str = "edge",
+    *,
+    rank: int | None = None,
     mask: np.ndarray | None = None,
     threads: int | None = None,
+    window: int | None = None,
+    rule: str = "edge",
 ) -> Denoised:
     """Denoise series by the leading singular triplets of their trajectory matrices.
 
     Parameters
     ----------
-    series : array (T,) or (T, n)
+    x : array (T,) or (T, n)
         One series, or n that are denoised one by one. Integer, real or complex; T at least 4. A value that outweighs
         all others of its series together would be all that is seen of it, and is left out as if it were masked.
     window : int, optional
@@ -74,7 +74,7 @@ def ssa(
     ----------
     Golyandina, Nekrutkin and Zhigljavsky (2001), Analysis of time series structure: SSA and related techniques.
     """
-    seen = given("ssa", "series", series, mask, kinds="iufc", form="(T,) or (T, n)")
+    seen = given("ssa", "series", x, mask, kinds="iufc", form="(T,) or (T, n)")
     series, threads = seen.values, threads_of("ssa", threads)
     if series.ndim > 2:
         raise ValueError(f"ssa: series must be (T,) or (T, n), not {series.shape}")
@@ -109,7 +109,8 @@ def ssa(
     values, left = seen.returned(values, None if treated.all() else treated.T.reshape(series.shape))
     kept, found = np.where(few, np.nan, kept), np.where(few, np.nan, found / unit)
     maps = {"rank": kept, "sigma": found} if series.ndim == 2 else {}
-    return Denoised(values, float(kept[~few].mean()) if not few.all() else float("nan"), maps, left)
+    rank_found = float(kept[~few].mean()) if not few.all() else nan
+    return Denoised(values, rank_found, maps, left, overall(found), "ssa")
 
 
 def _trajectory(length: int, window: int | None) -> tuple[int, int]:

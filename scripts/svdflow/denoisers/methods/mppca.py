@@ -1,17 +1,17 @@
-"""Denoising of stacks and series by principal components of small windows (MP-PCA and its relatives)."""
+"""mppca: denoising of stacks and series by principal components of small windows (MP-PCA and its relatives)."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from svdflow.compute import Device, device_of, pick
 from svdflow.compute.engine import default_threads, one_blas_thread
 from svdflow.denoisers.arguments import Given, check_levels, given, levels, threads_of, whole
-from svdflow.denoisers.estimate import Denoised
+from svdflow.denoisers.bands import in_order
+from svdflow.denoisers.denoised import Denoised, overall
 from svdflow.denoisers.missing import COMMON, modest, together
 from svdflow.denoisers.window_law import Freedom, Options, decide, lost_dimensions, rounding_of
 from svdflow.denoisers.windows import Block, Windows, smallest_window
@@ -21,32 +21,29 @@ BLOCK_VALUES = {"numpy": 2**18, "cupy": 2**24}
 # Beside the squares of a voxel so many times larger than nearly all others, double precision does not resolve theirs.
 DROWNS = 2.0**22
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 def mppca(
-    series: np.ndarray,
+    x: np.ndarray,
+    sigma: float | np.ndarray | None = None,
     *,
+    rank: int | None = None,
+    mask: np.ndarray | None = None,
+    threads: int | None = None,
     window: int | Sequence[int] | None = None,
     stride: int | Sequence[int] = 1,
-    sigma: float | np.ndarray | None = None,
-    rank: int | None = None,
     demean: bool = True,
     estimator: str = "corrected",
     threshold: str = "edge",
     shrink: str | None = None,
     weighting: str = "uniform",
-    mask: np.ndarray | None = None,
-    threads: int | None = None,
     backend: str = "numpy",
 ) -> Denoised:
     """Denoise a series by keeping, in every window, the principal components that stand out of the noise.
 
     Parameters
     ----------
-    series : array (..., T)
-        One, two or three spatial axes and the series along the last one: (H, W, T) stacks, (X, Y, Z, T)
+    x : array (..., T)
+        A series. One, two or three spatial axes and the series along the last one: (H, W, T) stacks, (X, Y, Z, T)
         volumes. Integer, real or complex. A voxel 4 million times larger than nearly all others is left out as if
         it were masked: nothing could be seen beside it.
     window : int or one per spatial axis, optional
@@ -112,7 +109,7 @@ def mppca(
     Veraart et al. (2016), Denoising of diffusion MRI using random matrix theory. Cordero-Grande et al. (2019), Complex
     diffusion-weighted image estimation via matrix recovery under general noise models.
     """
-    seen = given("mppca", "series", series, mask, kinds="iufc", form="(..., T)")
+    seen = given("mppca", "series", x, mask, kinds="iufc", form="(..., T)")
     threads = threads_of("mppca", threads)
     scope = _scope(seen, blank=estimator != "veraart")
     windows = _windows(scope.series.shape, window, stride)
@@ -132,7 +129,7 @@ def mppca(
     elif scope.unit != 1:
         total /= scope.unit
     values, left = seen.returned(*scope.placed(total, done))
-    return Denoised(values, mean_rank, found, left)
+    return Denoised(values, mean_rank, found, left, overall(found["sigma"]), "mppca")
 
 
 class _Scope(NamedTuple):
@@ -220,14 +217,19 @@ class _Job:
         most = max(1, BLOCK_VALUES[self.device.name] // (self.windows.voxels * series.shape[-1]))
         total: np.ndarray = np.zeros(series.shape, self._kind)
         maps = np.zeros((*series.shape[:-1], 3))
-        kept, count = 0, 0
+        kept, windows = 0, 0
         job = replace(self, alone=self._alone(most))
-        with self.device, one_blas_thread():
-            for part in _in_order(job.block, self.windows.blocks(most), threads, self.device):
+        # A device has one queue.
+        count = 1 if self.device.name != "numpy" else threads or default_threads()
+        with self.device, one_blas_thread(), ThreadPoolExecutor(count) as pool:
+            blocks = self.windows.blocks(most)
+            for part in (
+                map(job.block, blocks) if count == 1 else in_order(job.block, blocks, pool, 2 * count)
+            ):
                 total[part.place] += part.values
                 maps[part.place] += part.maps
-                kept, count = kept + part.kept, count + part.windows
-        return total, maps, kept / count if count else float("nan")
+                kept, windows = kept + part.kept, windows + part.windows
+        return total, maps, kept / windows if windows else float("nan")
 
     @property
     def _kind(self) -> type:
@@ -349,24 +351,6 @@ def denoise_windows(
         if options.demean:
             result += mean
         return _Found(device.get(result), kept, variance)
-
-
-def _in_order(
-    work: Callable[[T], R], blocks: Iterable[T], threads: int | None, device: Device
-) -> Iterator[R]:
-    """Results in the order of the blocks, a few ahead of whoever takes them. A device has one queue."""
-    count = 1 if device.name != "numpy" else threads or default_threads()
-    if count == 1:
-        yield from map(work, blocks)
-        return
-    with ThreadPoolExecutor(count) as pool:
-        ahead: deque[Future[R]] = deque()
-        for block in blocks:
-            ahead.append(pool.submit(work, block))
-            if len(ahead) > 2 * count:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 def _adjoint(xp: Any, X: Any) -> Any:

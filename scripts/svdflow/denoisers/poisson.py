@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from svdflow.denoisers.arguments import given, number
-from svdflow.denoisers.estimate import Denoised
+from svdflow.denoisers.denoised import Denoised
 
 LEAST = 2 * sqrt(3 / 8)  # transform of zero counts
 

@@ -1,13 +1,13 @@
-"""Denoising of photographs by weighted nuclear norms of their groups of similar patches (WNNM)."""
+"""wnnm: denoising of photographs by weighted nuclear norms of their groups of similar patches (WNNM)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from svdflow.denoisers.estimate import Denoised
+from svdflow.denoisers.denoised import Denoised
 from svdflow.denoisers.groups import Rule
+from svdflow.denoisers.observed_pixels import SEARCH, by_noise, checked_options, most_side, observe
 from svdflow.denoisers.passes import GroupFilter
-from svdflow.denoisers.patch_svd import SEARCH, by_noise, checked_options, most_side, observe
 
 # Up to this sigma, on a range of 255: side of a patch, patches of a group.
 BY_NOISE = ((20.0, 6, 70), (40.0, 7, 90), (60.0, 8, 120), (np.inf, 9, 140))
@@ -20,26 +20,27 @@ WEIGHTED_NUCLEAR = Rule(lambda n, k: 8 * (2 * n) ** 0.5, lambda xp, x: (1 + xp.s
 
 
 def wnnm(
-    image: np.ndarray,
+    x: np.ndarray,
     sigma: float | Sequence[float] | np.ndarray | None = None,
     *,
-    passes: int | None = None,
     rank: int | None = None,
+    mask: np.ndarray | None = None,
+    data_range: float = 255.0,
+    threads: int | None = None,
+    memory_limit: int | None = None,
+    passes: int | None = None,
     patch: int | None = None,
     group: int | None = None,
     stride: int | None = None,
     search: int = SEARCH,
     colour: str = "opponent",
-    data_range: float = 255.0,
-    mask: np.ndarray | None = None,
-    threads: int | None = None,
     backend: str = "numpy",
 ) -> Denoised:
     """Denoise an image by weighted nuclear norm minimization over its groups of similar patches.
 
     Parameters
     ----------
-    image, sigma, rank, colour, data_range, mask, threads, backend
+    x, sigma, rank, mask, data_range, threads, memory_limit, colour, backend
         As in `patch_svd`.
     passes : int, optional
         Rounds of filtering, by default 8 to 14 as noise grows, at most 100.
@@ -67,7 +68,7 @@ def wnnm(
     the authors' code. Each pass starts from the estimate with a tenth of the residual added back. What differs: the
     first pass compares patches of a quick cosine-transform estimate.
     """
-    observed = observe("wnnm", image, sigma, colour, data_range, mask)
+    observed = observe("wnnm", x, sigma, colour, data_range, mask)
     options = checked_options(
         "wnnm", observed.given.values.shape, passes, rank, patch, group, stride, search, threads
     )
@@ -88,4 +89,4 @@ def wnnm(
         by_rank=False,
         rank=rank,
     )
-    return observed.denoised(method, backend, threads)
+    return observed.denoised(method, backend, threads, memory_limit)
