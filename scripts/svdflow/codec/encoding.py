@@ -149,7 +149,7 @@ def encode(
         count = A.size if mask is None else int(mask.sum())
         goal = peak * 10 ** (-value / 20) if target == "psnr" else value
         allowed = {"rel_error": goal * norm, "psnr": goal * count**0.5}.get(target)
-        best: tuple | None = None
+        best: tuple[Any, ...] | None = None
         failures: list[float] = []
         for name in forms if form == "auto" else [form]:
             asked: dict[str, Any] = {

@@ -116,7 +116,9 @@ class MatrixForm:
         return out.reshape(rows[1] - rows[0], *shape[1:])
 
 
-def _best_split(A: np.ndarray, rank: int | None, error: float | None, seed: int) -> tuple[int, tuple]:
+def _best_split(
+    A: np.ndarray, rank: int | None, error: float | None, seed: int
+) -> tuple[int, tuple[Any, ...]]:
     """The axis before which rows end: the first or the last, whichever takes fewer numbers to a hundredth."""
     found = []
     for split in sorted({1, max(1, A.ndim - 1)}):

@@ -62,7 +62,7 @@ def namespace(backend: str) -> Any:
     return import_module(f"array_api_compat.{backend}")
 
 
-def linalg_errors(backend: str) -> AbstractContextManager:
+def linalg_errors(backend: str) -> AbstractContextManager[Any]:
     """A context in which CuPy raises on failed factorizations; its own default is to ignore them."""
     if backend != "cupy":
         return nullcontext()

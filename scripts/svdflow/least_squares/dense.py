@@ -233,7 +233,7 @@ def _system(A: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
     return A, b
 
 
-def _kept(A: np.ndarray, rank: int | None, rcond: float | None) -> tuple:
+def _kept(A: np.ndarray, rank: int | None, rcond: float | None) -> tuple[Any, ...]:
     if rcond is not None:
         check_number("rcond", rcond, "from 0 to 1", least=0, most=1)
     if rank is not None:

@@ -29,7 +29,7 @@ KNOWN_STARTS = {
 
 
 def open_matrix(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     dataset: str | None = None,
     *,
     fill: float | None = None,

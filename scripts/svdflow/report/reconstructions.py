@@ -304,7 +304,7 @@ def data_uri(pixels: np.ndarray) -> str:
 
 def _viewer(
     item: Item, original: dict[str, np.ndarray], fit: Callable[[np.ndarray], np.ndarray]
-) -> tuple[Callable[[dict, str], Picture], str]:
+) -> tuple[Callable[[dict[str, Any], str], Picture], str]:
     """A function that turns planes (floats in units of the item) and a caption into a picture, and how it shows them.
 
     `original` holds the planes that decide what is black and white; `fit` cuts or reduces a layer of the item's size.

@@ -169,7 +169,7 @@ def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: boo
     return threads
 
 
-def _groups(bounds: tuple, sum_bytes: int) -> tuple:
+def _groups(bounds: tuple[Any, ...], sum_bytes: int) -> tuple[Any, ...]:
     """Panels in contiguous groups, one a task; their number never depends on the workers."""
     rows = bounds[-1][1]
     number = min(len(bounds), GROUPS, max(4, min(rows // GROUP_ROWS, GROUP_BYTES // max(1, sum_bytes))))

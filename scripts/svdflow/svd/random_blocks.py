@@ -4,6 +4,7 @@ Entries come from a counter-based generator (Philox) keyed by the seed, the tile
 columns. So they do not depend on chunks, workers or width: a wider matrix has the narrower one as its first columns.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def uniform(seed: int, size: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=key)).random(size)
 
 
-def _cuts(first: int, length: int, size: int):
+def _cuts(first: int, length: int, size: int) -> Iterator[tuple[int, slice, slice]]:
     """(tile number, slice of the output, slice of the tile) for every tile that `first:first + length` meets."""
     for tile in range(first // size, -(-(first + length) // size)):
         low, high = max(first, tile * size), min(first + length, (tile + 1) * size)

@@ -29,7 +29,9 @@ class FileScratch:
     Not mapped: mapped pages would count as memory of the process.
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: Any, folder: str | os.PathLike | None = None) -> None:
+    def __init__(
+        self, shape: tuple[int, int], dtype: Any, folder: str | os.PathLike[str] | None = None
+    ) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
         handle, self.path = tempfile.mkstemp(prefix=".svdflow-", suffix=".scratch", dir=folder)
         os.close(handle)

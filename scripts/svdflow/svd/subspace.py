@@ -214,7 +214,7 @@ class Reader:
         R = self.engine.reduce(TriangularRead(self.panels, self.mean), self.plan.groups, triangle)
         return R if self.deviation is None else R / self.deviation
 
-    def found(self, V: np.ndarray, method: str, reason: str, *, exact: bool, **more) -> Subspace:
+    def found(self, V: np.ndarray, method: str, reason: str, *, exact: bool, **more: Any) -> Subspace:
         return Subspace(
             self.panels,
             V,

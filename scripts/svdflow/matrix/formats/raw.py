@@ -23,7 +23,7 @@ CALL_BYTES = 2**20
 class RawFile:
     """A file read at offsets by any number of threads. It pickles as its path."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._descriptor: int | None = None
         self._opening = threading.Lock()
@@ -63,7 +63,12 @@ class FileSource(MatrixSource):
     keeps_promises = True
 
     def __init__(
-        self, path: str | os.PathLike, offset: int, shape: Sequence[int], dtype: Any, fortran: bool = False
+        self,
+        path: str | os.PathLike[str],
+        offset: int,
+        shape: Sequence[int],
+        dtype: Any,
+        fortran: bool = False,
     ) -> None:
         _check_matrix(shape, dtype, str(path))
         self.path, self.name = os.fspath(path), str(path)
@@ -107,7 +112,7 @@ class FileSource(MatrixSource):
 class NpySource(FileSource):
     """A .npy file."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         with open(path, "rb") as file:
             shape, fortran, dtype = npy_header(file, os.fspath(path))
             offset = file.tell()

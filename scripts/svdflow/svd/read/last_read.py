@@ -152,7 +152,7 @@ def _correct_norm(plan: Plan, found: Subspace, facts: Facts) -> None:
         found.norm_squared = max(0.0, facts.norm_squared - 2 * cross + square)
 
 
-def _settle(plan: Plan, found: Subspace, W: np.ndarray, R: np.ndarray) -> tuple:
+def _settle(plan: Plan, found: Subspace, W: np.ndarray, R: np.ndarray) -> tuple[Any, ...]:
     """Singular values and vectors from ``R`` and ``W``; see the module's docstring.
 
     The last of what it gives tells of the projection that the factors are: ``A^H U`` where polished, else ``A^H A V``.
@@ -202,11 +202,11 @@ def _rows_of_U(
     return np.concatenate([rows, drawn], axis=1)
 
 
-def _refined_rows(make: Callable, correction: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
+def _refined_rows(make: Callable[..., Any], correction: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
     return make(bounds) @ correction
 
 
-def _triangle_of_rows(make: Callable, group: Any) -> np.ndarray:
+def _triangle_of_rows(make: Callable[..., Any], group: Any) -> np.ndarray:
     R: Any = None
     for bounds in group:
         R = triangle(make(bounds)) if R is None else triangle(R, make(bounds))
@@ -221,7 +221,9 @@ def _positive(R: np.ndarray) -> np.ndarray:
     return unit.conj()[:, None] * R
 
 
-def _write(engine: Engine, make: Callable, bounds: Any, write: Callable[[int, np.ndarray], Any]) -> None:
+def _write(
+    engine: Engine, make: Callable[..., Any], bounds: Any, write: Callable[[int, np.ndarray], Any]
+) -> None:
     for (start, _), rows in zip(bounds, engine.stream(make, bounds), strict=True):
         write(start, rows)
 
