@@ -32,3 +32,7 @@ def __getattr__(name: str) -> Any:
     if name == "SinglePassSVD":
         return import_module("svdflow.svd.methods.single_pass").SinglePassSVD
     raise AttributeError(f"module 'svdflow.svd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
