@@ -17,9 +17,7 @@ pathvars:
 include: "rules/common.smk"
 include: "rules/ingest.smk"
 include: "rules/factorize.smk"
-include: "rules/compress.smk"
-include: "rules/denoise.smk"
-include: "rules/encode.smk"
+include: "rules/tasks.smk"
 include: "rules/audit.smk"
 include: "rules/summarize.smk"
 

@@ -30,6 +30,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from threadpoolctl import threadpool_limits
 
 from svdflow import read_table, truncated_svd
+from svdflow.compute.runtime import Runtime
 from svdflow.images.colour import luma
 from svdflow.images.ingest_images import ingest_images
 from svdflow.metrics import psnr_of_error
@@ -120,7 +121,13 @@ def ours_through_files(matrices: Path, threads: int) -> Figures:
     settings = {"method": "auto", "tol": 1e-2, "center": False, "seed": 0}
     with threadpool_limits(1):
         factorize_shard(
-            matrices, factors, item_rank=max(RANKS), noisy_rank=0, threads=threads, **place, **settings
+            matrices,
+            factors,
+            item_rank=max(RANKS),
+            noisy_rank=0,
+            runtime=Runtime(threads=threads),
+            **place,
+            **settings,
         )
         compress_shard(
             matrices,
@@ -132,7 +139,7 @@ def ours_through_files(matrices: Path, threads: int) -> Figures:
             powers_of_two=False,
             metrics=["psnr", "ssim"],
             images="none",
-            threads=threads,
+            runtime=Runtime(threads=threads),
             **place,
         )
     return read_table(out, "compress")[["psnr", "ssim"]].to_numpy().reshape(-1, len(RANKS), 2)

@@ -17,7 +17,7 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-# Adapters read runtime settings from here; Snakemake does not track it, since they never change a result.
+# The adapter reads runtime settings from here; Snakemake does not track it, since they never change a result.
 config["runtime"] = study.config["runtime"]
 
 
@@ -51,35 +51,61 @@ def any_of(names):
     return "|".join(map(re.escape, names)) or r"(?!)"
 
 
-def settings(stage):
-    """What shapes the result of a stage, as a function of the job's wildcards."""
+def job_params(stage):
+    """Parameters of the rule of a stage or task: what it runs, what shapes its result, the digest of its code."""
 
-    def of_job(wildcards):
-        return study.settings(stage, wildcards.dataset, wildcards.shard, wildcards.get("method", ""))
+    def settings(wildcards):
+        return study.settings(stage, *place(wildcards))
 
-    return of_job
+    def code(wildcards):
+        return study.code(stage, *place(wildcards))
+
+    return {"run": study.run(stage), "settings": settings, "code": code}
 
 
-def memory(wildcards):
-    """Megabytes that a job may take, from runtime.memory_limit."""
-    return study.memory_mb
+def place(wildcards):
+    """Dataset, shard and method of a job; empty where its rule has none."""
+    return [wildcards.get(name, "") for name in ("dataset", "shard", "method")]
+
+
+def memory(wildcards, threads):
+    """Megabytes of a job: runtime.memory_limit, its share of this machine, or what a scheduler gives by default."""
+    if workflow.non_local_exec or workflow.remote_exec:
+        return study.memory_mb(allocated=(workflow.resource_settings.default_resources or {}).get("mem_mb"))
+    return study.memory_mb(share=threads / max(threads, workflow.resource_settings.cores or 1))
+
+
+def task_inputs(task):
+    """What the rule of a task reads, by the names that its function gives them."""
+    return {name: f"<results>/{name}/{{dataset}}/{{shard}}.h5" for name in task.reads}
+
+
+def task_outputs(task):
+    """The file with its tables, and the folders beside it."""
+    folders = {name: directory(f"<results>/{pattern}") for name, pattern in task.leaves.items()}
+    return {"out": f"<results>/{task.pattern}/{{shard}}.h5", **folders}
+
+
+def task_folders():
+    """Folders below the results that hold the files of tasks."""
+    return [task.place for task in study.all_tasks()]
 
 
 def named_file(key):
     """The file that a key of the audits names, if it names one."""
-    path = study.config["audit"][key]
-    return [path] if path else []
+    return study.config["audit"][key] or []
 
 
-def shard_files(*stages):
-    """The files of these stages, for all shards, in the order of the sheet."""
-    return [f"<results>/{stage}/{name}/{shard}.h5" for stage, name, shard in study.parts() if stage in stages]
+def shard_files(*folders):
+    """The files in these folders below the results, for all shards, in the order of the sheet."""
+    wanted = [(folder, shard) for folder, shard in study.parts() if folder.split("/")[0] in folders]
+    return [f"<results>/{folder}/{shard}.h5" for folder, shard in wanted]
 
 
 def stage_files():
     """Every file with measurements or errors in it."""
-    audits = [f"<results>/{file}" for file in study.audit_files]
-    return shard_files("matrices", "factors", "compress", "denoise", "encode", "audit") + audits
+    parts = [f"<results>/{folder}/{shard}.h5" for folder, shard in study.parts()]
+    return parts + [f"<results>/{file}" for file in study.audit_files]
 
 
 def all_results():

@@ -1,9 +1,9 @@
 rule factorize:
     """Factorize every plane of a shard once, at the largest rank that any stage asks for."""
     input:
-        "<results>/matrices/{dataset}/{shard}.h5",
+        matrices="<results>/matrices/{dataset}/{shard}.h5",
     output:
-        "<results>/factors/{dataset}/{shard}.h5",
+        out="<results>/factors/{dataset}/{shard}.h5",
     log:
         "<logs>/factorize/{dataset}/{shard}.log",
     benchmark:
@@ -12,9 +12,8 @@ rule factorize:
     resources:
         mem_mb=memory,
     params:
-        settings=settings("factorize"),
-        code=study.code("factorize"),
+        **job_params("factorize"),
     message:
         "factorizing {wildcards.dataset}/{wildcards.shard}"
     script:
-        "../scripts/factorize.py"
+        "../scripts/job.py"

@@ -1,7 +1,7 @@
 rule ingest_images:
     """Read the images of a shard into planes of their own type."""
     output:
-        "<results>/matrices/{dataset}/{shard}.h5",
+        out="<results>/matrices/{dataset}/{shard}.h5",
     log:
         "<logs>/ingest/{dataset}/{shard}.log",
     benchmark:
@@ -11,18 +11,17 @@ rule ingest_images:
     resources:
         mem_mb=memory,
     params:
-        settings=settings("ingest_images"),
-        code=study.code("ingest_images"),
+        **job_params("ingest_images"),
     message:
         "reading the images of {wildcards.dataset}/{wildcards.shard}"
     script:
-        "../scripts/ingest_images.py"
+        "../scripts/job.py"
 
 
 rule ingest_synthetic:
     """Generate the matrices of a shard, panel by panel, with what is known of their singular values."""
     output:
-        "<results>/matrices/{dataset}/{shard}.h5",
+        out="<results>/matrices/{dataset}/{shard}.h5",
     log:
         "<logs>/ingest/{dataset}/{shard}.log",
     benchmark:
@@ -32,18 +31,17 @@ rule ingest_synthetic:
     resources:
         mem_mb=memory,
     params:
-        settings=settings("ingest_synthetic"),
-        code=study.code("ingest_synthetic"),
+        **job_params("ingest_synthetic"),
     message:
         "generating {wildcards.dataset}/{wildcards.shard}"
     script:
-        "../scripts/ingest_synthetic.py"
+        "../scripts/job.py"
 
 
 rule ingest_matrix:
     """Check and link the matrix files of a shard; they are never copied."""
     output:
-        "<results>/matrices/{dataset}/{shard}.h5",
+        out="<results>/matrices/{dataset}/{shard}.h5",
     log:
         "<logs>/ingest/{dataset}/{shard}.log",
     benchmark:
@@ -53,9 +51,8 @@ rule ingest_matrix:
     resources:
         mem_mb=memory,
     params:
-        settings=settings("ingest_matrix"),
-        code=study.code("ingest_matrix"),
+        **job_params("ingest_matrix"),
     message:
         "linking the matrices of {wildcards.dataset}/{wildcards.shard}"
     script:
-        "../scripts/ingest_matrix.py"
+        "../scripts/job.py"

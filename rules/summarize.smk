@@ -1,9 +1,9 @@
 rule gather:
     """Gather up to 500 stage files, where there are more than that."""
     input:
-        part_files,
+        parts=part_files,
     output:
-        "<results>/parts/{part}.h5",
+        out="<results>/parts/{part}.h5",
     log:
         "<logs>/gather/{part}.log",
     benchmark:
@@ -11,20 +11,19 @@ rule gather:
     resources:
         mem_mb=memory,
     params:
-        settings=study.settings("metrics"),
-        code=study.code("aggregate"),
+        **job_params("aggregate"),
     message:
         "gathering part {wildcards.part}"
     script:
-        "../scripts/aggregate.py"
+        "../scripts/job.py"
 
 
 rule aggregate:
     """Gather every measurement in one file."""
     input:
-        metrics_files,
+        parts=metrics_files,
     output:
-        "<results>/metrics.h5",
+        out="<results>/metrics.h5",
     log:
         "<logs>/aggregate.log",
     benchmark:
@@ -32,12 +31,11 @@ rule aggregate:
     resources:
         mem_mb=memory,
     params:
-        settings=study.settings("metrics"),
-        code=study.code("aggregate"),
+        **job_params("aggregate"),
     message:
         "gathering all measurements"
     script:
-        "../scripts/aggregate.py"
+        "../scripts/job.py"
 
 
 rule tables:
@@ -46,7 +44,7 @@ rule tables:
         metrics="<results>/metrics.h5",
         baseline=named_file("baseline"),
     output:
-        report(
+        outdir=report(
             directory("<results>/tables"),
             patterns=["{name}.csv"],
             caption="../docs/captions/tables.rst",
@@ -60,11 +58,11 @@ rule tables:
     resources:
         mem_mb=memory,
     params:
-        code=study.code("tables"),
+        **job_params("tables"),
     message:
         "writing tables"
     script:
-        "../scripts/tables.py"
+        "../scripts/job.py"
 
 
 rule report:
@@ -73,10 +71,10 @@ rule report:
         metrics="<results>/metrics.h5",
         matrices=shard_files("matrices"),
         factors=shard_files("factors"),
-        denoise=shard_files("denoise"),
+        tasks=shard_files(*task_folders()),
         baseline=named_file("baseline"),
     output:
-        report(
+        out=report(
             "<results>/report.html",
             caption="../docs/captions/report.rst",
             category="Report",
@@ -94,12 +92,11 @@ rule report:
     resources:
         mem_mb=memory,
     params:
-        settings=study.settings("report"),
-        code=study.code("report"),
+        **job_params("report"),
     message:
         "writing the report"
     script:
-        "../scripts/report.py"
+        "../scripts/job.py"
 
 
 rule verdict:
@@ -109,7 +106,7 @@ rule verdict:
         tables="<results>/tables",
         report="<results>/report.html",
     output:
-        "<results>/summary.txt",
+        out="<results>/summary.txt",
     log:
         "<logs>/verdict.log",
     benchmark:
@@ -118,9 +115,8 @@ rule verdict:
     resources:
         mem_mb=memory,
     params:
-        settings=study.settings("verdict"),
-        code=study.code("verdict"),
+        **job_params("verdict"),
     message:
         "summing up"
     script:
-        "../scripts/verdict.py"
+        "../scripts/job.py"

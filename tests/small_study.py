@@ -58,19 +58,20 @@ SMALLEST = {
 class Workflow:
     """A working copy in which commands run as a user would run them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, path: tuple[Path, ...] = ()) -> None:
         self.folder = folder
+        self.path = path  # of packages beside svdflow
 
     def copy(self, folder: Path) -> "Workflow":
         """The same with its results, in a new place; modification times are kept."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Workflow(folder)
+        return Workflow(folder, self.path)
 
     def command(
         self, *words: str, module: str = "snakemake", timeout: int = 900
     ) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE")}
-        environment["PYTHONPATH"] = str(self.folder / "scripts")
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, [self.folder / "scripts", *self.path]))
         return subprocess.run(
             [sys.executable, "-m", module, *words],
             cwd=self.folder,

@@ -194,7 +194,9 @@ def config(folder: Path, draw: Draw) -> Iterator[str]:
     given = load_config([path]) | {"datasets": str(folder / "sheet.tsv")}
     study = Study(given, ROOT, [path])
     sound(0 < study.config["factorize"]["tol"] <= 1 and study.jobs < 10, "config")
-    sound(study.memory_mb >= 1 and study.settings("factorize", "h", "00000") is not None, "settings")
+    sound(
+        study.memory_mb(share=0.5) >= 1 and study.settings("factorize", "h", "00000") is not None, "settings"
+    )
 
 
 def words(folder: Path, draw: Draw) -> Iterator[str]:

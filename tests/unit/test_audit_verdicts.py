@@ -13,7 +13,7 @@ from svdflow.audit.records import Record, attempt
 from svdflow.audit.verdicts import Verdict, judge
 from svdflow.registry import Threshold
 from svdflow.registry.limits import declared_limits, resolve
-from svdflow.store.schema import TABLES
+from svdflow.store.schema import columns
 
 LIMIT = Threshold(warn=10, fail=50, resolution=1)
 
@@ -60,7 +60,7 @@ def test_every_default_has_its_source():
 
 def test_a_record_is_a_row_of_the_table():
     row = Record("conditioning", "svd_residual", "x", 5.0, 10, 50, 1.0).row()
-    assert set(row) == {column.name for column in TABLES["audit"]}
+    assert set(row) == {column.name for column in columns("audit")}
     assert row["margin"] == 0.1
     assert row["verdict"] == "PASS"
 

@@ -10,6 +10,7 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import svdflow.tasks.compress
+from svdflow.compute.runtime import Runtime
 from svdflow.store import read_table
 from svdflow.tasks.compress import compress_shard, judge_by_spectrum, measure
 
@@ -176,7 +177,7 @@ def test_a_bad_item_does_not_stop_the_shard(shard, monkeypatch):
 def test_threads_change_no_bit(shard):
     for i in range(6):
         shard.image(np.roll(CAMERA, 7 * i, axis=1), name=f"{i}.png")
-    tables = [run(shard, threads=threads, images="panels") for threads in (1, 3)]
+    tables = [run(shard, runtime=Runtime(threads=threads), images="panels") for threads in (1, 3)]
     assert tables[0].equals(tables[1])
 
 

@@ -8,6 +8,7 @@ import pytest
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
+from svdflow.compute.runtime import Runtime
 from svdflow.denoisers import ObservedSpectrum, estimate_sigma, shrink, truncate
 from svdflow.denoisers.noise import estimate_sigma_of_matrix
 from svdflow.store import read_table
@@ -246,7 +247,7 @@ def test_threads_change_no_bit(factored_shard):
     shard = factored_shard()
     for i in range(5):
         shard.image(np.roll(CAMERA[:100], 9 * i, axis=1), name=f"{i}.png", sigmas=[20], seed=i)
-    assert run(shard, threads=1).equals(run(shard, threads=3))
+    assert run(shard, runtime=Runtime(threads=1)).equals(run(shard, runtime=Runtime(threads=3)))
 
 
 @pytest.mark.parametrize(

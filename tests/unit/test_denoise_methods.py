@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from skimage import data, restoration
 
+from svdflow.compute.runtime import Runtime
 from svdflow.denoisers.noise import estimate_sigma_of_plane
 from svdflow.ranks import RANK_RULES
 from svdflow.registry import DENOISERS
@@ -187,4 +188,6 @@ def test_threads_change_no_bit(factored_shard, method):
     else:
         for i in range(3):
             shard.image(np.roll(CAMERA, 9 * i, axis=1), name=f"{i}.png", sigmas=[20], seed=i)
-    assert run(shard, method, threads=1).equals(run(shard, method, threads=4))
+    assert run(shard, method, runtime=Runtime(threads=1)).equals(
+        run(shard, method, runtime=Runtime(threads=4))
+    )

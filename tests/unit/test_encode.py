@@ -9,6 +9,7 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from svdflow.codec import decode, describe
+from svdflow.compute.runtime import Runtime
 from svdflow.images import ingest_images, io
 from svdflow.registry import CODECS as CODECS_DECLARED
 from svdflow.store import read_table, verify
@@ -24,7 +25,7 @@ def run(
     shard.write()
     encode_shard(
         shard.matrices, shard.out, folder / "archives", dataset="test", shard=0, target=target, forms=forms,
-        codecs=codecs, seed=0, threads=threads,
+        codecs=codecs, seed=0, runtime=Runtime(threads=threads),
     )  # fmt: skip
     assert list(read_table(shard.out, "errors")["code"]) == list(errors)
     return read_table(shard.out, "rates")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from svdflow.compute.engine import Engine, Shared, _Literal, as_engine, default_threads, one_blas_thread
+from svdflow.compute.cores import default_threads
+from svdflow.compute.engine import Engine, Shared, _Literal, as_engine, one_blas_thread
 
 VALUES = np.random.default_rng(0).standard_normal(1001).tolist()
 

@@ -28,7 +28,7 @@ from svdflow.report.junit import junit
 from svdflow.report.tables import write_csv, write_tables
 from svdflow.report.verdict import verdict
 from svdflow.store import ItemError, error_row, publish, write_table
-from svdflow.store.schema import TABLES
+from svdflow.store.schema import columns
 
 ORDINARY = [
     "IMG_0001.jpg",
@@ -72,7 +72,7 @@ def errors(names):
 def metrics(tmp_path):
     """A metrics file whose errors and audits bear every name."""
     blank = {"text": "", "int": 0, "float": 0.5, "bool": False}
-    audit = {c.name: blank[c.kind] for c in TABLES["audit"]} | {
+    audit = {c.name: blank[c.kind] for c in columns("audit")} | {
         "family": "own",
         "verdict": "FAIL",
         "audit": "rank",
@@ -254,20 +254,28 @@ def test_a_template_escapes_what_it_is_given(tmp_path, monkeypatch):
 def test_a_log_steers_no_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runtime, "_only_ours", lambda _: None)
     log = tmp_path / "job.log"
-    config = {"runtime": {"memory_limit": "auto"}}
-    snakemake = SimpleNamespace(
-        scriptdir=".", log=[str(log)], params={}, input=[], output=[], threads=1, config=config, rule="ingest"
-    )
 
-    def job():
-        with runtime.running(snakemake):
-            runtime.log.warning("".join(CONTROLS))
-            raise ValueError("".join(CONTROLS))
+    def work(runtime):
+        logging.getLogger("svdflow").warning("".join(CONTROLS))
+        raise ValueError("".join(CONTROLS))
+
+    monkeypatch.setattr(runtime, "imported", lambda _: work)
+    snakemake = SimpleNamespace(
+        scriptdir=".",
+        log=[str(log)],
+        params={"run": "somewhere:work"},
+        input={},
+        output={},
+        threads=1,
+        config={"runtime": {"backend": "auto"}},
+        resources=SimpleNamespace(mem_mb=100),
+        rule="ingest",
+    )
 
     handlers = logging.root.handlers[:]
     try:
         with pytest.raises(SystemExit):
-            job()
+            runtime.run_job(snakemake)
     finally:
         for handler in logging.root.handlers:
             handler.close()

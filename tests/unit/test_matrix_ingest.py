@@ -10,6 +10,7 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 
+from svdflow.compute.runtime import Runtime
 from svdflow.matrix.generators import FamilyError, derive_seed, generate
 from svdflow.matrix.ingest_matrix import ingest_matrix
 from svdflow.matrix.ingest_synthetic import ingest_synthetic
@@ -27,7 +28,7 @@ def synthetic(out, family, parameters, replicates=(0,), seed=42, with_clean=True
         replicates=list(replicates),
         seed=seed,
         with_clean=with_clean,
-        provenance={"seed": seed},
+        runtime=Runtime(provenance={"seed": seed}),
     )
 
 

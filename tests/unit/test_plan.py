@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from svdflow.errors import ConfigError
-from svdflow.registry import GENERATORS
+from svdflow.registry import GENERATORS, TASKS
 from svdflow.study import manifest
 from svdflow.study.config import complete_config, load_config
-from svdflow.study.digest import closure, code_digest, digest
+from svdflow.study.digest import Reached, code_digest, digest
 from svdflow.study.options_page import config_schema, markdown
 from svdflow.study.sections import sections
 from svdflow.study.sections.audit import THRESHOLDS
@@ -147,10 +147,10 @@ def test_methods_of_the_config_run_where_they_apply(folder):
     rows = ["mine|images|data|gray|9|denoise|4|-", "own|images|data|gray|9|denoise|4|methods=wnnm"]
     rows.append("waves|synthetic|waves|-|-|denoise|-|-")
     one = study(folder, *rows, denoise={"methods": ["ssa", "shrink", "patch_svd"]})
-    assert one.methods("mine") == ["shrink", "patch_svd"]
-    assert one.methods("own") == ["wnnm"]
-    assert one.methods("waves") == ["ssa", "shrink"]
-    assert one.all_methods == ["patch_svd", "shrink", "ssa", "wnnm"]
+    assert one.methods(TASKS["denoise"], "mine") == ["shrink", "patch_svd"]
+    assert one.methods(TASKS["denoise"], "own") == ["wnnm"]
+    assert one.methods(TASKS["denoise"], "waves") == ["ssa", "shrink"]
+    assert one.all_methods(TASKS["denoise"]) == ["patch_svd", "shrink", "ssa", "wnnm"]
     with pytest.raises(ConfigError, match=r"none of denoise\.methods applies to kind synthetic"):
         study(folder, rows[2], denoise={"methods": ["tv"]})
 
@@ -172,7 +172,7 @@ def test_files_that_are_not_read_are_counted_and_named(folder):
     assert after.left_out() == [f"left out of mine: {words}"]
     assert after.notes() == after.left_out()
     # Only the two stages that say so run again.
-    stages = ["ingest_images", "factorize", "compress", "metrics", "report", "verdict"]
+    stages = ["ingest_images", "factorize", "compress", "aggregate", "report", "verdict"]
     differ = [x for x in stages if before.settings(x, "mine", "00000") != after.settings(x, "mine", "00000")]
     assert differ == ["report", "verdict"]
 
@@ -365,12 +365,12 @@ def test_settings_hold_plain_builtins_only(folder):
         "made|synthetic|low_rank_plus_noise|-|-|compress;denoise;audit|-|replicates=2;rows=50;columns=40;rank=3",
     )
     for name, stages in {
-        "mine": ["ingest_images", "factorize", "compress", "denoise", "audit_conditioning"],
-        "made": ["ingest_synthetic", "factorize", "compress", "denoise", "audit_conditioning"],
+        "mine": ["ingest_images", "factorize", "compress", "denoise", "conditioning"],
+        "made": ["ingest_synthetic", "factorize", "compress", "denoise", "conditioning"],
     }.items():
         for stage in stages:
             assert plain(one.settings(stage, name, "00000", "truncate")), stage
-    for stage in ("selfcheck", "metrics", "report", "verdict"):
+    for stage in ("selfcheck", "aggregate", "report", "verdict"):
         assert plain(one.settings(stage)), stage
     assert not plain({"a": Path("x")}), "the check itself must notice a path"
 
@@ -382,8 +382,8 @@ def test_runtime_is_nowhere_in_the_settings(folder):
         "ingest_images",
         "factorize",
         "compress",
-        "audit_conditioning",
-        "metrics",
+        "conditioning",
+        "aggregate",
         "report",
         "verdict",
     ):
@@ -396,20 +396,20 @@ def write_package(root, body, other="X = 1\n"):
     (root / "svdflow" / "a.py").write_text(body)
     (root / "svdflow" / "b.py").write_text(other)
     (root / "svdflow" / "unrelated.py").write_text("Y = 1\n")
-    (root / "job.py").write_text("from svdflow.a import f\n")
     code_digest.__globals__["_tree"].cache_clear()
-    return code_digest("job", root)
+    return code_digest(["svdflow.a:f"], root)
+
+
+def reached(root):
+    found = Reached(root, {})
+    found.follow("svdflow.a")
+    return {path.name for path in found.files}
 
 
 def test_code_digest_sees_algorithms_and_not_comments(tmp_path):
     body = "from svdflow import b\ndef f(x):\n    return x + b.X\n"
     first = write_package(tmp_path, body)
-    assert [p.name for p in closure([tmp_path / "job.py"], tmp_path)] == [
-        "job.py",
-        "__init__.py",
-        "a.py",
-        "b.py",
-    ]
+    assert reached(tmp_path) == {"__init__.py", "a.py", "b.py"}
     comment = body.replace("return x", '"""Add."""\n    # why\n    return  x')
     assert write_package(tmp_path, comment) == first
     assert write_package(tmp_path, body.replace("x +", "x -")) != first
@@ -417,14 +417,14 @@ def test_code_digest_sees_algorithms_and_not_comments(tmp_path):
     assert write_package(tmp_path, body) == first
     (tmp_path / "svdflow" / "unrelated.py").write_text("Y = 2\n")
     code_digest.__globals__["_tree"].cache_clear()
-    assert code_digest("job", tmp_path) == first, "a module that nothing imports does not count"
+    assert code_digest(["svdflow.a:f"], tmp_path) == first, "a module that nothing imports does not count"
 
 
 def test_imports_for_type_checkers_do_not_count(tmp_path):
     body = "def f(x):\n    return x\n"
     typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from svdflow import b\n" + body
     write_package(tmp_path, typed)
-    assert "b.py" not in [p.name for p in closure([tmp_path / "job.py"], tmp_path)]
+    assert "b.py" not in reached(tmp_path)
 
 
 def test_digest_is_that_of_the_value():

@@ -18,7 +18,7 @@ from svdflow.study import globbing
 from svdflow.study.config import load_config
 from svdflow.study.estimate import estimate
 from svdflow.study.globbing import matches
-from svdflow.study.located import locate, shard_files
+from svdflow.study.located import files_of_shard, locate
 from svdflow.study.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def test_what_is_no_file_is_an_item_that_ingest_reports(photos, tmp_path, source
     assert estimate(one)[0].items == len(names)
     settings = one.settings("ingest_images", "mine", "00000")
     ingest_images(
-        shard_files(settings),
+        files_of_shard(*(settings[key] for key in ("folder", "first", "names", "files"))),
         tmp_path / "m.h5",
         dataset="mine",
         shard=0,

@@ -28,7 +28,7 @@ from svdflow.store import (
     write_array,
     write_table,
 )
-from svdflow.store.schema import TABLES, markdown
+from svdflow.store.schema import columns, markdown
 
 
 def bands(tmp_path, rows=5000, columns=1000):
@@ -170,7 +170,7 @@ def test_table_round_trip_keeps_text_numbers_and_nan(tmp_path):
     path = tmp_path / "t.h5"
     row = {
         c.name: {"text": "Ünïcode 図", "int": -3, "float": 0.1, "bool": True}[c.kind]
-        for c in TABLES["denoise"]
+        for c in columns("denoise")
     }
     with publish(path, "denoise") as file:
         write_table(file, "denoise", [row, row | {"psnr": float("nan"), "name": ""}])
@@ -181,7 +181,7 @@ def test_table_round_trip_keeps_text_numbers_and_nan(tmp_path):
 
 @pytest.mark.parametrize("change", [{"psnr": None}, {"extra": 1.0}])
 def test_table_refuses_wrong_columns(tmp_path, change):
-    row = {c.name: 0 for c in TABLES["compress"]} | change
+    row = {c.name: 0 for c in columns("compress")} | change
     row = {k: v for k, v in row.items() if v is not None}
     with pytest.raises(ValueError, match=next(iter(change))), publish(tmp_path / "t.h5", "compress") as file:
         write_table(file, "compress", [row])

@@ -9,20 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from svdflow.compute.runtime import Runtime
 from svdflow.report.aggregate import aggregate, read_tables
-from svdflow.report.findings import denoise_summary, findings, number, sentences
+from svdflow.report.findings import findings, number, sentences
 from svdflow.report.select import middle_rank, select
 from svdflow.report.tables import markdown, summaries, write_tables
 from svdflow.report.verdict import verdict
 from svdflow.store import ItemError, StoreError, error_row, open_published, publish, read_table, write_table
-from svdflow.store.schema import TABLES
+from svdflow.store.schema import columns, tables
+from svdflow.tasks.denoise_summaries import denoise_summary
 
 BLANK = {"text": "", "int": 0, "float": float("nan"), "bool": False}
 
 
 def row(table: str, **values) -> dict:
     """A row of a table with what matters filled in."""
-    blank = {c.name: BLANK[c.kind] for c in TABLES[table]}
+    blank = {c.name: BLANK[c.kind] for c in columns(table)}
     if "sigma_added" in blank:
         blank["sigma_added"] = 0.0
     assert not values.keys() - blank.keys()
@@ -75,12 +77,12 @@ def parts(tmp_path):
 
 def content(path: Path) -> dict[str, bytes]:
     with open_published(path, "metrics") as file:
-        return {name: file[name][...].tobytes() for name in TABLES}
+        return {name: file[name][...].tobytes() for name in tables()}
 
 
 def test_the_order_of_parts_does_not_change_the_metrics(tmp_path, parts):
-    aggregate(parts, tmp_path / "forth.h5", {"seed": 1})
-    aggregate(parts[::-1], tmp_path / "back.h5", {"seed": 1})
+    aggregate(parts, tmp_path / "forth.h5", runtime=Runtime(provenance={"seed": 1}))
+    aggregate(parts[::-1], tmp_path / "back.h5", runtime=Runtime(provenance={"seed": 1}))
     assert content(tmp_path / "forth.h5") == content(tmp_path / "back.h5")
     table = read_table(tmp_path / "forth.h5", "compress")
     assert list(zip(table["item"], table["rank"], strict=True)) == [(0, 1), (0, 5), (1, 1), (1, 5)]
@@ -98,7 +100,7 @@ def test_nothing_to_gather_gives_empty_tables(tmp_path):
     aggregate([], tmp_path / "metrics.h5")
     assert {
         name: len(table) for name, table in read_tables(tmp_path / "metrics.h5").items()
-    } == dict.fromkeys(TABLES, 0)
+    } == dict.fromkeys(tables(), 0)
 
 
 def test_a_file_of_an_unknown_kind_and_one_without_its_table_are_refused(tmp_path):
@@ -117,7 +119,7 @@ def test_middle_rank_is_one_of_the_ranks(ranks, middle):
 def tables_of(**given: list[dict]) -> dict[str, pd.DataFrame]:
     return {
         name: pd.DataFrame(given.get(name, []), columns=[c.name for c in cols])
-        for name, cols in TABLES.items()
+        for name, cols in ((name, columns(name)) for name in tables())
     }
 
 
@@ -197,7 +199,7 @@ def test_tables_are_written_for_spreadsheets_people_and_programs(tmp_path, parts
     aggregate(parts, tmp_path / "metrics.h5")
     write_tables(tmp_path / "metrics.h5", tmp_path / "tables")
     names = {p.name for p in (tmp_path / "tables").glob("[!.]*")}
-    assert {f"{t}.{e}" for t in TABLES if t != "curves" for e in ("csv", "md")} <= names
+    assert {f"{t}.{e}" for t in tables() if t != "curves" for e in ("csv", "md")} <= names
     audit = pd.read_csv(tmp_path / "tables" / "audit.csv")
     assert (audit["FAIL"][0], audit["PASS"][0], audit["margin_max"][0]) == (1, 1, 3.0)
     assert "broken &#124; &#60;b&#62;.png" in (tmp_path / "tables" / "errors.md").read_text()

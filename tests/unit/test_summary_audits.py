@@ -13,13 +13,13 @@ from svdflow.report.junit import junit
 from svdflow.report.tables import worst_first, write_tables
 from svdflow.report.verdict import verdict
 from svdflow.store import publish, read_table, write_table
-from svdflow.store.schema import TABLES
+from svdflow.store.schema import columns, tables
 
 BLANK = {"text": "", "int": 0, "float": float("nan"), "bool": False}
 
 
 def row(audit, verdict, value=0.1, fail=1.0, family="gradients", **more):
-    blank = {c.name: BLANK[c.kind] for c in TABLES["audit"]}
+    blank = {c.name: BLANK[c.kind] for c in columns("audit")}
     figures = {"value": value, "fail": fail, "margin": value / fail, "subject": "x", "reason": "why <&>\x00"}
     repeat = {"reproduce": f"python -m svdflow audit {audit} --seed 1"}
     return blank | figures | repeat | {"family": family, "audit": audit, "verdict": verdict} | more
@@ -114,8 +114,8 @@ def test_a_page_a_family_with_its_plots(tmp_path):
         for i in range(5)
     ]
     path = metrics(tmp_path / "metrics.h5", ROWS.to_dict("records"), curves)
-    tables = {name: read_table(path, name) for name in TABLES}
-    write_family_pages(tables, None, tmp_path / "report", title="T <1>")
+    found = {name: read_table(path, name) for name in tables()}
+    write_family_pages(found, None, tmp_path / "report", title="T <1>")
     assert sorted(p.name for p in (tmp_path / "report").glob("[!.]*")) == ["gradients.html", "stability.html"]
     page = (tmp_path / "report" / "gradients.html").read_text()
     assert "Error of difference formulas" in page

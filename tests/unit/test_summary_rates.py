@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from svdflow.report import grids
-from svdflow.report.codec_rates import codec_name, median_curve, rate_summary, verdicts
-from svdflow.store.schema import TABLES
+from svdflow.store.schema import columns
+from svdflow.tasks import encode_report
+from svdflow.tasks.encode_rates import codec_name, median_curve, rate_summary, verdicts
 
 BLANK = {"text": "", "int": 0, "float": float("nan"), "bool": False}
 BITS = np.array([0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
@@ -14,7 +14,7 @@ BITS = np.array([0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
 
 def rows(codec, psnr, *, bits=BITS, item=0, form="", lossless=False, dataset="photos", error=None):
     """One curve: PSNR (or relative errors) at the given bits per pixel."""
-    blank = {c.name: BLANK[c.kind] for c in TABLES["rates"]}
+    blank = {c.name: BLANK[c.kind] for c in columns("rates")}
     return [
         blank
         | {
@@ -86,8 +86,8 @@ def test_kept_archives_are_no_points_of_a_curve():
     kept = table.head(1).assign(kept=True, psnr=99.0, target="psnr=35")
     both = pd.concat([table, kept], ignore_index=True)
     assert rate_summary(both).equals(rate_summary(table))
-    grid = grids.archives(both)
-    assert grid.rows[0][:3] == ["photos", "psnr=35", "svd"] and grids.archives(table) is None
+    grid = encode_report.archives(both)
+    assert grid.rows[0][:3] == ["photos", "psnr=35", "svd"] and encode_report.archives(table) is None
 
 
 def test_matrices_are_compared_at_equal_errors():
@@ -104,14 +104,19 @@ def test_matrices_are_compared_at_equal_errors():
     )
     summary = rate_summary(table).set_index("codec")
     assert summary.loc["svdflow", "bits_at_0.01"] == pytest.approx(summary.loc["zfp", "bits_at_0.01"] / 2)
-    assert grids.at_rates(table) is None
-    assert [row[1] for row in grids.at_errors(table).rows] == ["svdflow, tucker", "ZFP"]
+    assert encode_report.at_rates(table) is None
+    assert [row[1] for row in encode_report.at_errors(table).rows] == ["svdflow, tucker", "ZFP"]
 
 
 def test_an_empty_table_says_nothing():
-    empty = pd.DataFrame(columns=[c.name for c in TABLES["rates"]])
+    empty = pd.DataFrame(columns=[c.name for c in columns("rates")])
     assert verdicts(empty) == [] and rate_summary(empty).empty
-    assert grids.at_rates(empty) is grids.at_errors(empty) is grids.archives(empty) is None
+    assert (
+        encode_report.at_rates(empty)
+        is encode_report.at_errors(empty)
+        is encode_report.archives(empty)
+        is None
+    )
 
 
 def test_names_are_those_that_people_know():

@@ -15,10 +15,10 @@ from matplotlib import rc_context
 from PIL import Image
 from skimage.measure import block_reduce
 
+from svdflow.compute.runtime import Runtime
 from svdflow.report import audits as audits_of
 from svdflow.report import figures, reconstructions
 from svdflow.report.aggregate import aggregate
-from svdflow.report.denoising import denoising_cards
 from svdflow.report.document import write_report
 from svdflow.report.reconstructions import Kept, Library, data_uri, in_order
 from svdflow.report.select import Shown
@@ -33,7 +33,8 @@ from svdflow.store import (
     write_array,
     write_table,
 )
-from svdflow.store.schema import TABLES
+from svdflow.store.schema import columns
+from svdflow.tasks.denoise_report import denoising_cards
 
 HOSTILE = "<script>alert('x')</script>\"&.png"
 RANKS = (1, 2, 5, 10)
@@ -54,7 +55,7 @@ LOADING = {
 
 
 def row(table: str, **values) -> dict:
-    blank = {c.name: BLANK[c.kind] for c in TABLES[table]}
+    blank = {c.name: BLANK[c.kind] for c in columns(table)}
     assert not values.keys() - blank.keys()
     return blank | values
 
@@ -162,7 +163,7 @@ def study_files(tmp_path_factory):
     aggregate(
         [*parts, root / "audit" / "gradients.h5"],
         root / "metrics.h5",
-        {"config_digest": "abc123", "libraries": {"numpy": "2"}},
+        runtime=Runtime(provenance={"config_digest": "abc123", "libraries": {"numpy": "2"}}),
     )
     return root
 

@@ -15,6 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from small_study import ROOT
 from svdflow.__main__ import main
+from svdflow.compute.runtime import Runtime
 from svdflow.errors import ConfigError
 from svdflow.images.ingest_images import ingest_images
 from svdflow.images.io import read_image, write_image
@@ -139,15 +140,15 @@ def staged(tmp_path, pictures, *, data_range=(), noise=(), images="none"):
     factorize_shard(matrices, factors, item_rank=4, noisy_rank=4, seed=1, **common)
     compress_shard(
         matrices, factors, place / "compress.h5", place / "pictures", ranks=[1, 3], energies=[], powers_of_two=False,
-        metrics=["psnr", "ssim"], images=images, data_range=data_range, threads=1, **common,
+        metrics=["psnr", "ssim"], images=images, data_range=data_range, runtime=Runtime(threads=1), **common,
     )  # fmt: skip
     denoise_shard(
         matrices, factors, place / "denoise.h5", place / "denoised", method="truncate", ranks=[2],
-        rank_rules=["gavish_donoho"], data_range=data_range, threads=1, **common,
+        rank_rules=["gavish_donoho"], data_range=data_range, runtime=Runtime(threads=1), **common,
     )  # fmt: skip
     encode_shard(
         matrices, place / "encode.h5", place / "archives", target="psnr=35", forms=["svd"], codecs=["png"],
-        seed=1, data_range=data_range, threads=1, **common,
+        seed=1, data_range=data_range, runtime=Runtime(threads=1), **common,
     )  # fmt: skip
     tables = [("compress", "compress"), ("denoise", "denoise"), ("encode", "rates")]
     return *(read_table(place / f"{stage}.h5", table) for stage, table in tables), place
@@ -249,7 +250,7 @@ def test_tables_and_report_name_the_range_beside_psnr_and_ssim(tmp_path):
     *_, place = staged(tmp_path, {"deep.png": smooth((40, 30), 900), "b.png": smooth((40, 30), 50)}, noise=[9.0],
                        data_range=[["integers", 1023.0, FEWEST.format(10)]])  # fmt: skip
     stages = ("matrices", "factors", "compress", "denoise", "encode")
-    aggregate([place / f"{stage}.h5" for stage in stages], tmp_path / "metrics.h5", {"seed": 1})
+    aggregate([place / f"{stage}.h5" for stage in stages], tmp_path / "metrics.h5")
     write_tables(tmp_path / "metrics.h5", tmp_path / "tables")
     for name in ("compress", "denoise"):
         table = pd.read_csv(tmp_path / "tables" / f"{name}.csv")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from svdflow.compute.runtime import Runtime
 from svdflow.images.batch import each_item
 from svdflow.images.ingest_images import ingest_images
 from svdflow.matrix.ingest_synthetic import ingest_synthetic
@@ -140,7 +141,13 @@ def test_each_item_lets_our_own_errors_through():
         raise WriteError(errno.EIO, "x.h5 cannot be written")
 
     with pytest.raises(WriteError):
-        each_item(work, [SimpleNamespace(index=0, name="a.png")], stage="compress", dataset="d", threads=1)
+        each_item(
+            work,
+            [SimpleNamespace(index=0, name="a.png")],
+            stage="compress",
+            dataset="d",
+            runtime=Runtime(threads=1),
+        )
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES])

@@ -13,7 +13,7 @@ from svdflow.store import read_table
 from svdflow.study.sections import config_model
 
 END = {"aggregate", "tables", "report", "verdict"}
-STAGES = {"compress", "denoise", "audit_conditioning"}  # what reads factors
+STAGES = {"compress", "denoise", "conditioning"}  # what reads factors
 FACTORIZED = {"factorize"} | STAGES | END
 INGEST = {"ingest_images", "ingest_synthetic", "ingest_matrix"}
 AUDITS = {"selfcheck", "audit_own"}
@@ -26,7 +26,7 @@ ONE_SHARD = {
     "compress": 1,
     "denoise": 4,
     "encode": 1,
-    "audit_conditioning": 1,
+    "conditioning": 1,
 }
 
 # Configuration key -> a changed value, and exactly the rules that it reruns.
@@ -36,7 +36,7 @@ TABLE = {
     "datasets": ("other.tsv", set()),  # another sheet that says the same
     "pathvars.results": ("elsewhere", EVERYTHING),
     "ingest.pixel_limit": (10**6, {"ingest_images", "encode"} | FACTORIZED),
-    "ingest.allow_links": (True, {"ingest_matrix", "factorize", "compress", "audit_conditioning"} | END),
+    "ingest.allow_links": (True, {"ingest_matrix", "factorize", "compress", "conditioning"} | END),
     "factorize.method": ("full", FACTORIZED),
     "factorize.tol": (1e-3, FACTORIZED),
     "factorize.max_rank": (15, FACTORIZED),
@@ -57,9 +57,9 @@ TABLE = {
     "encode.forms": (["svd"], {"encode"} | END),
     "encode.codecs": (["png"], {"encode"} | END),
     "audit.strict": (True, {"verdict"}),
-    "audit.full_up_to": (16, {"audit_conditioning"} | END),
-    "audit.sample": (1, {"audit_conditioning"} | END),
-    "audit.thresholds": ({"svd_residual": {"warn": 9.0}}, {"audit_conditioning"} | AUDITS | END),
+    "audit.full_up_to": (16, {"conditioning"} | END),
+    "audit.sample": (1, {"conditioning"} | END),
+    "audit.thresholds": ({"svd_residual": {"warn": 9.0}}, {"conditioning"} | AUDITS | END),
     "audit.mutants": (False, {"selfcheck"} | END),
     "audit.functions_file": ("other.py", {"audit_own"} | END),
     "audit.functions": (["squares"], {"audit_own"} | END),

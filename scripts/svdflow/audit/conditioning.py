@@ -23,6 +23,7 @@ from svdflow.audit.decomposition import (
 )
 from svdflow.audit.records import Record, attempt, publish_records
 from svdflow.audit.verdicts import Verdict
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.registry.limits import resolve
 from svdflow.store import Factors, Item, StoredArray, StoredGroup, error_row, open_published, read_array
 from svdflow.store import factors as stored_factors
@@ -76,7 +77,7 @@ def audit_conditioning_shard(
     items: list[int],
     full_up_to: int,
     thresholds: Mapping[str, float],
-    provenance: Mapping[str, Any] | None = None,
+    runtime: Runtime = ALONE,
 ) -> None:
     """Stage: audit the level-0 planes of a shard and publish the tables ``audit`` and ``errors``.
 
@@ -107,7 +108,7 @@ def audit_conditioning_shard(
                 records += found
             except Exception as error:
                 errors.append(error_row(dataset, item.index, item.name, "audit", error))
-    publish_records(out, records, errors, provenance)
+    publish_records(out, records, errors, runtime.provenance)
 
 
 @dataclass(frozen=True)

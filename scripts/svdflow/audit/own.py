@@ -13,6 +13,7 @@ import numpy as np
 from svdflow.audit.conditioning import audit_matrix
 from svdflow.audit.difference import check_gradient
 from svdflow.audit.records import Record, attempt, publish_records
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.registry.limits import nearest, resolve
 
 FAMILY = "own"
@@ -112,8 +113,8 @@ def audit_own(
     functions: Sequence[str],
     seed: int,
     thresholds: Mapping[str, float],
-    provenance: Mapping[str, Any] | None = None,
+    runtime: Runtime = ALONE,
 ) -> None:
     """Stage: audit functions of a user's file and publish the table at `out`."""
     records = audit_functions(file, functions, seed=seed, thresholds=thresholds)
-    publish_records(out, records, provenance=provenance)
+    publish_records(out, records, provenance=runtime.provenance)

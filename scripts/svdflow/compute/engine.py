@@ -22,6 +22,8 @@ import dask.threaded
 import numpy as np
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
+from svdflow.compute.cores import default_threads
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -327,13 +329,6 @@ def as_engine(engine: Any = None) -> Engine:
     raise TypeError(
         f"engine: expected None, a number of threads, an Engine or a dask client, not {type(engine)}"
     )
-
-
-def default_threads() -> int:
-    """Cores this process may use, or OMP_NUM_THREADS where that is set and smaller."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(asked)) if asked.isdigit() and int(asked) else cores
 
 
 # BLAS thread limits are a property of the process, so overlapping users share one: the first sets it and

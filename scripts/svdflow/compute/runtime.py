@@ -1,21 +1,59 @@
-"""What every adapter needs: its log, its limits, and the refusal to run another svdflow than its own."""
+"""With what a job works: threads, memory, backend and provenance, which every rule's work receives and obeys."""
 
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from svdflow.compute.cores import default_threads
 from svdflow.errors import StoreError, WriteError
 from svdflow.escaping import visible
+from svdflow.registry.declaration import imported
 from svdflow.store.provenance import provenance
 
 log = logging.getLogger("svdflow")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """With what a job works. Nothing here changes a result, beyond rounding where the backend is another.
+
+    Attributes
+    ----------
+    threads : int
+        Threads of the job, dask's times those of BLAS; 0 for all cores that the process may use.
+    memory_limit : int, optional
+        Bytes that the job may take; None for no limit.
+    backend : str
+        ``auto``, ``numpy`` or ``cupy``.
+    provenance : mapping
+        Root attributes of what is written.
+    """
+
+    threads: int = 0
+    memory_limit: int | None = None
+    backend: str = "auto"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cores(self) -> int:
+        """The number of threads."""
+        return self.threads or default_threads()
+
+    def side_by_side(self, bytes_each: float) -> int:
+        """How many things of so many bytes each are worked on at a time: fewer rather than too many, at least one."""
+        if self.memory_limit is None or bytes_each <= 0:
+            return self.cores
+        return max(1, min(self.cores, int(self.memory_limit // bytes_each)))
+
+
+ALONE = Runtime()  # a call from Python: all cores, no limit, no provenance
 
 
 class _Readable(logging.Formatter):
@@ -25,42 +63,52 @@ class _Readable(logging.Formatter):
         return visible(super().format(record), keep="\n\t")
 
 
-@contextmanager
-def running(snakemake: Any) -> Iterator[SimpleNamespace]:
-    """Run an adapter: log file, traceback into it, one BLAS thread, the runtime settings.
+def run_job(snakemake: Any) -> None:
+    """Do the work of a rule: call the function that its parameter `run` names.
 
-    Yields
-    ------
-    job : namespace
-        input, output, threads, memory_limit (bytes or None), settings (the tracked parameters), runtime (the
-        untracked ones) and provenance (root attributes for what is written).
+    It gets the named inputs and outputs, the settings and the `Runtime` as keywords; one that returns False has failed
+    after it wrote what it had to write.
 
     Raises
     ------
     RuntimeError
         The svdflow imported is not the one beside the adapter.
     """
+    with _logged(snakemake):
+        settings = dict(snakemake.params.get("settings", {}))
+        runtime = Runtime(
+            threads=snakemake.threads,
+            memory_limit=snakemake.resources.mem_mb * 2**20,
+            backend=snakemake.config["runtime"]["backend"],
+            provenance=provenance(settings, snakemake.params.get("code", "")),
+        )
+        log.info("rule %s: %s", snakemake.rule, json.dumps(settings, default=str)[:1000])
+        log.info("%d threads, %d MiB", runtime.threads, snakemake.resources.mem_mb)
+        files = {**_files(snakemake.input), **_files(snakemake.output)}
+        work = imported(snakemake.params["run"])
+        # dask threads x BLAS threads never exceed `threads`; bits are promised for one BLAS thread.
+        with threadpool_limits(1):
+            passes = work(**files, **settings, runtime=runtime)
+    if passes is False:
+        raise SystemExit(1)
+
+
+def _files(named: Any) -> dict[str, Any]:
+    """Files by the names that the rule gives them: a path, or a list where the rule asks for several."""
+    return {name: value if isinstance(value, str) else list(value) for name, value in named.items()}
+
+
+@contextmanager
+def _logged(snakemake: Any) -> Iterator[None]:
+    """Log into the file of the job, a traceback too; what stops the job is one line on the terminal."""
     _only_ours(Path(snakemake.scriptdir))
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a log that cannot be written must not bury what went wrong
     handler = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_Readable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    settings = dict(snakemake.params.get("settings", {}))
-    job = SimpleNamespace(
-        input=snakemake.input,
-        output=snakemake.output,
-        threads=snakemake.threads,
-        settings=settings,
-        runtime=dict(snakemake.config["runtime"]),
-        memory_limit=_memory_limit(snakemake),
-        provenance=provenance(settings, snakemake.params.get("code", "")),
-    )
-    log.info("rule %s: %s", snakemake.rule, json.dumps(settings, default=str)[:1000])
     try:
-        # dask threads x BLAS threads never exceed `threads`; bits are promised for one BLAS thread.
-        with threadpool_limits(1):
-            yield job
+        yield
     except SystemExit:
         raise
     except BaseException as error:
@@ -71,12 +119,6 @@ def running(snakemake: Any) -> Iterator[SimpleNamespace]:
         print(f"svdflow: {snakemake.rule}: {visible(error)} (log: {snakemake.log[0]})", file=sys.stderr)
         raise SystemExit(1) from error
     log.info("done")
-
-
-def _memory_limit(snakemake: Any) -> int | None:
-    """Bytes that the job may use, where the user has set a limit."""
-    automatic = snakemake.config["runtime"]["memory_limit"] == "auto"
-    return None if automatic else snakemake.resources.mem_mb * 2**20
 
 
 def _only_ours(scripts: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.fft import dct
 
 from svdflow.compute import Device
-from svdflow.compute.engine import default_threads, one_blas_thread
+from svdflow.compute.cores import default_threads
+from svdflow.compute.engine import one_blas_thread
 from svdflow.denoisers.bands import in_order
 from svdflow.denoisers.groups import Rule, filter_groups, filter_groups_on_host
 from svdflow.denoisers.patches import KEY_ROWS, Band, Patches

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.images.colour import COLOURS, to_dtype, to_planes
 from svdflow.images.formats.containers import PIXEL_LIMIT
 from svdflow.images.io import ImageRecord, read_image, split_dataset
@@ -23,10 +24,24 @@ from svdflow.store import (
     write_array,
     write_table,
 )
+from svdflow.study.located import files_of_shard
 
 # Pictures whose largest magnitude lies outside are refused: between these, squares (1e-240, 1e240) and sums of 10^60 of
 # them are doubles (which end at 2e-308 and 2e308).
 TINY, HUGE = 1e-120, 1e120
+
+
+def ingest_image_shard(
+    out: str | Path,
+    *,
+    folder: str,
+    first: int,
+    names: Sequence[str | None],
+    files: Sequence[str],
+    **options: Any,
+) -> None:
+    """Stage: read the slice of a manifest that a job names; see `ingest_images` for the options."""
+    ingest_images(files_of_shard(folder, first, names, files), out, **options)
 
 
 def ingest_images(
@@ -38,7 +53,7 @@ def ingest_images(
     colour: str,
     noise_sigma: Sequence[float],
     seed: int,
-    provenance: dict[str, Any] | None = None,
+    runtime: Runtime = ALONE,
     pixel_limit: int = PIXEL_LIMIT,
     crop: int = 0,
     fill: str = "",
@@ -87,7 +102,7 @@ def ingest_images(
     if colour not in COLOURS:
         raise ValueError(f"dataset {dataset!r}: unknown colour {colour!r}; one of {', '.join(COLOURS)}")
     errors = []
-    root = {"dataset": dataset, "shard": shard, "seed": seed, **(provenance or {})}
+    root = {"dataset": dataset, "shard": shard, "seed": seed, **runtime.provenance}
     with publish(out, "matrices", root) as file:
         for entry in files:
             try:

@@ -8,17 +8,35 @@ from typing import Any
 import h5py
 import numpy as np
 
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.matrix.checked import guarded
 from svdflow.matrix.linked import described, link_attrs
 from svdflow.matrix.opening import open_matrix
 from svdflow.matrix.sources import MatrixSource
 from svdflow.matrix.stored_values import StoredRange, bits_of
 from svdflow.store import ItemError, add_item, add_observation, discard_item, error_row, publish, write_table
-from svdflow.study.located import file_state
+from svdflow.study.located import file_state, files_of_shard
 
 REMEDY = "A matrix file holds a 2-D array of numbers; images and stacks of them go into a row of kind images"
 # A linked file is scanned for its range and for NaN only where that costs less than a second or so.
 SCAN_BYTES = 256 * 2**20
+
+
+def ingest_matrix_shard(
+    out: str | Path,
+    *,
+    folder: str,
+    first: int,
+    names: Sequence[str | None],
+    files: Sequence[str],
+    inner: str,
+    **options: Any,
+) -> None:
+    """Stage: link the slice of a manifest that a job names, of each file the dataset `inner`; see `ingest_matrix`."""
+    suffix = f":{inner}" if inner else ""
+    entries = files_of_shard(folder, first, names, files)
+    named = [{**entry, "dataset": inner, "name": entry["name"] + suffix} for entry in entries]
+    ingest_matrix(named, out, **options)
 
 
 def ingest_matrix(
@@ -30,7 +48,7 @@ def ingest_matrix(
     grid: Sequence[int] = (),
     fill: float | None = None,
     allow_links: bool = False,
-    provenance: dict[str, Any] | None = None,
+    runtime: Runtime = ALONE,
 ) -> None:
     """Link matrix files: check that each can be read and is a numeric matrix, and record where it lies.
 
@@ -56,7 +74,7 @@ def ingest_matrix(
     type stand with the link, and `open_linked` compares them.
     """
     errors = []
-    with publish(out, "matrices", provenance) as file:
+    with publish(out, "matrices", runtime.provenance) as file:
         for entry in files:
             index, name = entry["index"], entry["name"]
             try:

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.matrix.generators import GeneratedMatrix, GeneratedSparseMatrix, derive_seed, generate
 from svdflow.matrix.stored_values import PLANE, StoredRange, bits_of
 from svdflow.store import (
@@ -36,7 +37,7 @@ def ingest_synthetic(
     replicates: Sequence[int],
     seed: int,
     with_clean: bool,
-    provenance: dict[str, Any] | None = None,
+    runtime: Runtime = ALONE,
 ) -> None:
     """Write a shard of synthetic matrices, panel by panel, with what is known of their spectra.
 
@@ -69,7 +70,7 @@ def ingest_synthetic(
     params = parse_parameters(family, parameters)
     errors = []
     peak: dict[str, Any] = {}
-    with publish(out, "matrices", provenance) as file:
+    with publish(out, "matrices", runtime.provenance) as file:
         for index in replicates:
             name = f"{family}_{index}"
             try:

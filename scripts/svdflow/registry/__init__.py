@@ -23,6 +23,7 @@ from svdflow.registry.kinds import (
     SVDMethod,
 )
 from svdflow.registry.options import NoOptions, Options
+from svdflow.registry.task import Asked, Task
 from svdflow.registry.thresholds import Threshold
 
 AUDITS: Registry[Audit] = Registry(Audit, "audit", "audits")
@@ -35,6 +36,7 @@ CODECS: Registry[Codec] = Registry(Codec, "codec", "codecs")
 IMAGE_FORMATS: Registry[ImageFormat] = Registry(ImageFormat, "image format", "image_formats")
 MATRIX_FORMATS: Registry[MatrixFormat] = Registry(MatrixFormat, "matrix format", "matrix_formats")
 ARCHIVE_FORMS: Registry[ArchiveForm] = Registry(ArchiveForm, "form of archive", "archive_forms")
+TASKS: Registry[Task] = Registry(Task, "task", "tasks")
 AUTO = "auto"  # in the place of a method: the cheapest of those that declare what they cost
 
 
@@ -57,7 +59,9 @@ __all__ = [
     "RANK_RULES",
     "SHRINKERS",
     "SVD_METHODS",
+    "TASKS",
     "ArchiveForm",
+    "Asked",
     "Audit",
     "Codec",
     "Declaration",
@@ -71,6 +75,7 @@ __all__ = [
     "Registry",
     "SVDMethod",
     "Shrinker",
+    "Task",
     "Threshold",
     "svd_methods_for",
 ]

@@ -20,7 +20,6 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from svdflow.escaping import xml
-from svdflow.report.codec_rates import codec_name, median_curve
 from svdflow.report.table_rows import groups
 
 # Okabe and Ito (2008), without the yellow and the black, which vanish on one scheme or the other.
@@ -117,35 +116,6 @@ def rate_curves(
 
 
 @rc_context(STYLE)  # type: ignore[arg-type]
-def codec_curves(rows: pd.DataFrame, y: str, *, key: str, label: str) -> str:
-    """What each codec keeps over the bits that it takes, medians over planes setting by setting.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of the table rates of one dataset.
-    y : str
-        ``psnr`` or ``relative_error`` (logarithmic).
-    """
-    figure, axes = new_figure()
-    named = rows.assign(name=[codec_name(c, f) for c, f in zip(rows["codec"], rows["form"], strict=True)])
-    ours_first = sorted(named["name"].unique(), key=lambda name: (not name.startswith("svdflow"), name))
-    for i, name in enumerate(ours_first[: 2 * CHUNK]):
-        mine = named[named["name"] == name]
-        curve = median_curve(mine)[["bits_per_pixel", y]].dropna()
-        look: dict[str, Any] = {"color": SERIES[i % CHUNK], "marker": MARKERS[i % CHUNK]}
-        axes.plot(
-            curve["bits_per_pixel"], curve[y], label=name, linestyle="-" if i < CHUNK else DASHES[0], **look
-        )
-    log_axis(axes, "x")
-    if y == "relative_error":
-        log_axis(axes, "y")
-    axes.set_xlabel("bits per pixel" if y == "psnr" else "bits per value")
-    axes.set_ylabel("PSNR (dB)" if y == "psnr" else "relative error")
-    return finish(figure, key, label)
-
-
-@rc_context(STYLE)  # type: ignore[arg-type]
 def scree(
     spectra: Mapping[str, np.ndarray],
     truth: np.ndarray | None,
@@ -187,45 +157,6 @@ def scree(
     log_axis(axes, "y")
     axes.set_xlabel("index")
     axes.set_ylabel("singular value")
-    return finish(figure, key, label)
-
-
-@rc_context(STYLE)  # type: ignore[arg-type]
-def denoising(rows: pd.DataFrame, *, key: str, label: str) -> str:
-    """PSNR against rank of one item, a line per noise level and method, best and automatic rank marked.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of the table denoise of one item, with a clean reference; medians over planes are drawn. At
-        most `CHUNK` lines; the rest is left out.
-    """
-    figure, axes = new_figure()
-    lines = groups(rows, ["sigma_added", "method"])[:CHUNK]
-    for i, ((sigma, method), group) in enumerate(lines):
-        listed = group[group["rule"] == "rank"].groupby("rank")["psnr"].median()
-        name = f"{method}, noise {sigma:g}" if sigma else str(method)
-        if listed.empty and method not in (
-            "truncate",
-            "shrink",
-        ):  # its ranks are those of groups, not of the plane
-            level = float(group.loc[group["chosen"], "psnr"].median())
-            axes.axhline(level, color=SERIES[i], linestyle=DASHES[i % len(DASHES)], label=short(name))
-            continue
-        line = (
-            {"marker": MARKERS[i]} if len(listed) else {"marker": "X", "linestyle": "none", "markersize": 8}
-        )
-        axes.plot(listed.index, listed.to_numpy(), color=SERIES[i], label=short(name), **line)
-        automatic = group[group["chosen"]]
-        if len(listed):
-            _mark(axes, float(listed.index[int(listed.argmax())]), float(listed.max()), SERIES[i], "*", 13)
-        for _, rule in groups(automatic, "rule"):
-            _mark(axes, float(rule["rank"].median()), float(rule["psnr"].median()), SERIES[i], "X", 10)
-    axes.plot([], [], color=MUTED, marker="*", markersize=10, linestyle="none", label="best listed rank")
-    axes.plot([], [], color=MUTED, marker="X", markersize=8, linestyle="none", label="automatic rank")
-    log_axis(axes, "x")
-    axes.set_xlabel("rank")
-    axes.set_ylabel("PSNR against clean (dB)")
     return finish(figure, key, label)
 
 
@@ -358,7 +289,7 @@ def _sparse_markers(i: int, n: int) -> dict[str, Any]:
     return {"marker": MARKERS[i % CHUNK], "markevery": places}
 
 
-def _mark(axes: Axes, x: float, y: float, colour: str, marker: str, size: float) -> None:
+def mark(axes: Axes, x: float, y: float, colour: str, marker: str, size: float) -> None:
     axes.plot([max(x, 1)], [y], marker=marker, markersize=size, color=colour, markeredgecolor=PAPER, zorder=5)
 
 

@@ -6,11 +6,17 @@ from math import isfinite
 
 import pandas as pd
 
-from svdflow.report.range_notes import masked_words, range_words
-from svdflow.report.select import middle_rank
-from svdflow.report.table_rows import Tables, groups, largest, listed
+from svdflow.registry import TASKS
+from svdflow.registry.declaration import imported
+from svdflow.report.range_notes import masked_words
+from svdflow.report.table_rows import Tables, largest
+from svdflow.store.schema import tables as declared
 
-_CLOSER = ("error_clean", "ms_ssim", "residual_ratio", "whiteness")
+NOT_APPLICABLE = "not_applicable"
+LEFT_OUT = {  # codes of the table errors that say that an item was not worked on, and why
+    NOT_APPLICABLE: "which is no failure: what was asked has no meaning there",
+    "too_large": "beyond what a method takes",
+}
 VERDICTS = ("FAIL", "ERROR", "INCONCLUSIVE", "WARN", "SKIP", "PASS")  # worst first
 
 
@@ -57,11 +63,9 @@ def findings(tables: Tables) -> Findings:
     tables : dict of str to DataFrame
         All tables of a metrics file.
     """
-    done = pd.concat(
-        [tables[name][["dataset", "item", "plane"]] for name in ("factorize", "compress", "denoise", "rates")]
-    )
-    planes = done.drop_duplicates()
-    errors = tables["errors"]
+    measured = [tables[name] for name, table in declared().items() if table.of_planes]
+    planes = pd.concat([table[["dataset", "item", "plane"]] for table in measured]).drop_duplicates()
+    errors = failures(tables["errors"])
     verdicts = judged(tables["audit"])["verdict"].value_counts()
     mutants = tables["audit"][tables["audit"]["audit"] == "mutant"]["verdict"]
     unknown = [name for name in sorted(verdicts.index) if name not in VERDICTS]
@@ -71,15 +75,18 @@ def findings(tables: Tables) -> Findings:
         planes=len(planes),
         factorizations=len(tables["factorize"]),
         highest_rank=int(tables["factorize"]["rank"].max()) if len(tables["factorize"]) else 0,
-        measurements=sum(
-            len(tables[name]) for name in ("factorize", "compress", "denoise", "rates", "audit")
-        ),
+        measurements=sum(map(len, measured)) + len(tables["audit"]),
         errors=len(errors),
         failed_items=len(errors[["dataset", "item"]].drop_duplicates()),
         verdicts={name: int(verdicts.get(name, 0)) for name in [*VERDICTS, *unknown]},
         mutants=len(mutants),
         survivors=int((mutants != "PASS").sum()),
     )
+
+
+def failures(errors: pd.DataFrame) -> pd.DataFrame:
+    """The table errors without what a method or task had nothing to do with."""
+    return errors[errors["code"] != NOT_APPLICABLE]
 
 
 def judged(audit: pd.DataFrame) -> pd.DataFrame:
@@ -92,9 +99,13 @@ def sentences(tables: Tables, kinds: Mapping[str, str]) -> list[str]:
     found = findings(tables)
     said = [
         _done(found, tables),
-        *_compressed(tables["compress"], kinds),
         *_known_spectra(tables["factorize"]),
-        *_denoised(tables["denoise"]),
+        *(
+            words
+            for task in TASKS.values()
+            if task.findings
+            for words in imported(task.findings)(tables, kinds)
+        ),
         *_audited(found),
         *notes(tables),
     ]
@@ -109,16 +120,26 @@ def sentences(tables: Tables, kinds: Mapping[str, str]) -> list[str]:
 
 
 def notes(tables: Tables) -> list[str]:
-    """What was done and is worth less than it looks, a sentence each; for the terminal and the report."""
-    poor = tables["rates"][tables["rates"]["note"] != ""]
-    masked = [*_stopped_short(tables["factorize"]), *masked_words(tables)]
-    if poor.empty:
-        return masked
-    names = ", ".join(sorted(set(poor["dataset"])))
-    return masked + [
-        f"{count(len(poor), 'archive')} of {names} {'keeps' if len(poor) == 1 else 'keep'} little of what was encoded "
-        f"({poor['note'].iloc[0].split(';')[0]}): see the column note of the table rates."
-    ]
+    """What was left out, or done and worth less than it looks, a sentence each; for the terminal and the report."""
+    said = [*_stopped_short(tables["factorize"]), *masked_words(tables)]
+    said += [words for task in TASKS.values() if task.notes for words in imported(task.notes)(tables)]
+    return [*said, *_left_out(tables["errors"])]
+
+
+def _left_out(errors: pd.DataFrame) -> list[str]:
+    """How much was not worked on, by cause and stage."""
+    said = []
+    for code, why in LEFT_OUT.items():
+        rows = errors[errors["code"] == code]
+        if len(rows):
+            stages = ", ".join(
+                f"{stage} {n:,}" for stage, n in rows["stage"].value_counts(sort=False).items()
+            )
+            names = ", ".join(sorted(set(rows["dataset"])))
+            said.append(
+                f"{count(len(rows), 'item')} of {names} left out as {code}, {why} ({stages}): see the table errors."
+            )
+    return said
 
 
 def _stopped_short(factorize: pd.DataFrame) -> list[str]:
@@ -153,24 +174,6 @@ def _done(found: Findings, tables: Tables) -> str:
     )
 
 
-def _compressed(compress: pd.DataFrame, kinds: Mapping[str, str]) -> list[str]:
-    """Median error of the images (else of all) at a low, the middle and the highest listed rank."""
-    measured = listed(compress)
-    images = measured[measured["dataset"].map(kinds.get) == "images"]
-    rows, noun = (images, "image plane") if len(images) else (measured, "plane")
-    if rows.empty:
-        return []
-    ranks = sorted(rows["rank"].unique())
-    said = []
-    for rank in sorted({middle_rank(ranks[: len(ranks) // 2 + 1]), middle_rank(ranks), ranks[-1]}):
-        at = rows[rows["rank"] == rank]
-        said.append(
-            f"{number(at['relative_error'].median())} at rank {rank} (PSNR {number(at['psnr'].median())} dB, "
-            f"{number(100 * at['value_ratio'].median(), 2)} % of the values, {count(len(at), noun)})"
-        )
-    return [f"Compression leaves a median relative error of {'; '.join(said)}.{range_words(rows)}"]
-
-
 def _known_spectra(factorize: pd.DataFrame) -> list[str]:
     # Clean values are not those of the noisy matrix, and a law is met on average only.
     exactly = factorize["truth_label"].isin(["exact", "computed"])
@@ -185,50 +188,6 @@ def _known_spectra(factorize: pd.DataFrame) -> list[str]:
     ]
 
 
-def _denoised(denoise: pd.DataFrame) -> list[str]:
-    said = []
-    for method, row in groups(denoise_summary(denoise), "method"):
-        row = row.replace(float("inf"), float("nan")).dropna(subset=["psnr_best", "psnr_automatic"])
-        if len(row):
-            gap = (row["psnr_best"] - row["psnr_automatic"]).median()
-            side = "less" if gap >= 0 else "more"
-            said.append(
-                f"Denoising by {method}, {count(int(row['n'].sum()), 'noisy plane')}: the automatic rank "
-                f"gives {number(abs(gap), 2)} dB {side} than the best listed one (median over datasets and "
-                f"noise levels). Best single result: {_best(denoise[denoise['method'] == method])}."
-                + range_words(denoise[(denoise["method"] == method) & denoise["psnr"].notna()])
-            )
-    return said + _compared(denoise)
-
-
-def _compared(denoise: pd.DataFrame) -> list[str]:
-    """Which method does best on each dataset with a clean reference, and what all of them give."""
-    said = []
-    known = denoise[denoise["chosen"]].dropna(subset=["error_clean"])
-    for (dataset, sigma), rows in groups(known, ["dataset", "sigma_added"]):
-        if rows["method"].nunique() < 2:
-            continue
-        finite = rows.replace(float("inf"), float("nan"))
-        figure, unit = ("psnr", " dB") if finite["psnr"].notna().all() else ("error_clean", "")
-        medians = (
-            finite.groupby("method")[figure].median().sort_values(ascending=figure != "psnr", kind="stable")
-        )
-        words = ", ".join(f"{method} {number(value)}{unit}" for method, value in medians.items())
-        noise = f" at noise {number(sigma)}" if sigma else ""
-        what = "PSNR" if figure == "psnr" else "relative error"
-        refers = range_words(finite) if figure == "psnr" else ""
-        said.append(
-            f"Denoising {dataset}{noise}, {count(len(finite) // len(medians), 'plane')}, {what}: {words}.{refers}"
-        )
-    return said
-
-
-def _best(denoise: pd.DataFrame) -> str:
-    top = largest(denoise, "psnr")
-    noise = f", noise {number(top['sigma_added'])}" if top["sigma_added"] else ""
-    return f"PSNR {number(top['psnr'])} dB, rank {top['rank']}, {top['dataset']}{noise}"
-
-
 def _audited(found: Findings) -> list[str]:
     if not found.audits:
         return []
@@ -241,64 +200,3 @@ def kill_words(found: Findings) -> str:
     if not found.mutants:
         return ""
     return f"{found.mutants - found.survivors} of {count(found.mutants, 'planted fault')} caught"
-
-
-def denoise_summary(denoise: pd.DataFrame) -> pd.DataFrame:
-    """Best and automatic rank per dataset, noise level and method: medians over planes.
-
-    Returns
-    -------
-    summary : DataFrame
-        dataset, sigma_added, method, n, rank_best, psnr_best, ssim_best, rule, rank_automatic, psnr_automatic,
-        ssim_automatic, and of the automatic choice error_clean, ms_ssim, residual_ratio and whiteness.
-    """
-    keys = ["dataset", "sigma_added", "method"]
-    columns = [
-        *keys,
-        "n",
-        "rank_best",
-        "psnr_best",
-        "ssim_best",
-        "rule",
-        "rank_automatic",
-        "psnr_automatic",
-        "ssim_automatic",
-        *_CLOSER,
-    ]
-    rows = []
-    for key, group in groups(denoise, keys):
-        best = group[group["best"]]
-        automatic = group[group["chosen"]]
-        planes = len(group[["item", "plane"]].drop_duplicates())
-        rule = ", ".join(sorted(automatic["rule"].unique()))
-        closer = [automatic[name].median() for name in _CLOSER]
-        rows.append([*key, planes, *_medians(best), rule, *_medians(automatic), *closer])
-    return pd.DataFrame(rows, columns=columns)
-
-
-def rule_summary(denoise: pd.DataFrame) -> pd.DataFrame:
-    """What each rank rule of truncation chose, and what that loses to the best listed rank: medians over planes.
-
-    Returns
-    -------
-    summary : DataFrame
-        dataset, sigma_added, rule, n, rank, psnr, lost (dB below the best listed rank of the same plane; negative where
-        the rule found a better one between the listed ranks).
-    """
-    columns = ["dataset", "sigma_added", "rule", "n", "rank", "psnr", "lost"]
-    rows = []
-    truncated = denoise[denoise["method"] == "truncate"]
-    keys = ["item", "plane"]
-    for (dataset, sigma), mine in groups(truncated, ["dataset", "sigma_added"]):
-        best = mine[mine["best"]].set_index(keys)["psnr"]
-        for rule, chosen in groups(mine[mine["rule"] != "rank"], "rule"):
-            psnr = chosen.set_index(keys)["psnr"]
-            lost = (best.reindex(psnr.index) - psnr).median()
-            rows.append([dataset, sigma, rule, len(chosen), middle_rank(chosen["rank"]), psnr.median(), lost])
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _medians(rows: pd.DataFrame) -> list[float]:
-    if rows.empty:
-        return [float("nan")] * 3
-    return [middle_rank(rows["rank"]), rows["psnr"].median(), rows["ssim"].median()]

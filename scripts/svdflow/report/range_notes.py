@@ -30,17 +30,13 @@ def range_of(rows: pd.DataFrame) -> str:
     return _of_dataset(known) if len(known) else "–"
 
 
-def sources(rows: pd.Series) -> str:
-    """Where the ranges of a group come from."""
-    return "; ".join(sorted(set(rows)))
-
-
 def masked_words(tables: Tables) -> list[str]:
     """How many planes have missing pixels that no figure counts, where any has."""
     found = {
         (row.dataset, row.item, row.plane): (row.masked, row.m * row.n)
-        for table in ("compress", "denoise", "rates")
-        for row in tables[table][["dataset", "item", "plane", "masked", "m", "n"]].itertuples(index=False)
+        for table in tables.values()
+        if "masked" in table
+        for row in table[["dataset", "item", "plane", "masked", "m", "n"]].itertuples(index=False)
         if row.masked
     }
     if not found:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from svdflow.images.pictures import display_limits, eight_bits
 from svdflow.ranks.shrinkage import shrunk_values
+from svdflow.registry import TASKS
 from svdflow.report.select import Shown
 from svdflow.store import (
     Factors,
@@ -93,20 +94,23 @@ class Library:
     ----------
     matrices, factors : sequence of path
         Files named ``.../{dataset}/{shard}.h5``.
-    denoise : sequence of path
-        Files named ``.../{dataset}/{method}/{shard}.h5``.
+    tasks : sequence of path
+        Files of tasks, of which those of a task that is split by methods, ``.../{task}/{dataset}/{method}/{shard}.h5``,
+        may keep arrays of an item under ``/kept``.
     """
 
     def __init__(
         self,
         matrices: Sequence[str | Path],
         factors: Sequence[str | Path],
-        denoise: Sequence[str | Path] = (),
+        tasks: Sequence[str | Path] = (),
     ) -> None:
-        self._denoise: dict[tuple[str, int], dict[str, Path]] = {}
-        for path in map(Path, denoise):
-            place = path.parent.parent.name, int(path.stem)
-            self._denoise.setdefault(place, {})[path.parent.name] = path
+        self._split: dict[tuple[str, int], dict[str, Path]] = {}
+        split = {task.place for task in TASKS.values() if task.methods is not None}
+        for path in map(Path, tasks):
+            if path.parts[-4:-3] and path.parts[-4] in split:
+                place = path.parent.parent.name, int(path.stem)
+                self._split.setdefault(place, {})[path.parent.name] = path
         self._matrices = {_place(path): Path(path) for path in matrices}
         self._factors = {_place(path): Path(path) for path in factors}
 
@@ -126,8 +130,8 @@ class Library:
 
     def _kept(self, shown: Shown) -> dict[tuple[int, str, str], dict[str, np.ndarray]]:
         kept = {}
-        for method, path in sorted(self._denoise.get((shown.dataset, shown.shard), {}).items()):
-            with open_published(path, "denoise") as file:
+        for method, path in sorted(self._split.get((shown.dataset, shown.shard), {}).items()):
+            with open_published(path) as file:
                 for level, planes in file.get(f"kept/{shown.item:06d}", {}).items():
                     for plane, group in planes.items():
                         arrays = {name: read_array(node) for name, node in group.items()}

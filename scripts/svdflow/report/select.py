@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from svdflow.report.table_rows import Tables, groups, listed, records
+from svdflow.registry import TASKS
+from svdflow.registry.declaration import imported
+from svdflow.report.table_rows import Tables, groups, records
 
 LIMIT = 12  # items shown in full, so that size and length of the report do not grow with the dataset. Chosen
-_ITEM = ["dataset", "shard", "item", "name"]
+ITEM = ["dataset", "shard", "item", "name"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def select(tables: Tables, kinds: Mapping[str, str] | None = None, limit: int = 
     Parameters
     ----------
     tables : dict of str to DataFrame
-        Tables factorize, compress and denoise of a metrics file.
+        All tables of a metrics file.
     kinds : mapping, optional
         Kind of each dataset (images, synthetic, matrix). Datasets of images get at least half of the
         places, since they are what a person can look at.
@@ -59,9 +61,10 @@ def select(tables: Tables, kinds: Mapping[str, str] | None = None, limit: int = 
         were denoised against a clean reference come first in each round.
     """
     kinds = kinds or {}
-    denoised = tables["denoise"].dropna(subset=["error_clean"])["dataset"].unique()
+    with_clean = [table.dropna(subset=["error_clean"]) for table in tables.values() if "error_clean" in table]
+    denoised = {name for rows in with_clean for name in rows["dataset"]}
     queues = {name: _ranked(scores) for name, scores in groups(_scores(tables), "dataset")}
-    order = sorted(queues, key=lambda name: (name not in set(denoised), name))
+    order = sorted(queues, key=lambda name: (name not in denoised, name))
     images = [name for name in order if kinds.get(name) == "images"]
     others = [name for name in order if kinds.get(name) != "images"]
     waiting = sum(len(queues[name]) for name in others)
@@ -72,24 +75,27 @@ def select(tables: Tables, kinds: Mapping[str, str] | None = None, limit: int = 
 
 
 def _scores(tables: Tables) -> pd.DataFrame:
-    """One row an item: its relative error and the rank at which it was taken."""
-    compress = tables["compress"]
-    measured = listed(compress)
-    parts = []
-    for _, rows in groups(measured, "dataset"):
-        rank = middle_rank(rows["rank"].unique())
-        parts.append(_by_item(rows[rows["rank"] == rank]).assign(rank=rank))
+    """One row an item: its error and the rank at which it was taken, by the first task that has one of its dataset."""
+    parts: list[pd.DataFrame] = []
     factorized = tables["factorize"]
-    rest = factorized[~factorized["dataset"].isin(measured["dataset"].unique())]
-    if len(rest):
-        lowest = rest.groupby(_ITEM)["sigma_added"].transform("min")
-        parts.append(_by_item(rest[rest["sigma_added"] == lowest]).assign(rank=0))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*_ITEM, "score", "rank"])
+    loads = [task.scores for task in TASKS.values() if task.scores]
+    for scores in [*(imported(load)(tables) for load in loads), _of_factors(factorized)]:
+        scored = {name for part in parts for name in part["dataset"]}
+        if len(scores) and len(mine := scores[~scores["dataset"].isin(scored)]):
+            parts.append(mine)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*ITEM, "score", "rank"])
 
 
-def _by_item(rows: pd.DataFrame) -> pd.DataFrame:
+def _of_factors(factorized: pd.DataFrame) -> pd.DataFrame:
+    """The error of the factorization of each item itself, or with the least noise added."""
+    lowest = factorized.groupby(ITEM)["sigma_added"].transform("min")
+    return by_item(factorized[factorized["sigma_added"] == lowest]).assign(rank=0)
+
+
+def by_item(rows: pd.DataFrame) -> pd.DataFrame:
+    """The column score of each item: its relative error, root mean square over the rows of its planes."""
     squared = rows.assign(score=rows["relative_error"] ** 2)
-    means = squared.groupby(_ITEM, as_index=False)["score"].mean()
+    means = squared.groupby(ITEM, as_index=False)["score"].mean()
     return means.assign(score=means["score"] ** 0.5)
 
 

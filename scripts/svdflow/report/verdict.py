@@ -1,14 +1,21 @@
 """The last ten lines of a run: what was done, what failed, where to look, and whether it may pass."""
 
+import io
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.escaping import visible
+from svdflow.registry import TASKS
+from svdflow.registry.audit_tables import AUDIT
+from svdflow.registry.tables import Table
 from svdflow.report.aggregate import read_tables
-from svdflow.report.findings import count, findings, kill_words, notes, sentences, verdict_words
+from svdflow.report.findings import count, failures, findings, kill_words, notes, sentences, verdict_words
 from svdflow.report.table_rows import Tables, records
+from svdflow.store import publish_text
 
 NAMED_ERRORS = 3  # errors named at the end of a run, whose last lines are ten in all
 
@@ -31,7 +38,7 @@ def verdict(
     metrics : path
         The metrics file.
     allow_errors : int
-        Rows of the table errors that a run may have.
+        Rows of the table errors that a run may have, those of the code `not_applicable` left out: they are no failures.
     strict : bool
         Whether an audit with the verdict FAIL or ERROR fails the run.
     audited : bool
@@ -60,6 +67,36 @@ def verdict(
         encoding = getattr(out, "encoding", None) or "utf-8"
         print(safe.encode(encoding, "replace").decode(encoding), file=out)
     return not faults
+
+
+def write_verdict(
+    metrics: str | Path,
+    tables: str | Path,
+    report: str | Path,
+    out: str | Path,
+    *,
+    runtime: Runtime = ALONE,
+    **options: Any,
+) -> bool:
+    """Stage: print the verdict, and publish it at `out` where the run passes; see `verdict` for the options."""
+    text = io.StringIO()
+    passes = verdict(
+        metrics,
+        elapsed=job_seconds(Path(out).parent / "benchmarks"),
+        look={"report": report, "tables": tables, "metrics": metrics},
+        stream=text,
+        **options,
+    )
+    print(text.getvalue(), end="", flush=True)
+    if passes:
+        publish_text(out, text.getvalue())
+    return passes
+
+
+def job_seconds(folder: Path) -> float:
+    """Seconds of computing, summed over the benchmark files of the jobs."""
+    lines = (line for file in folder.rglob("*.jsonl") for line in file.read_text().splitlines())
+    return sum(json.loads(line)["s"] for line in lines)
 
 
 def reasons_to_fail(tables: Tables, *, allow_errors: int, strict: bool, audited: bool) -> list[str]:
@@ -93,7 +130,7 @@ def _lines(
     took = f" in {_duration(elapsed)}" if elapsed is not None else ""
     lines = [f"svdflow: {'FAILED: ' + '; '.join(faults) if faults else 'done'}{took}"]
     lines.append(f"  done    {sentences(tables, {})[0]}")
-    measured = (f"{len(tables[name]):,} {name}" for name in ("compress", "denoise", "rates", "audit"))
+    measured = (f"{len(tables[table.name]):,} {table.name}" for table in task_tables())
     lines.append(f"  rows    {', '.join(measured)}")
     if found.audits:
         lines.append(
@@ -101,11 +138,17 @@ def _lines(
         )
     lines += [f"  note    {note}" for note in [*left_out, *notes(tables)]]
     lines.append(f"  errors  {count(found.errors, 'error')}")
-    for row in records(tables["errors"].head(NAMED_ERRORS)):
+    for row in records(failures(tables["errors"]).head(NAMED_ERRORS)):
         lines.append("    {dataset}/{name} ({stage}): {code}: {message}".format(**row))
     if found.errors > NAMED_ERRORS:
         lines.append(f"    and {found.errors - NAMED_ERRORS:,} more, all named in the report")
     return lines + [f"  {words:<7} {path}" for words, path in look.items()]
+
+
+def task_tables() -> list[Table]:
+    """The tables of the tasks that hold measurements, with that of the audits, once each."""
+    found = {table.name: table for task in TASKS.values() for table in task.tables if table.caption}
+    return [*(table for table in found.values() if table != AUDIT), AUDIT]
 
 
 def _duration(seconds: float) -> str:

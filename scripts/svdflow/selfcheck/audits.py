@@ -7,6 +7,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from svdflow.audit.records import Record, publish_records
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.registry import AUDITS, Audit
 from svdflow.registry.limits import nearest, resolve
 from svdflow.selfcheck.cache import Cache
@@ -82,12 +83,14 @@ def publish_selfcheck(
     seed: int,
     thresholds: Mapping[str, float],
     mutants: bool = True,
-    provenance: Mapping[str, Any] | None = None,
+    runtime: Runtime = ALONE,
 ) -> None:
     """Stage: examine this installation and publish the tables ``audit`` and ``curves`` at `out`."""
     found = list(examine(families(mutants), seed, resolve(thresholds)))
     records = [record for one in found for record in one.records]
-    publish_records(out, records, provenance=provenance, curves=[row for one in found for row in one.curves])
+    publish_records(
+        out, records, provenance=runtime.provenance, curves=[row for one in found for row in one.curves]
+    )
 
 
 def examine(

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ LEFT = re.compile(r"\..+\.tmp-([0-9]+)")
 
 @contextmanager
 def publish(
-    path: str | Path, kind: str, provenance: dict[str, Any] | None = None, *, force: bool = False
+    path: str | Path, kind: str, provenance: Mapping[str, Any] | None = None, *, force: bool = False
 ) -> Iterator[h5py.File]:
     """Write one HDF5 file so that it appears whole or not at all.
 

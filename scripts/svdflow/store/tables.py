@@ -9,9 +9,10 @@ import h5py
 import numpy as np
 
 from svdflow.errors import StoreError
+from svdflow.registry.tables import Column
 from svdflow.store.files import open_published
 from svdflow.store.reading import read_array
-from svdflow.store.schema import TABLES, Column
+from svdflow.store.schema import columns, tables
 
 if TYPE_CHECKING:
     import pandas
@@ -27,20 +28,20 @@ def write_table(file: h5py.File, stage: str, rows: Iterable[Mapping[str, Any]]) 
     ValueError
         A row lacks a column of the schema or has one too many; the message names it.
     """
-    columns = TABLES[stage]
-    names = {c.name for c in columns}
+    asked = columns(stage)
+    names = {c.name for c in asked}
     rows = list(rows)
     for row in rows:
         if wrong := names ^ row.keys():
             raise ValueError(f"table {stage!r}: columns missing or unknown: {', '.join(sorted(wrong))}")
-    encoded = [_encode(column, rows) for column in columns]
-    fields = [(c.name, _stored(values.dtype)) for c, values in zip(columns, encoded, strict=True)]
+    encoded = [_encode(column, rows) for column in asked]
+    fields = [(c.name, _stored(values.dtype)) for c, values in zip(asked, encoded, strict=True)]
     table = np.zeros(len(rows), fields)
-    for column, values in zip(columns, encoded, strict=True):
+    for column, values in zip(asked, encoded, strict=True):
         table[column.name] = values
     dataset = file.create_dataset(stage, data=table, track_times=False)
     dataset.attrs["crc32"] = zlib.crc32(table.tobytes())
-    for column in columns:
+    for column in asked:
         dataset.attrs[f"{column.name}.unit"] = column.unit
         dataset.attrs[f"{column.name}.description"] = column.description
     return dataset
@@ -54,7 +55,7 @@ def read_table(path: str | Path, stage: str) -> "pandas.DataFrame":
     path : path
         ``metrics.h5`` or the result of one stage.
     stage : str
-        ``factorize``, ``compress``, ``denoise``, ``audit`` or ``errors``.
+        ``factorize``, ``errors``, or one that a task declares: docs/schema.md has them all.
 
     Returns
     -------
@@ -70,19 +71,19 @@ def read_table(path: str | Path, stage: str) -> "pandas.DataFrame":
 
     with open_published(path) as file:
         if stage not in file:
-            known = ", ".join(name for name in TABLES if name in file) or "none"
+            known = ", ".join(name for name in tables() if name in file) or "none"
             raise StoreError(f"{path}: no table {stage!r} (tables here: {known})")
         data = read_array(file, stage)
-    if missing := [c.name for c in TABLES[stage] if c.name not in (data.dtype.names or ())]:
+    if missing := [c.name for c in columns(stage) if c.name not in (data.dtype.names or ())]:
         raise StoreError(
             f"{path}: table {stage!r} has no column {missing[0]!r}; another version of svdflow made it: run again"
         )
     frame = {}
-    for column in TABLES[stage]:
+    for column in columns(stage):
         values = data[column.name]
         text = column.kind == "text"
         frame[column.name] = pandas.Series([v.decode() for v in values], dtype="str") if text else values
-    return pandas.DataFrame(frame, columns=[c.name for c in TABLES[stage]])
+    return pandas.DataFrame(frame, columns=[c.name for c in columns(stage)])
 
 
 def _encode(column: Column, rows: list[Mapping[str, Any]]) -> np.ndarray:

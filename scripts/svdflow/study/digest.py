@@ -1,47 +1,155 @@
 """Digests: of code, so that a changed algorithm reruns what reaches it, and of files.
 
-Snakemake does not notice an edited module. Each rule therefore carries a digest of the syntax trees of its
-adapter and of every svdflow module that the adapter reaches; comments, docstrings and layout do not count.
+Snakemake does not notice an edited module. Each job therefore carries a digest of the syntax trees of every svdflow
+module that its function reaches, by imports and through the registries: of these it follows what the job chooses, and
+all that they hold where it chooses nothing. Comments, docstrings and layout do not count. What another distribution
+declares counts by the files of its package.
 """
 
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from svdflow.registry import Audit
+from svdflow import registry
+from svdflow.registry import Audit, Declaration, Registry, Task
 
 PACKAGE = "svdflow"
 TEMPLATES = {".j2", ".css", ".json"}
+# What a declaration says to people, to the plan and to the check of a sheet: nothing of it reaches a result.
+SAID = {"summary", "source", "cost", "applies_to"}
 
 
-def code_digest(rule: str, scripts: Path) -> str:
-    """Digest of the adapter ``scripts/{rule}.py``, of all svdflow modules that it reaches, with their templates."""
-    return _files_digest([scripts / f"{rule}.py"], scripts)
+def code_digest(
+    loads: Iterable[str],
+    scripts: Path,
+    chosen: Mapping[str, Sequence[str]] | None = None,
+    facts: Any = None,
+) -> str:
+    """Digest of the code that a job reaches.
+
+    Parameters
+    ----------
+    loads : strings ``"module:function"``
+        What it runs.
+    scripts : Path
+        Folder of the package svdflow.
+    chosen : mapping of folder of a registry to names
+        What it chooses there, such as ``{"denoisers": ["wnnm"]}``.
+    facts : JSON value
+        What else counts.
+    """
+    found = Reached(scripts, chosen or {})
+    for load in loads:
+        found.follow(load.partition(":")[0])
+    return found.digest(facts)
 
 
-def _files_digest(starts: Iterable[Path], scripts: Path) -> str:
-    reached = closure(starts, scripts)
-    beside = (file for module in reached for file in sorted(module.parent.glob(f"{module.stem}.*")))
-    templates = [file for file in beside if file.suffix in TEMPLATES]
-    digests = {path: _tree(path)[0] for path in reached} | {path: file_digest(path) for path in templates}
-    return digest({str(path.relative_to(scripts)): value for path, value in digests.items()})
+def audits_digest(audits: Iterable[Audit], scripts: Path) -> str:
+    """Digest of what audits do: their code, keywords and limits; not of what is said about them."""
+    found = Reached(scripts, {"audits": []})
+    audits = list(audits)
+    for audit in audits:
+        for module in audit.modules:
+            found.follow(module)
+    return found.digest([facts_of(audit) for audit in audits])
 
 
-def closure(starts: Iterable[Path], scripts: Path) -> list[Path]:
-    """The files `starts` and every svdflow module that they import, directly or not, sorted."""
-    seen: set[Path] = set()
-    waiting = list(starts)
-    while waiting:
-        path = waiting.pop()
-        if path not in seen:
-            seen.add(path)
-            waiting.extend(_resolve(_tree(path)[1], scripts))
-    return sorted(seen)
+class Reached:
+    """What modules reach: files of svdflow, files of other distributions, and declarations.
+
+    Attributes
+    ----------
+    files : set of Path
+        Modules of svdflow.
+    outside : dict of str to str
+        Digest of each file of the other packages.
+    facts : dict of str to dict
+        What each declaration says that shapes a result.
+    """
+
+    def __init__(self, scripts: Path, chosen: Mapping[str, Sequence[str]]) -> None:
+        self.scripts, self._chosen = scripts, chosen
+        self.files: set[Path] = set()
+        self.outside: dict[str, str] = {}
+        self.facts: dict[str, dict[str, Any]] = {}
+        self._packages: set[str] = set()
+        self._run: set[str] = set()
+
+    def follow(self, module: str) -> None:
+        """Take in a module and all that it reaches."""
+        if module.partition(".")[0] == PACKAGE:
+            self.take(_resolve([module], self.scripts))
+        else:
+            self._package(module.partition(".")[0])
+
+    def digest(self, facts: Any = None) -> str:
+        """The digest of all that was reached, and of other facts."""
+        beside = (file for module in self.files for file in module.parent.glob(f"{module.stem}.*"))
+        templates = {file: file_digest(file) for file in beside if file.suffix in TEMPLATES}
+        code = {path: _tree(path)[0] for path in self.files} | templates
+        named = {str(path.relative_to(self.scripts)): value for path, value in code.items()}
+        return digest([named, self.outside, self.facts, facts])
+
+    def take(self, paths: Iterable[Path]) -> None:
+        waiting = list(paths)
+        while waiting:
+            path = waiting.pop()
+            if path not in self.files:
+                self.files.add(path)
+                names = _tree(path)[1]
+                waiting.extend(_resolve(names, self.scripts))
+                self._registries(names, run=path.relative_to(self.scripts).parts[:2] != (PACKAGE, "registry"))
+
+    def _registries(self, names: Iterable[str], *, run: bool = True) -> None:
+        """The declarations of the registries that a module imports, and their code where the module may run it.
+
+        Modules of `svdflow.registry` read what declarations say, and run none. Tasks are followed by name only.
+        """
+        for name in names:
+            table = _registries().get(name)
+            if table is None:
+                continue
+            for one in chosen_of(table, self._chosen.get(table.folder)):
+                key = f"{table.folder}/{one.name}"
+                self.facts.setdefault(key, facts_of(one))
+                if run and key not in self._run:
+                    self._run.add(key)
+                    self.follow(one.module)
+
+    def _package(self, name: str) -> None:
+        """All files of a package of another distribution, and what of svdflow they import."""
+        if name in self._packages:
+            return
+        self._packages.add(name)
+        for path, label in _files_of(name):
+            self.outside[label] = _tree(path)[0] if path.suffix == ".py" else file_digest(path)
+            if path.suffix == ".py":
+                names = _tree(path)[1]
+                self.take(_resolve(names, self.scripts))
+                self._registries(names)
+
+
+def chosen_of(table: Registry[Any], names: Sequence[str] | None) -> list[Declaration]:
+    """The declarations of these names; all where nothing is chosen, or something that stands for many such as auto."""
+    if names is None or not all(name in table for name in names):
+        return list(table.values())
+    return [table[name] for name in names]
+
+
+def facts_of(one: Declaration) -> dict[str, Any]:
+    """What a declaration says that shapes a result, as JSON."""
+    if isinstance(one, Task):
+        return {"load": one.load, "place": one.place, "tables": [[t.name, t.columns] for t in one.tables]}
+    said = (
+        {f.name: getattr(one, f.name) for f in fields(one) if f.name not in SAID} if is_dataclass(one) else {}
+    )
+    return {name: plain for name, value in said.items() if (plain := _plain(value)) is not None}
 
 
 def digest(value: Any) -> str:
@@ -54,6 +162,44 @@ def file_digest(path: Path) -> str:
     """The sha256 of a file's content, as `sha256sum` prints it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON; None for functions, classes and what else has no text that stays the same."""
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in SAID}
+    return None
+
+
+@cache
+def _registries() -> dict[str, Registry[Any]]:
+    """Registries by the name under which modules import them."""
+    tables = {name: value for name, value in vars(registry).items() if isinstance(value, Registry)}
+    return {f"{registry.__name__}.{name}": value for name, value in tables.items() if value.kind is not Task}
+
+
+@cache
+def _files_of(package: str) -> list[tuple[Path, str]]:
+    """The files of an installed package or module, with names that do not depend on where it is installed."""
+    spec = find_spec(package)
+    if spec is None:
+        return []
+    if not spec.submodule_search_locations:
+        return [(Path(str(spec.origin)), package)]
+    found = []
+    for folder in spec.submodule_search_locations:
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                found.append((path, f"{package}/{path.relative_to(folder).as_posix()}"))
+    return found
 
 
 @cache
@@ -85,7 +231,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{a.name}" for a in node.names)
 
 
-def _resolve(names: tuple[str, ...], scripts: Path) -> Iterator[Path]:
+def _resolve(names: Iterable[str], scripts: Path) -> Iterator[Path]:
     """Files of the modules named, and of the packages that importing them runs."""
     for name in names:
         parts = name.split(".")
@@ -94,33 +240,3 @@ def _resolve(names: tuple[str, ...], scripts: Path) -> Iterator[Path]:
             for path in (stem / "__init__.py", stem.with_suffix(".py")):
                 if path.is_file():
                     yield path
-
-
-def modules_digest(modules: Iterable[str], scripts: Path) -> str:
-    """Digest of modules and all that they reach; of another distribution's, of the files of its top package."""
-    own = {name for name in modules if name.partition(".")[0] == PACKAGE}
-    tops = sorted({name.partition(".")[0] for name in modules} - {PACKAGE})
-    starts = list(_resolve(tuple(sorted(own)), scripts))
-    return digest([_files_digest(starts, scripts), {top: _package_digest(top) for top in tops}])
-
-
-@cache
-def _package_digest(top: str) -> str:
-    """Digest of the Python files of a package, or of the one file of a module; empty where it is not installed."""
-    found = find_spec(top)
-    places = [Path(place) for place in (found.submodule_search_locations if found else None) or ()]
-    files = {f"{i}/{p.relative_to(at)}": p for i, at in enumerate(places) for p in sorted(at.rglob("*.py"))}
-    if found and found.origin and not files:
-        files = {top: Path(found.origin)}
-    return digest({name: file_digest(path) for name, path in files.items()})
-
-
-def audits_digest(audits: Iterable[Audit], scripts: Path) -> str:
-    """Digest of what audits do: their code, keywords and limits; not of what is said about them."""
-    audits = list(audits)
-    facts = [
-        [a.name, a.family, a.load, a.curves, dict(a.keywords), sorted(a.poor)]
-        + [[row, t.warn, t.fail, t.resolution, t.excuse] for row, t in a.limits.items()]
-        for a in audits
-    ]
-    return digest([facts, modules_digest({m for a in audits for m in a.modules}, scripts)])

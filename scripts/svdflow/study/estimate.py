@@ -6,7 +6,6 @@ from math import ceil, sqrt
 from statistics import mean
 
 from svdflow.errors import ConfigError
-from svdflow.registry import DENOISERS
 from svdflow.study.families import bytes_of, shape_of
 from svdflow.study.located import locate
 from svdflow.study.manifest import UNREADABLE
@@ -23,7 +22,6 @@ RATE = 5e9
 JOB = 1.5
 # Bytes a second read from a linked file: a SATA SSD. Chosen; a disk of today reads up to ten times that
 READ = 5e8
-ENCODE = 2e-5  # seconds that all codecs and forms of an archive take a value
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,11 @@ def _of(study: Study, name: str) -> RunEstimate:
     ranks = [item_rank(study, name)] + [noisy_rank(study, name)] * len(row.noise_sigma)
     if row.kind == "synthetic":
         m, n = shape_of(row.source, row.parameters)
-        matrices, planes, read = bytes_of(row.source, row.parameters, "denoise" in row.tasks), 1, 0.0
+        matrices, planes, read = (
+            bytes_of(row.source, row.parameters, any(task.noisy for task in study.tasks(name))),
+            1,
+            0.0,
+        )
     elif row.kind == "images":
         pixels = _pixels(study, name)
         m = n = max(1, round(sqrt(pixels)))
@@ -109,12 +111,7 @@ def _of(study: Study, name: str) -> RunEstimate:
     small = min(m, n)
     work = planes * sum(min(22.0 * m * n * small, 60.0 * m * n * (k + 10)) for k in kept if k) / RATE
     values = min(planes * m * n, row.overrides.get("crop", m) ** 2 * planes)
-    if "denoise" in row.tasks:
-        work += (
-            values / 1e6 * max(1, len(row.noise_sigma)) * sum(DENOISERS[x].cost for x in study.methods(name))
-        )
-    if "encode" in row.tasks:
-        work += values * ENCODE
+    work += values / 1e6 * sum(task.seconds(study.asked(task, name)) for task in study.tasks(name))
     count = study.count(name)
     seconds = count * (work + read) + jobs * JOB
     return RunEstimate(name, count, study.shard_count(name), jobs, count * (matrices + factors), seconds)

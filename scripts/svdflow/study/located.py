@@ -1,6 +1,6 @@
 """Where the files of a manifest are; ingest jobs import this and nothing else of the plan."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,13 @@ def file_state(path: Path) -> tuple[int, int]:
     return sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=path.stat().st_mtime_ns)
 
 
-def shard_files(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def files_of_shard(
+    folder: str, first: int, names: Sequence[str | None], digests: Sequence[str]
+) -> list[dict[str, Any]]:
     """The files of an ingest job: index in the manifest, path, name and, where it is known, sha256."""
     files = []
-    for place, (name, digest) in enumerate(zip(settings["names"], settings["files"], strict=True)):
+    for place, (name, digest) in enumerate(zip(names, digests, strict=True), start=first):
         if name is not None:
-            path = str(locate(settings["folder"], name))
-            file = {"index": settings["first"] + place, "path": path, "name": name}
+            file = {"index": place, "path": str(locate(folder, name)), "name": name}
             files.append(file | ({"sha256": digest} if len(digest) == SHA256_DIGITS else {}))
     return files

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from svdflow.errors import ConfigError
+from svdflow.registry import TASKS
 from svdflow.study.located import PACKAGE
 from svdflow.study.run_lock import NAME as LOCK
 
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
 # last job. More would lengthen the command lines of jobs, fewer add levels. Chosen
 GATHER = 500
 # What svdflow keeps below the folder of its results, and removes when it cleans.
-FOLDERS = (
-    "archives", "audit", "benchmarks", "compress", "denoise", "encode", "factors", "logs", "manifests", "matrices",
-    "parts", "pictures", "report", "tables",
-)  # fmt: skip
+FOLDERS = tuple(
+    sorted(
+        {"audit", "benchmarks", "factors", "logs", "manifests", "matrices", "parts", "report", "tables"}
+        | {
+            pattern.split("/")[0]
+            for task in TASKS.values()
+            for pattern in (task.pattern, *task.leaves.values())
+        }
+    )
+)
 FILES = ("metrics.h5", "report.html", "selfcheck.h5", "summary.txt")
 # Folders of the workflow itself: none of them is one for results.
 PARTS = (
@@ -259,9 +266,10 @@ def output_files(study: "Study") -> Iterator[Path]:
     yield from (results / name for name in FILES)
     yield from (study.manifest_path(name) for name in [*study.named("images"), *study.named("matrix")])
     stages = list(study.parts())
-    for stage, dataset, shard in stages:
-        yield results / stage / dataset / f"{shard}.h5"
-        yield from _records(results, f"{RULE_OF.get(stage, stage)}/{dataset}/{shard}")
+    for folder, shard in stages:
+        yield results / folder / f"{shard}.h5"
+        stage, _, rest = folder.partition("/")
+        yield from _records(results, f"{RULE_OF.get(stage, stage)}/{rest}/{shard}")
     for file in study.audit_files:
         yield results / file
         yield from _records(results, file.removesuffix(".h5"))
@@ -284,12 +292,7 @@ def output_folders(study: "Study") -> Iterator[Path]:
     """Every folder that a run of a study writes as a whole."""
     yield study.results / "tables"
     yield study.results / "report"
-    for stage, dataset, shard in study.parts():
-        name, _, method = dataset.partition("/")
-        if stage == "encode":
-            yield study.results / "archives" / name / shard
-        elif stage in ("compress", "denoise"):
-            yield study.results / "pictures" / name / (f"denoise_{method}" if method else stage) / shard
+    yield from (study.results / folder for folder in study.left_folders())
 
 
 def _records(results: Path, job: str) -> Iterator[Path]:

@@ -1,14 +1,15 @@
 """What shapes the result of each stage: the one place that turns configuration into parameters of a rule.
 
 Snakemake reruns a job when these change, so they hold plain builtins and nothing that does not shape the
-result. Runtime settings (threads, memory, engine, backend) are not here.
+result. Runtime settings (threads, memory, backend) are not here.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from svdflow.registry import DENOISERS
-from svdflow.study.digest import digest
+from svdflow.registry import SVD_METHODS, TASKS, Registry, Task
+from svdflow.registry.audit_tables import flat_thresholds
+from svdflow.study.digest import digest, facts_of
 from svdflow.study.manifest import matrix_source
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def ingest_synthetic(study: "Study", dataset: str, shard: str, _: str) -> Settin
         "parameters": row.parameters,
         "replicates": list(study.slice(dataset, shard)),
         "seed": study.config["seed"],
-        "with_clean": "denoise" in row.tasks,
+        "with_clean": any(task.noisy for task in study.tasks(dataset)),
     }
 
 
@@ -69,69 +70,12 @@ def factorize(study: "Study", dataset: str, shard: str, _: str) -> Settings:
     }
 
 
-def compress(study: "Study", dataset: str, shard: str, _: str) -> Settings:
-    keys = study.config["compress"]
-    return {
-        **_place(dataset, shard),
-        **_asked(study, dataset),
-        "rank_rules": keys["rank_rules"],
-        "metrics": keys["metrics"],
-        "data_range": study.value_ranges(dataset),
-    }
-
-
-def _asked(study: "Study", dataset: str) -> Settings:
-    row, keys = study.datasets[dataset], study.config["compress"]
-    return {
-        key: row.overrides.get(key, keys[key]) for key in ("ranks", "energies", "powers_of_two", "images")
-    }
-
-
-def denoise(study: "Study", dataset: str, shard: str, method: str) -> Settings:
-    row, keys = study.datasets[dataset], study.config["denoise"]
-    declared = DENOISERS[method]
-    shared = {
-        key: keys[key] for key in declared.options.model_fields if key in keys
-    }  # `passes` of the section
-    options = declared.options(**{**shared, **keys["options"].get(method, {})}).model_dump()
-    spectral = {
-        "ranks": row.overrides.get("ranks", keys["ranks"]),
-        "rank_rules": [] if declared.rule else keys["rank_rules"],
-        "loss": keys["loss"] if method == "shrink" else "frobenius",
-    }
-    return {
-        **_place(dataset, shard),
-        "method": method,
-        "seed": study.config["seed"],
-        "sigma": row.overrides.get("sigma", 0.0),
-        "poisson": row.overrides.get("poisson", False),
-        "data_range": study.value_ranges(dataset),
-        **(spectral if by_factors(method) else {"ranks": [], "rank_rules": [], "loss": "frobenius"}),
-        **({"options": options} if options else {}),
-    }
-
-
-def encode(study: "Study", dataset: str, shard: str, _: str) -> Settings:
-    row, keys = study.datasets[dataset], study.config["encode"]
-    return {
-        **_place(dataset, shard),
-        "target": row.overrides.get("target", keys["target"]),
-        "forms": keys["forms"],
-        "codecs": keys["codecs"],
-        "seed": study.config["seed"],
-        "data_range": study.value_ranges(dataset),
-    }
-
-
-def audit_conditioning(study: "Study", dataset: str, shard: str, _: str) -> Settings:
-    keys = study.config["audit"]
-    audited = _sampled(study.count(dataset), keys["sample"])
-    return {
-        **_place(dataset, shard),
-        "items": [i for i in study.slice(dataset, shard) if i in audited],
-        "full_up_to": keys["full_up_to"],
-        "thresholds": thresholds(study),
-    }
+def of_task(task: Task, study: "Study", dataset: str, shard: str, method: str) -> Settings:
+    """What shapes the result of a task: what it declares, and the seed and range of values where it says so."""
+    asked = study.asked(task, dataset, method, shard)
+    seed = {"seed": study.config["seed"]} if task.seeded else {}
+    judged = {"data_range": study.value_ranges(dataset)} if task.judged else {}
+    return {**_place(dataset, shard), **task.settings(asked), **seed, **judged}
 
 
 def selfcheck(study: "Study", *_: str) -> Settings:
@@ -150,16 +94,16 @@ def _seeded(study: "Study") -> Settings:
 
 def thresholds(study: "Study") -> Settings:
     """The thresholds that differ from the catalogue's, as ``{"svd_residual.fail": 30}``."""
-    table = study.config["audit"]["thresholds"]
-    return {
-        f"{audit}.{key}": value
-        for audit, keys in sorted(table.items())
-        for key, value in sorted(keys.items())
-    }
+    return flat_thresholds(study.config["audit"]["thresholds"])
 
 
 def metrics(study: "Study", *_: str) -> Settings:
     return {"seed": study.config["seed"], "config_digest": digest([_results_config(study), _rows(study)])}
+
+
+def nothing(*_: Any) -> Settings:
+    """No settings."""
+    return {}
 
 
 def report(study: "Study", *_: str) -> Settings:
@@ -181,36 +125,21 @@ def verdict(study: "Study", *_: str) -> Settings:
     }
 
 
-def by_factors(method: str) -> bool:
-    """Whether a denoiser changes the stored singular values; the others work on values."""
-    return DENOISERS[method].works_on == "factors"
-
-
 def factors_needed(study: "Study", dataset: str) -> bool:
-    """Whether a stage has nothing to say of an item without factors; denoisers of values do without."""
-    tasks = study.datasets[dataset].tasks
-    spectral = "denoise" in tasks and any(by_factors(method) for method in study.methods(dataset))
-    return spectral or "compress" in tasks or "audit" in tasks
+    """Whether a task has nothing to say of an item without factors; denoisers of values do without."""
+    return any(task.needs_factors(study.asked(task, dataset)) for task in study.tasks(dataset))
 
 
 def item_rank(study: "Study", dataset: str) -> int:
-    """The largest rank that a stage asks of the item itself, at most max_rank; 0 where none reads it."""
-    row = study.datasets[dataset]
-    cap = row.overrides.get("max_rank", study.config["factorize"]["max_rank"])
-    wanted = [0]
-    if "compress" in row.tasks or "audit" in row.tasks:
-        asked = _asked(study, dataset)
-        wanted += asked["ranks"] + ([cap] if asked["powers_of_two"] else [])
-    if "denoise" in row.tasks and not row.noise_sigma:
-        wanted.append(cap)
-    return min(max(wanted), cap)
+    """The largest rank that a task asks of the item itself, at most max_rank; 0 where none reads it."""
+    wanted = [task.rank(study.asked(task, dataset)) for task in study.tasks(dataset)]
+    return min(max(wanted, default=0), study.rank_limit(dataset))
 
 
 def noisy_rank(study: "Study", dataset: str) -> int:
-    """The rank stored of observations with added noise; rank rules need all that may rise above the noise."""
-    row = study.datasets[dataset]
-    cap = row.overrides.get("max_rank", study.config["factorize"]["max_rank"])
-    return cap if "denoise" in row.tasks and row.noise_sigma else 0
+    """The same of observations with added noise."""
+    wanted = [task.noisy_rank(study.asked(task, dataset)) for task in study.tasks(dataset)]
+    return min(max(wanted, default=0), study.rank_limit(dataset))
 
 
 def _results_config(study: "Study") -> Settings:
@@ -243,23 +172,49 @@ def _files(study: "Study", dataset: str, shard: str) -> Settings:
     }
 
 
-def _sampled(count: int, sample: int) -> set[int]:
-    """Indices of the audited items: the first ones, which stay the same as items are added."""
-    return set(range(min(count, sample)))
+class Stage(NamedTuple):
+    """What the rules that are no tasks run.
+
+    Attributes
+    ----------
+    run : str
+        ``"module:function"``.
+    settings : function of the study, dataset, shard and method
+    uses : mapping of str to Registry
+        Settings that name declarations: only those count in the digest of the code.
+    asks : sequence of str
+        What of all tasks it calls, as fields of `Task` and `Table`.
+    """
+
+    run: str
+    settings: Callable[["Study", str, str, str], Settings]
+    uses: Mapping[str, Registry[Any]] = {}
+    asks: Sequence[str] | None = None
+
+    def loads(self) -> list[str]:
+        """What of the tasks it calls."""
+        things = [*TASKS.values(), *(table for task in TASKS.values() for table in task.tables)]
+        found = {getattr(thing, name, "") for name in self.asks or () for thing in things}
+        return sorted(found - {""})
+
+    def facts(self) -> Any:
+        """What it reads off the declarations of the tasks: their tables."""
+        return None if self.asks is None else [facts_of(task) for task in TASKS.values()]
 
 
-STAGES: dict[str, Callable[["Study", str, str, str], Settings]] = {
-    "ingest_images": ingest_images,
-    "ingest_matrix": ingest_matrix,
-    "ingest_synthetic": ingest_synthetic,
-    "factorize": factorize,
-    "compress": compress,
-    "denoise": denoise,
-    "encode": encode,
-    "audit_conditioning": audit_conditioning,
-    "selfcheck": selfcheck,
-    "audit_own": audit_own,
-    "metrics": metrics,
-    "report": report,
-    "verdict": verdict,
+STAGES: dict[str, Stage] = {
+    "ingest_images": Stage("svdflow.images.ingest_images:ingest_image_shard", ingest_images),
+    "ingest_matrix": Stage("svdflow.matrix.ingest_matrix:ingest_matrix_shard", ingest_matrix),
+    "ingest_synthetic": Stage("svdflow.matrix.ingest_synthetic:ingest_synthetic", ingest_synthetic),
+    "factorize": Stage("svdflow.svd.factorize_shard:factorize_shard", factorize, {"method": SVD_METHODS}),
+    "selfcheck": Stage("svdflow.selfcheck.audits:publish_selfcheck", selfcheck),
+    "audit_own": Stage("svdflow.audit.own:audit_own", audit_own),
+    "aggregate": Stage("svdflow.report.aggregate:aggregate", metrics, asks=()),
+    "tables": Stage("svdflow.report.tables:write_tables", nothing, asks=("summary",)),
+    "report": Stage(
+        "svdflow.report.document:report_stage",
+        report,
+        asks=("sections", "findings", "notes", "marks", "scores"),
+    ),
+    "verdict": Stage("svdflow.report.verdict:write_verdict", verdict, asks=("findings", "notes")),
 }

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from svdflow.errors import ConfigError
 from svdflow.escaping import visible
-from svdflow.registry import DENOISERS, GENERATORS
+from svdflow.registry import DENOISERS, GENERATORS, TASKS
 from svdflow.registry.kinds import IMAGES, MATRIX, SYNTHETIC
 from svdflow.registry.numerals import real
 from svdflow.study.families import parse_parameters
@@ -118,6 +118,9 @@ def _typed(row: Mapping[str, str], where: str) -> Dataset:
     for key in ("noise_sigma", "tasks"):
         if key in cells:
             cells[key] = _parts(cells[key], ";", f"{where}: '{key}'")
+    if "tasks" in cells:
+        words = {alias: task.name for task in TASKS.values() for alias in task.aliases}
+        cells["tasks"] = [words.get(word, word) for word in cells["tasks"]]
     pairs = _pairs(cells.pop("parameters", ""), where)
     known = parameters_model().model_fields
     rest = {k: pairs.pop(k) for k in list(pairs) if k not in known}

@@ -1,8 +1,14 @@
-"""Sizes in bytes, as people write them."""
+"""Sizes in bytes: as people write them, and of this machine."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from svdflow.registry.numerals import LARGEST, real
+
+# Where Linux says which control groups a process is in, and where their limits stand: cgroups(7).
+CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def parse_size(limit: Any) -> int | None:
@@ -24,3 +30,28 @@ def parse_size(limit: Any) -> int | None:
     if not 1 <= limit <= LARGEST:
         raise ValueError(f"memory_limit must be between 1 byte and {LARGEST} bytes, not {limit}")
     return int(limit)
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine, or the container that the process runs in, has in all."""
+    import psutil
+
+    return min([psutil.virtual_memory().total, *container_limits()])
+
+
+def container_limits() -> Iterator[int]:
+    """Limits of the control groups that hold this process: version 2, where each of those above counts, or 1."""
+    try:
+        groups = CGROUP.read_text(encoding="utf-8")
+    except OSError:
+        return
+    for line in groups.splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "" or "memory" in controllers.split(","):
+            root = CGROUPS / ("memory" if controllers else "")
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            place = root / group.lstrip("/")
+            for folder in (place, *place.parents):
+                if folder.is_relative_to(root):
+                    with suppress(OSError, ValueError):  # "max" is no number, and no limit
+                        yield int((folder / name).read_text())

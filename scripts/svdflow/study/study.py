@@ -5,24 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from svdflow.errors import ConfigError
-from svdflow.registry import AUDITS, DENOISERS
+from svdflow.registry import AUDITS, SVD_METHODS, TASKS, Asked, Registry, Task, svd_methods_for
 from svdflow.registry.limits import resolve
 from svdflow.study import settings
 from svdflow.study.config import complete_config, load_config, neighbour, origin
-from svdflow.study.digest import audits_digest, code_digest, digest
+from svdflow.study.digest import code_digest, facts_of
 from svdflow.study.manifest import Manifest, extents, measured, scan
 from svdflow.study.outputs import check_place
 from svdflow.study.refusals import refuse
 from svdflow.study.sheet import Dataset, read_datasets
-from svdflow.study.sizes import parse_size
+from svdflow.study.sizes import machine_memory, parse_size
 from svdflow.study.suffixes import left_out, left_out_words
 from svdflow.study.value_range import dataset_ranges, given_range
 
-AUDITING = {
-    "selfcheck": True,
-    "audit_conditioning": False,
-    "audit_own": False,
-}  # rule -> of this installation
+ADAPTER = "svdflow.compute.runtime:run_job"  # what scripts/job.py calls
+# Megabytes of a job under a scheduler where neither the study nor the profile names any. Chosen
+ALLOCATED = 2000
 # Above these a study is refused before Snakemake builds its graph: that takes 1.6 to 2.0 ms and 13 kB a job (Snakemake
 # 9.25, measured up to 120,000 jobs), so 5,000 jobs are ten seconds of every start.
 MAX_JOBS = 5000
@@ -125,21 +123,46 @@ class Study:
         rows = self.datasets.values()
         return [r.name for r in rows if kind in (None, r.kind) and (task is None or task in r.tasks)]
 
-    def methods(self, dataset: str) -> list[str]:
-        """The denoisers that run on a dataset: its own, or those of the config that apply to its kind."""
-        row = self.datasets[dataset]
-        methods = row.overrides.get("methods", self.config["denoise"]["methods"])
-        return [method for method in methods if row.kind in DENOISERS[method].applies_to]
+    def tasks(self, dataset: str) -> list[Task]:
+        """What a dataset asks for, in the order of the declarations."""
+        return [task for task in TASKS.values() if task.name in self.datasets[dataset].tasks]
 
-    @property
-    def all_methods(self) -> list[str]:
-        """Every denoiser that runs on some dataset."""
-        return sorted({m for name in self.named(task="denoise") for m in self.methods(name)})
+    def rank_limit(self, dataset: str) -> int:
+        """The largest rank that is factorized of a dataset."""
+        return self.datasets[dataset].overrides.get("max_rank", self.config["factorize"]["max_rank"])
+
+    def methods(self, task: Task, dataset: str) -> list[str]:
+        """Of the methods that a task is split by, those that apply to the kind of a dataset; one job a method."""
+        if task.methods is None:
+            return []
+        row = self.datasets[dataset]
+        named = row.overrides.get("methods", self.config[task.key]["methods"])
+        return [name for name in named if row.kind in task.methods[name].applies_to]
+
+    def asked(self, task: Task, dataset: str, method: str = "", shard: str = "") -> Asked:
+        """What a task is asked on a dataset, for its declaration to answer."""
+        return Asked(
+            row=self.datasets[dataset],
+            config=self.config,
+            section=task.key,
+            rank_limit=self.rank_limit(dataset),
+            methods=self.methods(task, dataset),
+            method=method,
+            items=self.slice(dataset, shard) if shard else range(0),
+        )
+
+    def all_tasks(self) -> list[Task]:
+        """Every task that some dataset asks for."""
+        return [task for task in TASKS.values() if self.named(task=task.name)]
+
+    def all_methods(self, task: Task) -> list[str]:
+        """Every method of a task that runs on some dataset."""
+        return sorted({m for name in self.named(task=task.name) for m in self.methods(task, name)})
 
     @property
     def audit_files(self) -> list[str]:
         """Files of audits that belong to no dataset: of this installation if any asks for audits, of own functions."""
-        selfcheck = ["selfcheck.h5"] if self.named(task="audit") else []
+        selfcheck = ["selfcheck.h5"] if self.named(task="conditioning") else []
         return selfcheck + (["audit/own.h5"] if self.config["audit"]["functions_file"] else [])
 
     def left_out(self) -> list[str]:
@@ -154,15 +177,14 @@ class Study:
     def notes(self) -> list[str]:
         """What a user should know before the run: files that are not read, ranks that will not be reached."""
         found = [*self.left_out()]
-        for name, row in self.datasets.items():
-            cap = row.overrides.get("max_rank", self.config["factorize"]["max_rank"])
-            for stage in ("compress", "denoise"):
-                ranks = row.overrides.get("ranks", self.config[stage]["ranks"])
-                beyond = [str(rank) for rank in ranks if rank > cap]
-                if beyond and stage in row.tasks:
+        for name in self.datasets:
+            cap = self.rank_limit(name)
+            for task in self.tasks(name):
+                ranks = self.asked(task, name).options.get("ranks", ())
+                if beyond := [str(rank) for rank in ranks if rank > cap]:
                     found.append(
-                        f"dataset '{name}': {stage} asks for rank {', '.join(beyond)}, and factorize.max_rank caps it "
-                        f"at {cap}; such rows hold rank {cap} and say that they did not reach their target"
+                        f"dataset '{name}': {task.name} asks for rank {', '.join(beyond)}, and factorize.max_rank "
+                        f"caps it at {cap}; such rows hold rank {cap} and say that they did not reach their target"
                     )
         return found
 
@@ -170,43 +192,73 @@ class Study:
 
     def settings(self, stage: str, dataset: str = "", shard: str = "", method: str = "") -> dict[str, Any]:
         """Everything that shapes the result of a job, as plain builtins that Snakemake tracks."""
-        return settings.STAGES[stage](self, dataset, shard, method)
+        if stage in TASKS:
+            return settings.of_task(TASKS[stage], self, dataset, shard, method)
+        return settings.STAGES[stage].settings(self, dataset, shard, method)
 
-    def code(self, rule: str) -> str:
-        """Digest of the code that the rule's adapter reaches, and of the audits that it finds by their declarations."""
-        if rule not in self._codes:
-            scripts = self.root / "scripts"
-            found = [code_digest(rule, scripts)]
-            if rule in AUDITING:
-                of_rule = [audit for audit in AUDITS.values() if audit.selfcheck == AUDITING[rule]]
-                found.append(audits_digest(of_rule, scripts))
-            self._codes[rule] = digest(found)
-        return self._codes[rule]
+    def run(self, stage: str) -> str:
+        """What the rule of a stage or task runs, ``"module:function"``."""
+        return TASKS[stage].load if stage in TASKS else settings.STAGES[stage].run
 
-    @property
-    def memory_mb(self) -> int:
-        """Megabytes that a job is given: runtime.memory_limit, or 2000."""
+    def code(self, stage: str, dataset: str = "", shard: str = "", method: str = "") -> str:
+        """Digest of the code that a job reaches with its settings."""
+        if stage in TASKS:
+            loads, uses, facts = [TASKS[stage].load], TASKS[stage].uses, facts_of(TASKS[stage])
+        else:
+            known = settings.STAGES[stage]
+            loads, uses, facts = [known.run, *known.loads()], known.uses, known.facts()
+        given = self.settings(stage, dataset, shard, method) if uses else {}
+        chosen = {table.folder: as_names(table, given[key]) for key, table in uses.items()}
+        # Audits of this installation are run by selfcheck alone; the others are what every job may read the limits of.
+        chosen["audits"] = [a.name for a in AUDITS.values() if a.selfcheck == (stage == "selfcheck")]
+        key = repr((stage, sorted(chosen.items())))
+        if key not in self._codes:
+            self._codes[key] = code_digest([ADAPTER, *loads], self.root / "scripts", chosen, facts)
+        return self._codes[key]
+
+    def memory_mb(self, *, share: float | None = None, allocated: Any = None) -> int:
+        """Megabytes that a job may take: runtime.memory_limit; where that is auto, its share or its allocation.
+
+        Parameters
+        ----------
+        share : float, optional
+            Of this machine, where jobs run on it: threads of the job over the cores of all that run side by side.
+        allocated : int, optional
+            What a scheduler gives a job of its own accord; `ALLOCATED` where that is no number.
+        """
         size = parse_size(self.config["runtime"]["memory_limit"])
-        return 2000 if size is None else max(1, size // 2**20)
+        if size is not None:
+            return max(1, size // 2**20)
+        if share is not None:
+            return max(1, int(share * machine_memory()) // 2**20)
+        number = getattr(allocated, "value", allocated)  # Snakemake wraps it
+        return number if isinstance(number, int) else ALLOCATED
 
     # -- files --------------------------------------------------------------------------------------------
 
-    def stages(self, dataset: str) -> list[tuple[str, str]]:
-        """The stage files that every shard of a dataset has, as (stage, folder below it)."""
-        tasks = self.datasets[dataset].tasks
-        stages = [("matrices", dataset), ("factors", dataset)]
-        if "compress" in tasks:
-            stages.append(("compress", dataset))
-        if "denoise" in tasks:
-            stages += [("denoise", f"{dataset}/{method}") for method in self.methods(dataset)]
-        return stages + [(task, dataset) for task in ("encode", "audit") if task in tasks]
+    def stages(self, dataset: str) -> list[str]:
+        """Folders below the results that hold a file for every shard of a dataset."""
+        places = [f"matrices/{dataset}", f"factors/{dataset}"]
+        for task in self.tasks(dataset):
+            for method in self.methods(task, dataset) or [""]:
+                places.append(task.pattern.format(dataset=dataset, method=method))
+        return places
 
-    def parts(self) -> Iterator[tuple[str, str, str]]:
-        """Every stage file that the metrics gather, as (stage, folder below it, shard)."""
+    def parts(self) -> Iterator[tuple[str, str]]:
+        """Every stage file that the metrics gather, as (folder below the results, shard)."""
         for name in self.datasets:
             stages = self.stages(name)
             for shard in self.shards(name):
-                yield from ((stage, folder, shard) for stage, folder in stages)
+                yield from ((folder, shard) for folder in stages)
+
+    def left_folders(self) -> Iterator[str]:
+        """Every folder below the results that a task publishes whole beside its tables."""
+        for name in self.datasets:
+            for shard in self.shards(name):
+                for task in self.tasks(name):
+                    for method in self.methods(task, name) or [""]:
+                        for pattern in task.leaves.values():
+                            yield pattern.format(dataset=name, shard=shard, method=method)
 
     @property
     def jobs(self) -> int:
@@ -235,14 +287,23 @@ class Study:
             try:
                 if row.kind != "synthetic":
                     self.manifest(name)
-                if row.noise_sigma and "denoise" not in row.tasks:
+                tasks = self.tasks(name)
+                noisy = [task.name for task in TASKS.values() if task.noisy]
+                if row.noise_sigma and not set(noisy) & {task.name for task in tasks}:
                     messages.append(
-                        f"dataset '{name}': noise_sigma is given, but 'denoise' is not among its tasks"
+                        f"dataset '{name}': noise_sigma is given, but {' or '.join(map(repr, noisy))} is not among its "
+                        "tasks"
                     )
-                if "denoise" in row.tasks and not self.methods(name):
-                    messages.append(
-                        f"dataset '{name}': none of denoise.methods applies to kind {row.kind}; give it methods=..."
-                    )
+                messages += [
+                    f"dataset '{name}': none of {task.key}.methods applies to kind {row.kind}; give it methods=..."
+                    for task in tasks
+                    if task.methods is not None and not self.methods(task, name)
+                ]
+                messages += [
+                    f"dataset '{name}': task '{task.name}' is for kind {' or '.join(task.applies_to)}, not {row.kind}"
+                    for task in tasks
+                    if row.kind not in task.applies_to
+                ]
             except ConfigError as error:
                 messages += str(error).splitlines()
         refuse(messages)
@@ -284,3 +345,10 @@ class Study:
                 f"{self.jobs} jobs are more than {MAX_JOBS}; dataset '{worst}' has shard_size "
                 f"{self.datasets[worst].shard_size}, {-(-self.count(worst) // room)} would do"
             )
+
+
+def as_names(table: Registry[Any], value: Any) -> list[str]:
+    """The names in a setting that chooses from a registry: one, a list of them, or what the word ``auto`` may choose."""
+    if table is SVD_METHODS:
+        return [one.name for one in svd_methods_for(value)]
+    return [value] if isinstance(value, str) else list(value)

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.matrix import MatrixSource, as_source
 from svdflow.matrix.linked import open_linked
 from svdflow.store import (
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 # Planes of at most so many values are factorized side by side, one thread each; larger ones in turn, with all, and
 # with a checkpoint.
 SIDE_BY_SIDE = 2**22
+# Memory of one of those at its peak: LAPACK takes the plane and three copies of it in double (`Plan.memory`).
+BYTES_A_VALUE = 32
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,7 @@ def factorize_shard(
     tol: float = 1e-2,
     center: bool = False,
     refuse_masked: bool = True,
-    backend: str = "auto",
-    threads: int = 1,
-    memory_limit: int | None = None,
-    provenance: dict[str, Any] | None = None,
+    runtime: Runtime = ALONE,
 ) -> None:
     """Factorize the planes of a shard.
 
@@ -92,10 +92,9 @@ def factorize_shard(
     refuse_masked : bool
         An item with missing pixels that nothing fills becomes a row of ``errors``; False where no later stage needs its
         factors, and it is left out.
-    threads : int
-        Planes, or panels of a large plane, side by side; never changes a result.
-    memory_limit : int, optional
-        Bytes; see `truncated_svd`, whose parameters the others are.
+    runtime : Runtime
+        Threads: planes, or panels of a large plane, side by side; backend and memory limit as of `truncated_svd`, whose
+        parameters the others are. Only the backend changes a result, within rounding.
 
     Notes
     -----
@@ -107,11 +106,11 @@ def factorize_shard(
         "tol": tol,
         "center": center,
         "seed": seed,
-        "backend": backend,
+        "backend": runtime.backend,
     }
     rows: list[dict[str, Any]] = []
     kept = Path(out).with_name(f".{Path(out).name}.checkpoint")
-    with open_published(matrices, "matrices") as source, publish(out, "factors", provenance) as file:
+    with open_published(matrices, "matrices") as source, publish(out, "factors", runtime.provenance) as file:
         tasks, errors = [], []
         for item in items(source):
             wanted = list(_tasks(item, item_rank, noisy_rank))
@@ -123,11 +122,11 @@ def factorize_shard(
             _solve,
             file=file,
             folder=_working_folder(kept, Path(matrices)),
-            threads=threads,
-            limit=memory_limit,
+            threads=runtime.cores,
+            limit=runtime.memory_limit,
             **options,
         )
-        for task, outcome in _in_order(solve, tasks, threads):
+        for task, outcome in _in_order(solve, tasks, runtime.side_by_side(_largest_small(tasks))):
             try:
                 result = outcome()
                 store_factors(file, task.path, result)
@@ -210,8 +209,18 @@ def _in_order(
 
 
 def _small(task: Task) -> bool:
+    return 0 < _stored_values(task) <= SIDE_BY_SIDE
+
+
+def _stored_values(task: Task) -> int:
+    """Values of a plane that is stored whole, else 0."""
     node = None if task.observation.link else task.observation.planes[task.plane]
-    return isinstance(node, StoredArray) and node.size <= SIDE_BY_SIDE
+    return node.size if isinstance(node, StoredArray) else 0
+
+
+def _largest_small(tasks: Iterable[Task]) -> int:
+    """Bytes that the largest of the planes worked on side by side takes."""
+    return BYTES_A_VALUE * max(filter(SIDE_BY_SIDE.__ge__, map(_stored_values, tasks)), default=0)
 
 
 def _working_folder(kept: Path, matrices: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.images.batch import (
     PlaneFactors,
     Rows,
@@ -39,6 +40,8 @@ from svdflow.store import (
 
 # Matrices above this many values are judged by their spectrum and never made dense; images go by strips.
 DENSE_LIMIT = 2**22
+# Memory that an item takes for each value of its planes: the plane, its reconstruction and strips of both in double.
+BYTES_A_VALUE = 64
 IMAGES = ("none", "panels", "ranks", "all")
 
 
@@ -78,8 +81,7 @@ def compress_shard(
     images: str,
     rank_rules: Sequence[str] = (),
     data_range: Ranges = (),
-    threads: int | None = None,
-    provenance: dict[str, Any] | None = None,
+    runtime: Runtime = ALONE,
 ) -> None:
     """Measure the items of a shard at every rank, and write the pictures that were asked for.
 
@@ -108,8 +110,8 @@ def compress_shard(
         fewer are known.
     data_range : list of (kind of samples, range, source)
         The range of the dataset's values; empty takes that of each item. See `svdflow.images.item_range`.
-    threads : int, optional
-        Items side by side; never changes a result.
+    runtime : Runtime
+        Threads and memory decide how many items are worked on side by side; never changes a result.
 
     Notes
     -----
@@ -129,7 +131,7 @@ def compress_shard(
         open_published(matrices, "matrices") as source,
         open_published(factors, "factors") as store,
         publish_directory(pictures) as folder,
-        publish(out, "compress", provenance) as file,
+        publish(out, "compress", runtime.provenance) as file,
     ):
         stored = factors_by_observation(store)
         listed = with_range(items(source), data_range)
@@ -139,7 +141,9 @@ def compress_shard(
             key = {"dataset": dataset, "shard": shard, "item": item.index, "name": item.name}
             return compress_item(item, planes, wanted, folder, key)
 
-        rows, errors = each_item(work, listed, stage="compress", dataset=dataset, threads=threads)
+        rows, errors = each_item(
+            work, listed, stage="compress", dataset=dataset, runtime=runtime, bytes_a_value=BYTES_A_VALUE
+        )
         write_table(file, "compress", rows)
         write_table(file, "errors", errors)
 

@@ -1,7 +1,6 @@
 """Denoise the observations of a shard by one method, at every listed rank and by every rank rule."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 from pydantic import ValidationError
 
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.denoisers.arguments import number
 from svdflow.images.batch import PlaneFactors, Rows, each_item, factors_by_observation
 from svdflow.images.io import picture_name
@@ -38,6 +38,7 @@ KEPT = (
     4  # items of a shard whose estimates by values are kept for the report, as factors cannot give them again
 )
 CROP = 256  # pixels a side of what is kept
+BYTES_A_VALUE = 128  # memory of an item for each value of its planes: sums of overlapping patches, in double
 
 Kept = dict[tuple[int, int, str], dict[str, np.ndarray]]
 
@@ -74,9 +75,8 @@ def denoise_shard(
     seed: int = 0,
     write: bool = True,
     data_range: Ranges = (),
-    threads: int | None = None,
-    provenance: dict[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    runtime: Runtime = ALONE,
 ) -> None:
     """Denoise a shard, and measure the result.
 
@@ -110,10 +110,11 @@ def denoise_shard(
         Whether to write pictures.
     data_range : list of (kind of samples, range, source)
         The range of the dataset's values; empty takes that of each item. See `svdflow.images.item_range`.
-    threads : int, optional
-        Items side by side, and what is left of them within an item; never changes a result.
     options : mapping, optional
         Of the method, as it declares them.
+    runtime : Runtime
+        Threads and memory decide how many items are worked on side by side, and what is left of the threads works
+        within an item; never changes a result.
 
     Raises
     ------
@@ -140,12 +141,11 @@ def denoise_shard(
         open_published(matrices, "matrices") as source,
         open_published(factors, "factors") as store,
         publish_directory(pictures) as folder,
-        publish(out, "denoise", provenance) as file,
+        publish(out, "denoise", runtime.provenance) as file,
     ):
         stored = factors_by_observation(store)
         everything = list(with_range(items(source), data_range))
-        threads = threads or len(os.sched_getaffinity(0))
-        inner = max(1, threads // max(1, len(everything)))
+        inner = max(1, runtime.cores // max(1, len(everything)))
         shown = {item.index for item in everything[:KEPT]}
         kept: Kept = {}
         lock = Lock()
@@ -164,7 +164,12 @@ def denoise_shard(
             return rows
 
         rows, errors = each_item(
-            work, everything, stage=f"denoise {method}", dataset=dataset, threads=threads
+            work,
+            everything,
+            stage=f"denoise {method}",
+            dataset=dataset,
+            runtime=runtime,
+            bytes_a_value=BYTES_A_VALUE,
         )
         _write_kept(file, kept)
         write_table(file, "denoise", rows)

@@ -12,6 +12,7 @@ import numpy as np
 from svdflow.codec import ArchiveInfo, decode, encode, forms_for, rate_curve
 from svdflow.codec.other_codecs import CodecPoint, curve, point, refusal
 from svdflow.codec.quality import shortfall
+from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.errors import TargetsMissedError
 from svdflow.images.batch import Rows, each_item
 from svdflow.images.io import picture_name
@@ -41,6 +42,7 @@ BLOCK = 1024  # benchmarks/imagebench/blocks.py
 # ones are left to `encode` itself, outside a study.
 LIMIT = 2**23
 OURS = "svdflow"
+BYTES_A_VALUE = 96  # memory of an item for each value of its planes: the codecs work on copies in double
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,7 @@ def encode_shard(
     codecs: Sequence[str],
     seed: int,
     data_range: Ranges = (),
-    threads: int | None = None,
-    provenance: dict[str, Any] | None = None,
+    runtime: Runtime = ALONE,
 ) -> None:
     """Encode the planes of a shard, and measure every codec on them.
 
@@ -88,8 +89,8 @@ def encode_shard(
         Of the factorizations.
     data_range : list of (kind of samples, range, source)
         The range of the dataset's values; empty takes that of each item. See `svdflow.images.item_range`.
-    threads : int, optional
-        Items side by side; never changes a result.
+    runtime : Runtime
+        Threads and memory decide how many items are worked on side by side; never changes a result.
 
     Notes
     -----
@@ -103,7 +104,7 @@ def encode_shard(
     with (
         open_published(matrices, "matrices") as source,
         publish_directory(archives) as folder,
-        publish(out, "encode", provenance) as file,
+        publish(out, "encode", runtime.provenance) as file,
     ):
         unmet: Rows = []
         listed = with_range(items(source), data_range)
@@ -114,7 +115,9 @@ def encode_shard(
             unmet.extend([error_row(dataset, item.index, item.name, "encode", fault) for fault in faults])
             return rows
 
-        rows, errors = each_item(work, listed, stage="encode", dataset=dataset, threads=threads)
+        rows, errors = each_item(
+            work, listed, stage="encode", dataset=dataset, runtime=runtime, bytes_a_value=BYTES_A_VALUE
+        )
         write_table(file, "rates", rows)
         write_table(file, "errors", sorted(errors + unmet, key=itemgetter("item")))
 

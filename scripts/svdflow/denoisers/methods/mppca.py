@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from svdflow.compute import Device, device_of, pick
-from svdflow.compute.engine import default_threads, one_blas_thread
+from svdflow.compute.cores import default_threads
+from svdflow.compute.engine import one_blas_thread
 from svdflow.denoisers.arguments import Given, check_levels, given, levels, threads_of, whole
 from svdflow.denoisers.bands import in_order
 from svdflow.denoisers.denoised import Denoised, overall

@@ -5,7 +5,8 @@ from math import log, nan, sqrt
 
 import numpy as np
 
-from svdflow.compute.engine import default_threads, one_blas_thread
+from svdflow.compute.cores import default_threads
+from svdflow.compute.engine import one_blas_thread
 from svdflow.denoisers.arguments import check_levels, choice, given, threads_of, whole
 from svdflow.denoisers.arguments import levels as levels_of
 from svdflow.denoisers.denoised import Denoised, overall

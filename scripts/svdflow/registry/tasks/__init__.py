@@ -1,1 +1,1 @@
-"""Tasks by name, and the options of each; the code stands in `svdflow.tasks`."""
+"""What a dataset can ask for, a module a task: its options and facts; the code stands in `svdflow.tasks`."""

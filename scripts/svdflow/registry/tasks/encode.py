@@ -11,6 +11,8 @@ from pydantic_core import PydanticCustomError
 from svdflow.registry import ARCHIVE_FORMS, CODECS
 from svdflow.registry.numerals import real, whole
 from svdflow.registry.options import UNIQUE, Matches, OfRow, OneOf, Options
+from svdflow.registry.tables import BITS_PER_PIXEL, JUDGED, KEY, SHAPE, Column, Table
+from svdflow.registry.task import Asked, Task
 
 LEAST_BYTES = 2048  # of the file of an archive: HDF5 alone takes more (2,226 of an array of one value)
 MOST_DECIBELS = 320.0  # psnr of a double's last bit
@@ -73,3 +75,52 @@ class EncodeOptions(Options):
         default=list(CODECS),
         description="Codecs to compare with, pictures' for images and fields' for matrices.",
     )
+
+
+def seconds(_: Asked) -> float:
+    """Of all codecs and forms of an archive; benchmarks/images.py --case encode."""
+    return 20.0
+
+
+RATES = Table(
+    name="rates",
+    columns=(
+        *KEY,
+        *SHAPE,
+        Column("codec", "text", "", "svdflow, or the codec that it is compared with"),
+        Column("form", "text", "", "of an archive: svd, tiles or tucker; empty for others"),
+        Column("setting", "text", "", "what the codec was told: a step, a quality, a tolerance"),
+        Column("lossless", "bool", "", "whether the codec gives back every bit"),
+        Column("bytes", "int", "byte", "size of the file, all side information counted"),
+        BITS_PER_PIXEL,
+        Column("relative_error", "float", "1", "of what decodes, against the plane"),
+        Column("max_error", "float", "value", "largest absolute error of what decodes"),
+        Column("psnr", "float", "dB", "of what decodes, with data_range"),
+        *JUDGED,
+        Column("ssim", "float", "1", "of what decodes; NaN for matrices"),
+        Column("target", "text", "", "what an archive was to reach; empty where none was named"),
+        Column("kept", "bool", "", "whether the archive stands under archives/"),
+        Column("note", "text", "", "why an archive keeps little of its plane; empty where it does not"),
+    ),
+    caption="Codecs per dataset, medians over planes: PSNR at equal bits per pixel, bits per value at equal relative "
+    "error, and the BD-rate in percent of JPEG's bytes; nothing is extrapolated.",
+    summary="svdflow.tasks.encode_rates:rate_summary",
+)
+
+DECLARED = [
+    Task(
+        name="encode",
+        summary="Archive the planes of a shard at their target, and compare bytes on disk with other codecs.",
+        options=EncodeOptions,
+        tables=(RATES,),
+        reads=("matrices",),
+        leaves={"archives": "archives/{dataset}/{shard}"},
+        judged=True,
+        seeded=True,
+        needs_factors=lambda asked: False,
+        seconds=seconds,
+        load="svdflow.tasks.encode:encode_shard",
+        sections="svdflow.tasks.encode_report:sections",
+        notes="svdflow.tasks.encode_report:notes",
+    )
+]

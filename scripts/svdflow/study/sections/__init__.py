@@ -5,10 +5,8 @@ from typing import Any
 
 from pydantic import Field, create_model
 
+from svdflow.registry import TASKS
 from svdflow.registry.options import Options
-from svdflow.registry.tasks.compress import CompressOptions
-from svdflow.registry.tasks.denoise import DenoiseOptions
-from svdflow.registry.tasks.encode import EncodeOptions
 from svdflow.study.sections.audit import AuditSection
 from svdflow.study.sections.factorize import FactorizeSection
 from svdflow.study.sections.ingest import IngestSection
@@ -18,18 +16,10 @@ from svdflow.study.sections.top_level import TopLevel
 
 def sections() -> dict[str, type[Options]]:
     """The sections by name, in the order of a study: those of the tasks stand in the middle."""
-    tasks: dict[str, type[Options]] = {
-        "compress": CompressOptions,
-        "denoise": DenoiseOptions,
-        "encode": EncodeOptions,
-    }
-    return {
-        "ingest": IngestSection,
-        "factorize": FactorizeSection,
-        **tasks,
-        "audit": AuditSection,
-        "runtime": RuntimeSection,
-    }
+    first: dict[str, type[Options]] = {"ingest": IngestSection, "factorize": FactorizeSection}
+    last: dict[str, type[Options]] = {"audit": AuditSection, "runtime": RuntimeSection}
+    tasks = {task.key: task.options for task in TASKS.values() if task.key not in {**first, **last}}
+    return {**first, **tasks, **last}
 
 
 @cache

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
+from svdflow.registry import TASKS
 from svdflow.registry.kinds import EVERYTHING, IMAGES, MATRIX, SYNTHETIC
 from svdflow.registry.options import UNIQUE, UNSET, Count, Matches, OfRow, OneOf, Options, Positive
 from svdflow.study.sections import sections
 
 COLOURS = ("gray", "rgb", "ycbcr", "channels")
-TASKS = ("compress", "denoise", "encode", "audit")
 
 
 class RowParameters(Options):
@@ -78,7 +78,8 @@ class Row(Options):
         description="Noise levels to add before denoising, in pixel values (8-bit images go to 255), separated by `;`.",
     )
     tasks: Annotated[list[Annotated[str, OneOf(TASKS)]], Field(min_length=1), UNIQUE] = Field(
-        default=["compress", "audit"], description="What to do, separated by `;`."
+        default=["compress", "conditioning"],
+        description="What to do, separated by `;`; `audit` is another word for `conditioning`.",
     )
     shard_size: Count = Field(
         default=UNSET, description="Items per job; 64 for images and 1 otherwise where none is given."

@@ -9,8 +9,9 @@ from svdflow.codec.comparison import at_error, at_rate, verdict
 from svdflow.codec.other_codecs import CodecPoint
 from svdflow.metrics import bd_rate
 from svdflow.registry import CODECS
-from svdflow.report.range_notes import range_words, sources
-from svdflow.report.table_rows import groups
+from svdflow.registry.tables import Table
+from svdflow.report.range_notes import range_words
+from svdflow.report.table_rows import groups, sources
 
 RATES = (0.25, 0.5, 1.0, 2.0)  # bits per pixel at which pictures are compared
 ERRORS = (1e-1, 1e-2, 1e-3)  # relative errors at which matrices are
@@ -24,7 +25,7 @@ def codec_name(codec: str, form: str) -> str:
     return f"svdflow, {form}" if codec == OURS else CODECS[codec].title if codec in CODECS else codec
 
 
-def rate_summary(rates: pd.DataFrame) -> pd.DataFrame:
+def rate_summary(rates: pd.DataFrame, _: Table | None = None) -> pd.DataFrame:
     """One row a dataset, codec and form: medians over planes.
 
     Returns

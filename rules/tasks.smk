@@ -1,0 +1,26 @@
+for task in study.all_tasks():
+
+    rule:
+        name:
+            task.name
+        input:
+            **task_inputs(task),
+        output:
+            **task_outputs(task),
+        log:
+            f"<logs>/{task.pattern}/{{shard}}.log",
+        benchmark:
+            f"<benchmarks>/{task.pattern}/{{shard}}.jsonl"
+        wildcard_constraints:
+            method=any_of(study.all_methods(task)),
+        threads: task.threads
+        resources:
+            mem_mb=memory,
+        params:
+            **job_params(task.name),
+        message:
+            f"{task.name} of {{wildcards}}"
+        script:
+            "../scripts/job.py"
+
+    workflow.get_rule(task.name).docstring = task.summary
