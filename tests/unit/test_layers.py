@@ -21,7 +21,8 @@ LEVELS = [
     {"svd"},
     {"images", "metrics", "least_squares"},
     {"analysis", "audit", "denoisers", "codec"},
-    {"report", "selfcheck", "tasks", "compat"},
+    {"report", "compat"},
+    {"selfcheck", "tasks"},
     {"command_line"},
     {"__main__"},
 ]

@@ -348,7 +348,7 @@ class Study:
 
 
 def as_names(table: Registry[Any], value: Any) -> list[str]:
-    """The names in a setting that chooses from a registry: one, a list of them, or what the word ``auto`` may choose."""
+    """The names in a setting that chooses from a registry: one, a list of them, or all that ``auto`` may choose."""
     if table is SVD_METHODS:
         return [one.name for one in svd_methods_for(value)]
     return [value] if isinstance(value, str) else list(value)
