@@ -12,16 +12,11 @@ from pydantic import ValidationError
 from svdflow.errors import FamilyError
 from svdflow.registry import GENERATORS, Generator
 from svdflow.registry.numerals import LARGEST, real, whole
+from svdflow.study.refusals import BOUNDS
 
 ITEM_SIZES = {"float32": 4, "float64": 8, "complex128": 16}  # bytes of a value (IEEE 754)
 # SciPy's sparse matrices index with 32 bits up to here and take 64 bits above, twice the bytes
 INDEX_32_MAX = 2**31 - 1
-BOUNDS = {
-    "greater_than": ("above", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("below", "lt"),
-    "less_than_equal": ("at most", "le"),
-}  # pydantic's names of a bound that is passed, in words, and where the bound stands
 
 Params = Mapping[str, Any]
 

@@ -27,7 +27,7 @@ BOUNDS = {
     "greater_than": ("above", "gt"),
     "less_than_equal": ("at most", "le"),
     "less_than": ("below", "lt"),
-}
+}  # pydantic's names of a bound that is passed, in words, and where the bound stands
 Path = tuple[str | int, ...]
 
 

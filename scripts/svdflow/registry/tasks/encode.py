@@ -68,11 +68,11 @@ class EncodeOptions(Options):
         "on what decodes from it.",
     )
     forms: Annotated[list[Annotated[str, OneOf(ARCHIVE_FORMS)]], Field(min_length=1), UNIQUE] = Field(
-        default=list(ARCHIVE_FORMS),
+        default=["svd", "tiles", "tucker"],  # what others install is taken where it is named
         description="Forms of an archive that are compared where they apply; the smallest one is kept.",
     )
     codecs: Annotated[list[Annotated[str, OneOf(CODECS)]], UNIQUE] = Field(
-        default=list(CODECS),
+        default=["png", "jpeg", "jpeg2000", "webp", "avif", "zfp", "sz3", "zstd"],
         description="Codecs to compare with, pictures' for images and fields' for matrices.",
     )
 
