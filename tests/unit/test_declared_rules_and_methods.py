@@ -1,5 +1,6 @@
 """Rank rules and SVD methods declare themselves: two files add one, and a job imports the code of its own only."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from svdflow import ranks, truncated_svd
+from svdflow.errors import ConfigError
 from svdflow.registry import RANK_RULES, SHRINKERS, SVD_METHODS, svd_methods_for
+from svdflow.study.config import complete_config
 from svdflow.svd import costs
 from svdflow.svd.algorithm import Algorithm
 
@@ -91,11 +94,14 @@ def test_a_rank_rule_is_added_by_two_files(tmp_path):
         """
         from svdflow.ranks import optimal_rank
         from svdflow.registry import RANK_RULES
+        from svdflow.study.config import complete_config
+        config = complete_config({"compress": {"rank_rules": ["above_one"]}})
+        print(*config["compress"]["rank_rules"])
         print(optimal_rank(s=[3.0, 2.0, 0.5], shape=(4, 3), rule="above_one"), *RANK_RULES)
         """,
         tmp_path,
     )
-    assert found == ["2", *RANK_RULES, "above_one"]
+    assert found == ["above_one", "2", *RANK_RULES, "above_one"]
 
 
 def test_an_svd_method_is_added_by_two_files(tmp_path):
@@ -105,6 +111,8 @@ def test_an_svd_method_is_added_by_two_files(tmp_path):
         import numpy as np
         from svdflow import truncated_svd
         from svdflow.registry import SVD_METHODS
+        from svdflow.study.config import complete_config
+        assert complete_config({"factorize": {"method": "two_steps"}})["factorize"]["method"] == "two_steps"
         U, s, Vt = result = truncated_svd(np.diag([4.0, 2.0, 1e-3, 1e-4]), 2, method="two_steps")
         print(result.info.method, result.info.reads, np.allclose(s, [4, 2], rtol=1e-9), list(SVD_METHODS)[-1])
         """,
@@ -116,6 +124,10 @@ def test_an_svd_method_is_added_by_two_files(tmp_path):
 def test_without_its_distribution_the_name_is_unknown():
     with pytest.raises(ValueError, match="'two_steps' is not one of auto, full"):
         truncated_svd(np.eye(3), 2, method="two_steps")
+    with pytest.raises(ConfigError, match="two_steps"):
+        complete_config({"factorize": {"method": "two_steps"}})
+    with pytest.raises(ConfigError, match="above_one"):
+        complete_config({"compress": {"rank_rules": ["above_one"]}})
 
 
 @pytest.mark.parametrize("name", SVD_METHODS)
@@ -184,3 +196,41 @@ def test_shrinkers_are_ordered_as_their_losses_say():
     assert (shrunk["operator"] >= shrunk["frobenius"]).all() and (
         shrunk["frobenius"] >= shrunk["nuclear"]
     ).all()
+
+
+def rows_of(page, heading):
+    """Cells of the first table below a heading of a page of docs, by the text of the first one."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").split(f"## {heading}\n")[1]
+    table = text[text.index("|") :].split("\n\n")[0].splitlines()[2:]
+    return {
+        cells[0].strip("`"): cells[1:]
+        for cells in ([c.strip() for c in line.strip("| ").split(" | ")] for line in table)
+    }
+
+
+def test_the_table_of_methods_is_what_they_declare():
+    rows = rows_of("choosing.md", "Methods")
+    assert rows.pop("auto")[0] == "the cheapest of `full`, `gram` and `krylov`"
+    assert rows == {one.name: [one.summary, one.advice] for one in SVD_METHODS.values()}
+
+
+def test_the_table_of_rank_rules_is_what_they_declare():
+    words = {"sigma": "noise level", "all_values": "all singular values", "matrix": "the matrix"}
+    expected = {
+        one.name: [
+            ", ".join(words[need] for need in words if need in one.needs) or "values",
+            one.summary,
+            one.source,
+        ]
+        for one in RANK_RULES.values()
+    }
+    assert rows_of("denoising.md", "Rank rules") == expected
+
+
+def test_no_module_asks_a_lazy_package_for_names():
+    """Digests of code follow imports: one through a package that imports late would not be followed."""
+    lazy = {"svdflow.ranks": set(ranks.__all__), "svdflow.svd": {"SinglePassSVD"}, "svdflow": {"ranks"}}
+    for path in (SCRIPTS / "svdflow").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert not lazy.get(node.module or "", set()) & {alias.name for alias in node.names}, path
