@@ -30,8 +30,10 @@ from svdflow.svd.factorization import factorize
 from svdflow.svd.plan import Target, choose_method
 from svdflow.svd.result import SVDResult
 
-SUBSPACE_ITERATIONS = 1  # up to so many, all blocks but the last may be thrown away
-CONTAINED = 2  # up to so many, no read is saved beyond those of a space that contains the peers'
+# Up to SUBSPACE_ITERATIONS power iterations of the peers a subspace iteration does, which keeps one block only; up to
+# CONTAINED as many reads are made as the space that contains theirs takes, and above fewer. The module's docstring says
+# why, and tests/unit/test_compat.py holds the errors against the peers'.
+SUBSPACE_ITERATIONS, CONTAINED = 1, 2
 
 
 def reads_for(n_iter: int, eps: float) -> int:

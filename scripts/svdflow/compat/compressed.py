@@ -13,7 +13,7 @@ from svdflow.compat.parameters import is_integer, seed_of_dask
 from svdflow.matrix.sources import DaskSource
 
 ITERATORS = ("power", "QR")
-LEAST_SUBSPACE = 20  # columns of dask's sketch, whatever k and n_oversamples are
+LEAST_SUBSPACE = 20  # least width of dask's sketch, its min_subspace_size, whatever k and n_oversamples are
 
 
 def svd_compressed(

@@ -33,7 +33,7 @@ except ImportError as error:
     ) from error
 
 ALGORITHMS = ("randomized", "arpack")
-SPARSE = ("csr", "csc")  # other formats become the first
+SPARSE = ("csr", "csc")  # formats that are read as they are; scikit-learn converts others to the first
 
 
 class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -234,7 +234,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     @property
     def _n_features_out(self) -> int:
-        return self.components_.shape[0]
+        return len(self.components_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -7,13 +7,9 @@ import numpy as np
 
 from svdflow.errors import InvalidParameterError
 
-NORMALIZERS = (
-    "auto",
-    "QR",
-    "LU",
-    "none",
-)  # of scikit-learn: how its power iteration keeps columns independent
-LARGEST_SEED = 2**32 - 1  # of a RandomState, and so of an integer random_state
+# Names of scikit-learn for how its power iteration keeps columns independent.
+NORMALIZERS = ("auto", "QR", "LU", "none")
+LARGEST_SEED = 2**32 - 1  # the largest seed of numpy.random.RandomState, and so the largest random_state
 
 
 def require(condition: Any, name: str, function: str, wanted: str, value: Any) -> None:

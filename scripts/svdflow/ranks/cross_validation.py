@@ -8,7 +8,8 @@ from svdflow.matrix.masks import materialized, unmasked
 from svdflow.ranks.evidence import Evidence
 from svdflow.ranks.singular_values import whole
 
-FOLDS = (2, 2)  # Owen and Perry, section 6: large holdouts find the rank, small ones find too much
+# Groups of rows and columns. Large holdouts find the rank, small ones find too much (Owen and Perry 2009, section 6).
+FOLDS = (2, 2)
 
 
 def bi_cross_validation(

@@ -39,7 +39,8 @@ class Evidence:
     seed: int = 0
 
 
-_WORDS = {
+# For each thing that a rule may need: whether it is there, and what is said where it is not.
+_NEEDS: dict[str, tuple[Callable[[Evidence], bool], str]] = {
     "sigma": (lambda e: e.sigma is not None, "the noise level is not known"),
     "all_values": (lambda e: e.complete, "not all singular values are stored; raise factorize.max_rank"),
     "matrix": (
@@ -52,5 +53,5 @@ _WORDS = {
 def applicable(rule: RankRule, evidence: Evidence) -> str:
     """Why a rule cannot be applied; empty where it can."""
     return "; ".join(
-        words for need, (met, words) in _WORDS.items() if need in rule.needs and not met(evidence)
+        words for need, (met, words) in _NEEDS.items() if need in rule.needs and not met(evidence)
     )

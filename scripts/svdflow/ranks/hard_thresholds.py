@@ -9,7 +9,9 @@ from svdflow.ranks.evidence import Evidence
 from svdflow.ranks.marchenko_pastur import sigma_from_singular_values
 from svdflow.ranks.singular_values import checked_shape, checked_values, number, whole
 
-SCREENOT_SHARE = 8  # of min(m, n) over the largest rank that is thought possible where none is given
+# min(m, n) over the largest rank that is thought possible where none is given. ScreeNOT asks for a loose bound: signal
+# beyond it would count as noise, and above half of the values too little noise is left to learn from (chosen).
+SCREENOT_SHARE = 8
 
 
 def hard_threshold(beta: float) -> float:

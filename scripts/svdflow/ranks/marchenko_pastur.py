@@ -44,11 +44,12 @@ def _mp_median(beta: float) -> float:
         # sqrt((high - x)(x - low)) / (2 pi beta x); then dx * sqrt(...) = radius^2 sin(phi)^2.
         centre, radius = (low + high) / 2, (high - low) / 2
         end = acos(min(1.0, max(-1.0, (centre - median) / radius)))
-        return quad(lambda phi: _mp_integrand(phi, centre, radius, beta), 0, end, epsabs=1e-13, epsrel=1e-13)[
-            0
-        ]
+        found, _ = quad(
+            lambda phi: _mp_integrand(phi, centre, radius, beta), 0, end, epsabs=1e-13, epsrel=1e-13
+        )
+        return float(found)
 
-    return brentq(lambda x: mass(x) - 0.5, low, high, xtol=1e-14)
+    return float(brentq(lambda x: mass(x) - 0.5, low, high, xtol=1e-14))
 
 
 def _mp_integrand(phi: float, centre: float, radius: float, beta: float) -> float:

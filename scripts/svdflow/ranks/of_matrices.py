@@ -158,7 +158,7 @@ def shrink(
         U, values, Vt = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
         level = estimate_sigma(s=values, shape=matrix.shape) if sigma is None else sigma
         denoised = (U * shrunk_values(values, matrix.shape, level, loss)) @ Vt
-    return denoised.astype(source.dtype) if source.dtype.kind in "fc" else denoised
+    return np.asarray(denoised, source.dtype if source.dtype.kind in "fc" else None)
 
 
 def _spectrum(A: Any, s: Any, shape: Any) -> tuple[np.ndarray, tuple[int, int], np.ndarray | None]:

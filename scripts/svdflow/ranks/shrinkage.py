@@ -8,9 +8,9 @@ from svdflow.ranks.evidence import Evidence
 from svdflow.ranks.singular_values import checked_shape, checked_values, number
 from svdflow.registry import SHRINKERS
 
-NOISELESS = (
-    1e8  # y from which 1 - (1 + beta) / y^2 rounds to 1: nothing to shrink, and squares that may overflow
-)
+# y = s / (sigma sqrt(larger side)) from which 1 - (1 + beta) / y^2 rounds to 1: there is nothing to shrink, and squares
+# might overflow.
+NOISELESS = 1e8
 
 
 def shrunk_values(s: np.ndarray, shape: tuple[int, int], sigma: float, loss: str = "frobenius") -> np.ndarray:
@@ -48,7 +48,7 @@ def shrunk_values(s: np.ndarray, shape: tuple[int, int], sigma: float, loss: str
 
 def frobenius(y: np.ndarray, beta: float) -> np.ndarray:
     """What y shrinks to for least squared error; y is above the noise, in units of sigma times the root of a side."""
-    return np.sqrt(np.maximum((y**2 - beta - 1) ** 2 - 4 * beta, 0)) / y
+    return np.asarray(np.sqrt(np.maximum((y**2 - beta - 1) ** 2 - 4 * beta, 0)) / y)
 
 
 def operator(y: np.ndarray, beta: float) -> np.ndarray:
@@ -60,7 +60,7 @@ def operator(y: np.ndarray, beta: float) -> np.ndarray:
 def nuclear(y: np.ndarray, beta: float) -> np.ndarray:
     """The same of least loss in the nuclear norm."""
     x = operator(y, beta)
-    return np.maximum(0, (x**4 - sqrt(beta) * x * y - beta) / (x**2 * y))
+    return np.asarray(np.maximum(0, (x**4 - sqrt(beta) * x * y - beta) / (x**2 * y)))
 
 
 def soft_threshold(s: np.ndarray, threshold: float) -> np.ndarray:

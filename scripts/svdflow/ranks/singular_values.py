@@ -88,7 +88,7 @@ def checked_values(s: Any, *, descending: bool = False) -> np.ndarray:
     s = np.asarray(unmasked(s, "singular values"))
     if s.dtype.kind not in "iuf" and s.size:
         raise TypeError(f"singular values must be real numbers, not {s.dtype}")
-    s = s.astype(np.float64, copy=False)
+    s = np.asarray(s, np.float64)
     bad = ~(np.isfinite(s) & (s >= 0))
     if bad.any():
         raise ValueError(

@@ -5,7 +5,9 @@ import numpy as np
 from svdflow.ranks.evidence import Evidence
 from svdflow.ranks.singular_values import checked_values, number
 
-FLOOR = 16  # times eps ||A||_F^2: what the difference of two sums of squares cannot resolve
+# What the difference of two sums of squares cannot resolve, over eps ||A||_F^2: a few roundings of either sum, as both
+# are added in pairs or runs (Higham 2002, section 4.2). Errors below it are published as a floor, not as exact.
+FLOOR = 16
 
 
 def rank_for_energy(s: np.ndarray, energy: float, total_energy: float | None = None) -> int | None:

@@ -9,9 +9,8 @@ from svdflow.matrix.sources import MatrixSource
 from svdflow.registry import AUTO, SVD_METHODS
 from svdflow.svd.plan import Target, algorithm_of
 
-MOST_READS = (
-    10_000  # a tuple of as many widths is planned beforehand; the slowest search here ends in hundreds
-)
+# Reads that may be asked for: a tuple of as many widths is planned beforehand, and searches end in hundreds at most.
+MOST_READS = 10_000
 
 
 def backend_for(source: MatrixSource, method: str, backend: str) -> str:

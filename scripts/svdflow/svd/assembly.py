@@ -30,7 +30,9 @@ class RowWriter(Protocol):
 
 
 Sink = Callable[[tuple[int, int], np.dtype], RowWriter]
-MET = 1e-9  # of the error asked for: how far above it rounding may leave the one reached
+# Share by which the error of the stored factors may lie above the one asked for and still meet it: the rank was chosen
+# by the same sums in another order.
+MET = 1e-9
 
 
 def finished(

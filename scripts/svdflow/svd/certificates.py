@@ -8,10 +8,16 @@ import numpy as np
 from svdflow.ranks.spectrum_rules import FLOOR
 
 EPS = float(np.finfo(float).eps)
-FAILURE = 1e-3  # probability that the spectral bound is too small
-MISSED = 1.5  # of the mean over ten probes, whose expectation is at most 1: honest runs stay below 0.8
-SPECTRAL_NOISE = 4  # times eps ||A||_F^2: rounding of A^H A w
-STORED = 2  # times eps ||A||_F: U and Vt are rounded once each, and U is made from a rounded A V
+# Probability that the spectral bound is too small, published with it. A tenth of it would make the bound of ten probes
+# 1.12 times larger (Halko, Martinsson and Tropp 2011, lemma 4.1).
+FAILURE = 1e-3
+# Mean of the probes' figures above which they contradict that the factors are the leading ones. Its expectation is at
+# most 1 for those, and runs that end by themselves stay below 0.8 (tests/unit/test_svd_promises.py catches probes that
+# took part in a search).
+MISSED = 1.5
+# Rounding of A^H A w is taken to be SPECTRAL_NOISE eps ||A||_F^2, and that of the stored factors STORED eps ||A||_F, as
+# U and Vt are rounded once each. tests/unit/test_certificates.py holds the bounds that they widen.
+SPECTRAL_NOISE, STORED = 4, 2
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,8 @@ def values_resolution(
 
     `uncentred` is ``||A||_F^2`` before the mean was taken off.
     """
-    return (FLOOR * eps) ** (0.5 if squared else 1) * max(float(s[0]), uncentred**0.5)
+    relative: float = (FLOOR * eps) ** (0.5 if squared else 1.0)
+    return relative * max(float(s[0]), uncentred**0.5)
 
 
 def tail_spectral(s: np.ndarray, rank: int, *, output: Any = np.float64, uncentred: float = 0.0) -> float:
@@ -157,7 +164,7 @@ def spectral_certificate(
 
 def left_by_U(probes: np.ndarray, images: np.ndarray, AhU: np.ndarray) -> np.ndarray:
     """``E^H E w`` of ``E = A - U U^H A``, from ``A^H A w`` (`images`) and ``A^H U``."""
-    return images - AhU @ (AhU.conj().T @ probes)
+    return np.asarray(images - AhU @ (AhU.conj().T @ probes))
 
 
 def left_by_V(probes: np.ndarray, images: np.ndarray, V: np.ndarray, AhAV: np.ndarray) -> np.ndarray:
@@ -167,7 +174,7 @@ def left_by_V(probes: np.ndarray, images: np.ndarray, V: np.ndarray, AhAV: np.nd
     ``||A^H u_i - s_i v_i||`` apart, which is much where V is no invariant subspace. Nothing is divided by small s_i.
     """
     residual = images - AhAV @ (V.conj().T @ probes)
-    return residual - V @ (V.conj().T @ residual)
+    return np.asarray(residual - V @ (V.conj().T @ residual))
 
 
 def _excess(residual: np.ndarray, s: np.ndarray, norm_squared: float, eps: float) -> float:
@@ -187,4 +194,4 @@ def pair_residuals(adjoint_product: np.ndarray, s: np.ndarray, V: np.ndarray) ->
 
     With ``A v_i = s_i u_i`` a singular value of A lies within that distance of s_i (Weyl).
     """
-    return np.linalg.norm(adjoint_product - V * s, axis=0)
+    return np.asarray(np.linalg.norm(adjoint_product - V * s, axis=0))

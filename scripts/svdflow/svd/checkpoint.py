@@ -32,7 +32,7 @@ from svdflow.svd.read.panel_work import Sums
 
 log = logging.getLogger(__name__)
 
-KIND = "checkpoint"
+KIND = "checkpoint"  # of the files of the journal, as `svdflow.store` knows them
 
 
 class Journal:

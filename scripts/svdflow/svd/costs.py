@@ -13,27 +13,31 @@ import numpy as np
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.widths import LANES, SPARSE_WIDTH, first_width
 
-VERSION = 3
+VERSION = 3  # of this table; it stands in `info.why`, and rises with every change, which may move the choice
 
-# Rates of one core, per second: products with a narrow block, A^H A, LAPACK's SVD and symmetric eigenproblem, QR,
-# entries of a sparse matrix times a column.
-NARROW = {"single": 1.2e11, "double": 6e10}
-SQUARE = {"single": 1.7e11, "double": 8e10}
-LAPACK = 6e10
-EIGEN = 2.5e10
-TRIANGLE = 1e10
-SPARSE = 1.5e9
-MEMORY = 1e10  # bytes
-DISK = 1e9
-START = 2e-3  # seconds of a read, whatever its size
-CORES = 2
-USUAL_TOL, KRYLOV_READS = 1e-2, 3  # before the last one at that tolerance
-READ_GAIN = 50.0  # in accuracy, of a read more
-FULL_ENTRIES = 2**23  # LAPACK needs the matrix in memory, three times over
-GRAM_LARGEST = 4096
-# m n^2 above which A^H A of a matrix in single precision is formed in it, and polished by the last read
+# Operations per second of one core of the reference machine. Expected times are mostly within a factor of two of those
+# measured, and the regret of the choice is mostly 1 (benchmarks/choosing.py, benchmarks/results/choosing.md).
+NARROW = {"single": 1.2e11, "double": 6e10}  # products of the matrix with a block of tens of columns
+SQUARE = {"single": 1.7e11, "double": 8e10}  # A^H A
+LAPACK = 6e10  # singular value decomposition (gesdd)
+EIGEN = 2.5e10  # symmetric eigenproblem
+TRIANGLE = 1e10  # QR of tall panels
+SPARSE = 1.5e9  # stored entries of a sparse matrix times a column
+# Bytes per second that a read is fed with, and the seconds that it takes whatever its size (the same benchmark).
+MEMORY, DISK, START = 1e10, 1e9, 2e-3
+CORES = 2  # of the reference machine, and not of the one that computes, which must not change bits
+USUAL_TOL = 1e-2  # `tol` where none is given; what was reached is published whatever it is (chosen)
+# Reads that block Krylov takes before the last one at that tolerance, and by how much each more sharpens the triplets.
+# tests/scale/test_svd_promises.py holds 4 reads in all for values that fall like 1 / sqrt i, 3 for 1 / i.
+KRYLOV_READS, READ_GAIN = 3, 50.0
+# Largest problems at which the other candidates are considered: entries for LAPACK, which needs three copies of the
+# matrix in double precision (200 MB here), and the short side for A^H A, whose eigenvectors take 7 s at 4000
+# (benchmarks/results/choosing.md, where Krylov is faster from 1024 x 1024 on).
+FULL_ENTRIES, GRAM_LARGEST = 2**23, 4096
+# m n^2 above which A^H A of a matrix in single precision is formed in it, and the last read in double makes up for it.
+# Below, forming it in double takes an eighth of a second at most (by SQUARE and CORES), and keeps all digits.
 GRAM_SINGLE = 2e10
-OPEN_RANK = 4  # min(m, n) over the rank that is reckoned with where an error or energy chooses it
+OPEN_RANK = 4  # min(m, n) over the rank that is reckoned with where an error or energy chooses it (chosen)
 
 
 @dataclass(frozen=True)

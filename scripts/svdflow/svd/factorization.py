@@ -215,6 +215,6 @@ def factorize(
     )
     device_there = device_of(backend, threads=staging, memory_limit=limit if backend == "cupy" else None)
     with unchanged(source), one_blas_thread(), device_there as device:
-        return algorithm.factorize(
-            Factorization(source, plan, device, runner, seed, scale, checkpoint, sink, scratch)
-        )
+        task = Factorization(source, plan, device, runner, seed, scale, checkpoint, sink, scratch)
+        result: SVDResult = algorithm.factorize(task)
+    return result

@@ -38,8 +38,8 @@ from svdflow.svd.result import SVDResult
 
 log = logging.getLogger(__name__)
 
-# Planes of at most so many values are factorized side by side, one thread each; larger ones in turn, with all, and
-# with a checkpoint.
+# Planes of at most so many values (2048 x 2048) are factorized side by side, one thread each; larger ones in turn, with
+# all threads and a checkpoint. It changes no bits, only what a kill costs (chosen).
 SIDE_BY_SIDE = 2**22
 # Memory of one of those at its peak: LAPACK takes the plane and three copies of it in double (`Plan.memory`).
 BYTES_A_VALUE = 32

@@ -13,6 +13,7 @@ def full_svd(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     with one_blas_thread():
         try:
-            return scipy.linalg.svd(A, full_matrices=False, check_finite=False, lapack_driver="gesdd")
+            U, s, Vt = scipy.linalg.svd(A, full_matrices=False, check_finite=False, lapack_driver="gesdd")
         except np.linalg.LinAlgError:
-            return scipy.linalg.svd(A, full_matrices=False, check_finite=False, lapack_driver="gesvd")
+            U, s, Vt = scipy.linalg.svd(A, full_matrices=False, check_finite=False, lapack_driver="gesvd")
+    return U, s, Vt

@@ -11,11 +11,16 @@ from typing import Any
 from svdflow.compute import array_namespace
 from svdflow.errors import BreakdownError
 
-SAFE_DIAGONAL = 1e-6  # least over largest diagonal entry of R for which CholeskyQR2 is trusted
-SETTLED = (
-    0.5  # length of a unit column that a second projection leaves, above which the first one took all off
-)
-DEPENDENT = 1e-10  # what is left of a unit column that depends on the others, to rounding
+# Least over largest diagonal entry of the Cholesky factor for which CholeskyQR2 is trusted; below, Householder
+# reflections take over. It breaks down where the condition number nears 1e8 (Yamamoto et al. 2015), which the diagonal
+# of the factor may understate: so two digits are kept.
+SAFE_DIAGONAL = 1e-6
+# Length that a second projection leaves of a unit column, above which the first one had taken all off: the criterion of
+# Daniel, Gragg, Kaufman and Stewart (1976), by which twice is enough.
+SETTLED = 0.5
+# Length of what projections leave of a unit column below which that is rounding, and the column depends on the others
+# (chosen: a million times eps, for columns of any length).
+DEPENDENT = 1e-10
 
 
 def adjoint(X: Any) -> Any:

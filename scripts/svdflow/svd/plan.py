@@ -18,11 +18,18 @@ from svdflow.ranks.spectrum_rules import rank_for_energy, rank_for_error
 from svdflow.registry import AUTO, SVD_METHODS, svd_methods_for
 from svdflow.svd import costs
 
-FULL_LARGEST = 2**25
-FULL_SHARE = 0.4  # of the smaller side, above which nothing is saved by truncation
-GROUPS, GROUP_BYTES = 32, 256 * 2**20
-GROUP_ROWS = 2500  # below which making and adding up a group's sum would cost a twentieth of its products
-DEVICE_PANEL = 128 * 2**20  # where each kernel has a price, and one stream computes
+# Each of these is part of the plan: another value gives other bits.
+
+# A rank above FULL_SHARE of the smaller side goes to LAPACK, where the matrix has at most FULL_LARGEST entries (800 MB
+# for three copies): a basis of that width leaves nothing to save. Up to costs.FULL_ENTRIES the cost model prefers
+# LAPACK from a quarter of the side on; the rule is for larger matrices, where the model does not consider it.
+FULL_SHARE, FULL_LARGEST = 0.4, 2**25
+# Panels are summed in at most GROUPS groups, one a task, of at least GROUP_ROWS rows each (in fewer, making and adding
+# up their sums would take a twentieth of the time) and of sums that take GROUP_BYTES together at most.
+GROUPS, GROUP_BYTES, GROUP_ROWS = 32, 256 * 2**20, 2500
+# Bytes of a panel on a device, where every kernel has a price and one stream computes (chosen for a GPU; on a host it
+# is matrix.panels.PANEL_BYTES).
+DEVICE_PANEL = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: boo
     return threads
 
 
-def _groups(bounds: tuple[Any, ...], sum_bytes: int) -> tuple[Any, ...]:
+def _groups(bounds: tuple[tuple[int, int], ...], sum_bytes: int) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Panels in contiguous groups, one a task; their number never depends on the workers."""
     rows = bounds[-1][1]
     number = min(len(bounds), GROUPS, max(4, min(rows // GROUP_ROWS, GROUP_BYTES // max(1, sum_bytes))))

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-TILE_ROWS = 4096
-BLOCK_COLUMNS = 16
+# Rows and columns that one key of the generator fills; another value gives other test matrices, and so other bits.
+# Starting a generator takes about as long as drawing a thousand numbers, and a tile has 65,536.
+TILE_ROWS, BLOCK_COLUMNS = 4096, 16
 
 # Domains keep matrices that are drawn for different ends independent of each other.
 BASIS, COMPLETION, PROBES, SAMPLE = 0, 1, 2, 3
@@ -70,4 +71,4 @@ def _tile(seed: int, tile: int, block: int, domain: int, complex_entries: bool) 
     if not complex_entries:
         return stream.standard_normal((TILE_ROWS, BLOCK_COLUMNS))
     pairs = stream.standard_normal((TILE_ROWS, BLOCK_COLUMNS, 2)) * np.sqrt(0.5)
-    return pairs.view(np.complex128)[..., 0]
+    return np.asarray(pairs.view(np.complex128)[..., 0])

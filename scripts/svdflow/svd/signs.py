@@ -2,7 +2,9 @@
 
 import numpy as np
 
-TIE = 1e-6  # relative; entries closer than this count as equal, so that rounding cannot choose between them
+# Entries whose magnitudes are closer than this, relative, count as equal, and the first of them decides the sign. It
+# lies above rounding of float32 vectors, 1e-7, so that no machine, layout or thread turns a vector round.
+TIE = 1e-6
 
 
 def phases(V: np.ndarray) -> np.ndarray:

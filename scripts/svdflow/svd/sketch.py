@@ -21,11 +21,11 @@ from svdflow.svd.signs import phases
 
 Choose = Callable[[np.ndarray, float], int | None]
 
-FLOOR = (
-    float(np.finfo(float).eps) ** 0.5
-)  # of Y's largest singular value: below, a direction adds more rounding
+# Directions of Y below FLOOR times its largest singular value are left out. Rounding in Z = A^H Y, eps s_1, is divided
+# by the singular values of Y, so there an image would be wrong by sqrt(eps) s_1, as much as it is long.
+FLOOR = float(np.finfo(float).eps) ** 0.5
 REFINE = 1e2  # condition number of Y above which U = Y M, orthonormal to eps times it, is orthonormalized once more
-TINY = float(np.finfo(float).tiny)
+TINY = float(np.finfo(float).tiny)  # in the place of a divisor of 0
 
 
 @dataclass(frozen=True)

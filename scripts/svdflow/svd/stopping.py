@@ -8,9 +8,14 @@ import numpy as np
 from svdflow.errors import ConvergenceWarning
 from svdflow.svd.info import SVDInfo
 
-ROUNDING = 16  # times eps s_1 s_i: what rounding of U and V moves s_i^2 by
-SHARE = 1e-2  # of s_i^2, up to which that is rounding; a value that it moves further is not resolved
-NOISE = 16  # times eps s_1^2: squared values that rounding of A^H A hides
+# Rounding moves s_i^2 by up to ROUNDING eps s_1 s_i (of U and V) and hides squares below NOISE eps s_1^2 (of A^H A):
+# small constants in the place of the bounds of Higham (2002, section 3.5), which grow with the sides, as rounding
+# errors of both signs do not. Larger ones let triplets pass that are not resolved; smaller ones call exact results
+# unresolved. tests/unit/test_svd_extremes.py holds both ends.
+ROUNDING = NOISE = 16
+# Share of s_i^2 up to which such a move counts as rounding: a value that is moved further is not resolved, whatever the
+# reason. It is the usual tolerance.
+SHARE = 1e-2
 
 
 def measured(

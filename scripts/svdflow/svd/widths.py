@@ -1,11 +1,24 @@
 """How wide blocks are: what plans, cost estimates and methods reckon with."""
 
-LANES = 16  # block widths are rounded up to this: matrix products are fastest at multiples of the SIMD width
-OVERSAMPLING, WIDENING = 10, 0.25  # of the block width over k
-FIRST_BLOCK = 32  # where the rank is not known beforehand
-SPARSE_WIDTH = 32  # two slices of a cache line; narrow blocks make better Krylov spaces
-FINAL_EXTRA = 4  # Ritz vectors beyond k that the last read carries along, at least
-PROBE_COLUMNS = 10  # random columns that it carries for the spectral certificate
+# Each of these is part of the plan: another value gives other bits, and other expected times (svd/costs.py).
+
+# Widths of blocks are rounded up to multiples of this, the float32 entries of a 512-bit register: columns up to the
+# next multiple cost products little, and serve as oversampling.
+LANES = 16
+# Columns of a block beyond the k that are wanted: OVERSAMPLING, as Halko, Martinsson and Tropp (2011, section 4.3)
+# advise, or WIDENING times k where that is more (chosen). Wider blocks converge in fewer reads of more columns.
+OVERSAMPLING, WIDENING = 10, 0.25
+FIRST_BLOCK = (
+    32  # columns of the first block where an error or energy chooses the rank; later ones double (chosen)
+)
+# Most columns of the blocks of a sparse matrix after the first: narrow blocks make better Krylov spaces of as many
+# columns, and take more reads, which cost a sparse matrix in memory nothing.
+SPARSE_WIDTH = 32
+# Ritz vectors beyond k in the last read at least, by which s_{k+1} is known.
+FINAL_EXTRA = 4
+# Random columns in the last read for the spectral certificate, which with r of them is about sqrt(1e3^(1/r)) times too
+# large for a failure of 1e-3: 1.4 for 10, 3.2 for 3 (`svdflow.svd.certificates`).
+PROBE_COLUMNS = 10
 
 
 def first_width(rank: int) -> int:

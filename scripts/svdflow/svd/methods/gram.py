@@ -10,7 +10,8 @@ from svdflow.svd.plan import Plan, Target
 from svdflow.svd.subspace import Reader, Subspace, hermitian
 from svdflow.svd.widths import last_width
 
-# s_k / s_1 below which squaring costs too many digits, by bytes of a real number (error eps (s_1 / s_i)^2)
+# s_k / s_1 below which squaring costs too many digits, by bytes of a real number, and QR takes over. By squares s_k^2
+# is wrong by eps (s_1 / s_k)^2 of it: 2 % at 2.5e-3 in single precision, 2e-4 at 1e-6 in double.
 GRAM_FLOOR = {4: 2.5e-3, 8: 1e-6}
 
 

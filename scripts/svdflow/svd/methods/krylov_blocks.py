@@ -7,10 +7,16 @@ from svdflow.svd.plan import Target
 from svdflow.svd.random_blocks import uniform
 from svdflow.svd.widths import FIRST_BLOCK, SPARSE_WIDTH, first_width
 
-MAX_READS, SPARSE_READS = 16, 24  # where `max_reads` is not given
-LARGEST_BLOCK = 256  # where the rank is not known beforehand
-SAMPLE_ROWS, SAMPLE_BANDS = 16, 16  # rows over block width, and in how many bands
-SAMPLE_SHARE = 16  # rows of the matrix over rows of the sample, at least
+# Reads at most where `max_reads` is not given; more for the narrower blocks of a sparse matrix. They bound the basis in
+# memory, and spectra that need more end with a warning and the reason max_reads (chosen).
+MAX_READS, SPARSE_READS = 16, 24
+LARGEST_BLOCK = 256  # columns to which blocks double where the rank is not known beforehand (chosen)
+# The first block is learnt from SAMPLE_ROWS rows for each of its columns, in SAMPLE_BANDS bands spread over the matrix
+# (benchmarks/results/constants.md).
+SAMPLE_ROWS, SAMPLE_BANDS = 16, 16
+SAMPLE_SHARE = (
+    16  # the sample is at most a sixteenth of the rows, so that looking at it costs that much of a read
+)
 
 
 def krylov_widths(

@@ -25,8 +25,12 @@ from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK
 log = logging.getLogger(__name__)
 
 EPS = float(np.finfo(float).eps)
-NOISE = 16  # times eps s_1^2: residuals that rounding makes
-LANCZOS_BLOCK = 8  # of 4, 8, 16: about the columns in all of 4, half its reads; 16 costs more columns
+NOISE = (
+    16  # residuals up to this times eps s_1^2 are rounding, and the pair has converged; see svd/stopping.py
+)
+# Columns multiplied in a read, after the first: fewer take more reads, more take more products (benchmarks/results/
+# constants.md).
+LANCZOS_BLOCK = 8
 
 
 def lanczos_columns(rank: int, side: int, block: int = LANCZOS_BLOCK) -> int:

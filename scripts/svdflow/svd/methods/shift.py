@@ -21,13 +21,22 @@ from svdflow.svd.widths import FINAL_EXTRA
 log = logging.getLogger(__name__)
 
 EPS = float(np.finfo(float).eps)
-CLEAR = 1e4  # times eps theta_1: Ritz values by whose root an image may be divided
-BAND = 4096  # rows
-SHIFT_ROUNDS = 20  # of raising the shift within one read; it settles in a few
-NOISE = 16  # times eps s_1^2: what rounding does to squared Ritz values
-SLOWEST = 0.95  # rate of convergence that the stopping test reckons with
-# Over seven spectra and three widths the bound by residuals was at least 0.5 of the truth, and with the gain of the
-# half step taken off it at least 0.15.
+# What other values of CLEAR, SHIFT_ROUNDS, SLOWEST and of the slacks do: benchmarks/results/constants.md.
+
+# Ritz values above CLEAR l eps theta_1 take part in the half step, which divides by their roots. From 1 to 1e8
+# nothing there changes.
+CLEAR = 1e4
+BAND = (
+    4096  # rows of a residual that are triangularized at a time, to save memory; they shape the sum (chosen)
+)
+# Times that the shift may rise within one read; it ends before where it settles.
+SHIFT_ROUNDS = 20
+NOISE = 16  # rounding moves squared Ritz values by up to this times eps s_1^2; see svd/stopping.py
+# Rate of convergence at most that the estimate reckons with: a geometric series still adds rate / (1 - rate) times its
+# last gain, 19 times here.
+SLOWEST = 0.95
+# Factors by which the bound by residuals is raised, without and with the gain of the half step taken off: over seven
+# spectra and three widths it was at least 0.5 and 0.15 of the truth.
 SLACK, HALF_STEP_SLACK = 2.0, 8.0
 
 

@@ -36,10 +36,12 @@ from svdflow.svd.sketch import Choose, Sketch, SketchPanel, SketchSums
 from svdflow.svd.subspace import unit_scale
 from svdflow.svd.widths import FIRST_BLOCK, OVERSAMPLING
 
-LEAST_ROWS = 16  # of a panel, however wide the matrix
-LEAST_PEAK, LARGEST_PEAK = 1e-100, 1e100  # of entries, outside of which they are scaled by a power of two
-"""
-"""
+# Rows of a panel at least, however wide the matrix, so that products are none with single vectors (chosen). Panels
+# shape the sums, so another value gives other bits.
+LEAST_ROWS = 16
+# Magnitudes of entries outside of which all are scaled by a power of two: squares of those within, and sums of as many
+# of them as there may be, stay far within the range of float64, 1e-308 to 1e308.
+LEAST_PEAK, LARGEST_PEAK = 1e-100, 1e100
 
 
 class SinglePassSVD:

@@ -12,6 +12,7 @@ import numpy as np
 from svdflow.compute.engine import Engine
 from svdflow.svd.orthonormal import Blocks, adjoint
 
+# Rows of a band. Bands shape the sums, so another value gives other bits.
 HEIGHT = 2048
 
 

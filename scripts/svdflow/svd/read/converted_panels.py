@@ -19,10 +19,12 @@ from svdflow.svd.read.moments import (
     square_norm,
 )
 
-SMALL_MEAN = 0.5  # share of the energy: to take it off afterwards costs one bit then
-
-
-SLICE_BYTES = 8 * 2**20  # of a panel, as it is computed with
+# Share of the energy up to which column means are taken off products afterwards instead of every panel: the difference
+# loses one bit at most then, and no panel is copied. Above it the first panel's means are subtracted from all.
+SMALL_MEAN = 0.5
+# Bytes of the slices in which panels are multiplied: a slice stays in the last-level cache from Y = P X to Y^H P.
+# Slices shape the sums, so another value gives other bits.
+SLICE_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)

@@ -31,15 +31,19 @@ from svdflow.svd.scratch import FileScratch, MemoryScratch
 from svdflow.svd.subspace import Reader, Subspace
 from svdflow.svd.widths import PROBE_COLUMNS
 
-POLISH_FLOOR = (
-    1e-5  # s_i / s_1; polishing works with squares, whose error relative to s_i^2 is eps (s_1 / s_i)^2
-)
+# s_i / s_1 above which U and s are taken half a step further by the SVD of A^H U. It works with squares, whose error
+# relative to s_i^2 is eps (s_1 / s_i)^2: 2e-6 at this floor.
+POLISH_FLOOR = 1e-5
 REFINE = 1e2  # s_1 / s_k above which U = Y M, orthonormal to eps s_1 / s_k, is orthonormalized once more
-BLUNT = 1e-2  # share of the energy left, above which single precision tells it well enough
+# Where the factors leave more than BLUNT of the energy, single precision tells the square of what is left to
+# eps / BLUNT, 1e-5 of it, and the last read of a matrix in single precision is in that; not for tolerances below SHARP,
+# which ask for more digits of the triplets themselves.
+BLUNT, SHARP = 1e-2, 1e-4
 # Least over largest singular value for which factors in single precision may come from squares in double: what they
-# make of U is orthogonal to eps (s_1 / s_l)^2.
+# make of U is orthogonal to eps (s_1 / s_l)^2, 2.5e-9.
 LEAST_SPREAD = 3e-4
-SHARP = 1e-4  # tolerance below which double precision is worth its price
+
+Rows = Callable[[Any], np.ndarray]  # from bounds to rows of U
 
 
 @dataclass
@@ -202,11 +206,11 @@ def _rows_of_U(
     return np.concatenate([rows, drawn], axis=1)
 
 
-def _refined_rows(make: Callable[..., Any], correction: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
+def _refined_rows(make: Rows, correction: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
     return make(bounds) @ correction
 
 
-def _triangle_of_rows(make: Callable[..., Any], group: Any) -> np.ndarray:
+def _triangle_of_rows(make: Rows, group: Any) -> np.ndarray:
     R: Any = None
     for bounds in group:
         R = triangle(make(bounds)) if R is None else triangle(R, make(bounds))
@@ -221,9 +225,7 @@ def _positive(R: np.ndarray) -> np.ndarray:
     return unit.conj()[:, None] * R
 
 
-def _write(
-    engine: Engine, make: Callable[..., Any], bounds: Any, write: Callable[[int, np.ndarray], Any]
-) -> None:
+def _write(engine: Engine, make: Rows, bounds: Any, write: Callable[[int, np.ndarray], Any]) -> None:
     for (start, _), rows in zip(bounds, engine.stream(make, bounds), strict=True):
         write(start, rows)
 

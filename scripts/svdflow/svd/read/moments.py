@@ -8,9 +8,12 @@ import scipy.sparse as sp
 
 from svdflow.compute import Device, array_namespace
 
-SAFE_NORM = {4: (1e-20, 1e30), 8: (1e-200, 1e200)}  # of squares, by bytes of a real number
-SQUARE_RUN = 2**10  # entries squared and summed in one go
-RUNS = 2**6  # such runs that are converted at a time
+# Sums of squares outside of these are not trusted, by bytes of a real number: terms may have been lost below the
+# smallest or above the largest number. The matrix is scaled by a power of two then, and read again.
+SAFE_NORM = {4: (1e-20, 1e30), 8: (1e-200, 1e200)}
+# Entries whose squares are summed in one go in the precision of the panel, with an error of about sqrt(1024) eps, and
+# runs of them that are converted at a time (512 KB of float64).
+SQUARE_RUN, RUNS = 2**10, 2**6
 
 
 def converted(array: Any, dtype: np.dtype, *, copy: bool = False) -> Any:

@@ -17,11 +17,11 @@ from scipy.sparse import _sparsetools
 
 from svdflow.compute.engine import Engine
 
-LINE = 64  # bytes of a cache line: columns of a slice times the size of an entry
-BAND_ENTRIES = (
-    8  # stored entries of a band per column of A: then adding up its product costs little beside it
-)
-LEAST_BAND = 4096
+# Bytes of a row of a slice of the block: a cache line, so that each row that is gathered costs one.
+LINE = 64
+# A band has at least so many stored entries for each column of A, so that adding up its product costs little beside it,
+# and so many rows (chosen). Bands shape the sums, so other values give other bits.
+BAND_ENTRIES, LEAST_BAND = 8, 4096
 
 
 @dataclass(frozen=True)
