@@ -112,7 +112,8 @@ def main() -> None:
             print(rows[-1], flush=True)
     if asked.output:
         head = "# Constants of the SVD\n\nBy benchmarks/constants.py; the first value is the one in the code.\n\n"
-        ends = f"## When a search ends\n\n20 triplets, 50 of sparse matrices, {asked.seeds} seeds a spectrum and tolerance.\n\n"
+        ends = "## When a search ends\n\n20 triplets, 50 of sparse matrices, "
+        ends += f"{asked.seeds} seeds a spectrum and tolerance.\n\n"
         fast = f"## Speed\n\n20 triplets, median of {asked.seeds} runs.\n\n"
         text = head + ends + "\n".join([*stopping, ""]) + "\n" + fast + "\n".join([*speed, ""])
         asked.output.write_text(text, encoding="utf-8")

@@ -15,12 +15,16 @@ EXPLAINED = [
     "__main__",
     "checks",
     "command_line",
+    "compat",
     "compute",
     "errors",
     "escaping",
+    "least_squares",
     "metrics",
+    "ranks",
     "store",
     "study",
+    "svd",
 ]
 RIDDLE = re.compile(r"# (of|whose|which) ")  # goes on from the name and says nothing without it
 NAME = re.compile(r"_*[A-Z][A-Z0-9_]*")

@@ -13,7 +13,7 @@ import numpy as np
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.widths import LANES, SPARSE_WIDTH, first_width
 
-VERSION = 3  # of this table; it stands in `info.why`, and rises with every change, which may move the choice
+VERSION = 3  # the number of this table; it stands in `info.why`, and rises with every change, as that may move choices
 
 # Operations per second of one core of the reference machine. Expected times are mostly within a factor of two of those
 # measured, and the regret of the choice is mostly 1 (benchmarks/choosing.py, benchmarks/results/choosing.md).

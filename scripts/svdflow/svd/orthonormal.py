@@ -12,8 +12,8 @@ from svdflow.compute import array_namespace
 from svdflow.errors import BreakdownError
 
 # Least over largest diagonal entry of the Cholesky factor for which CholeskyQR2 is trusted; below, Householder
-# reflections take over. It breaks down where the condition number nears 1e8 (Yamamoto et al. 2015), which the diagonal
-# of the factor may understate: so two digits are kept.
+# reflections take over. It breaks down where the condition number nears 1e8 (Yamamoto et al. 2015), which the factor's
+# diagonal may understate: so two digits are kept.
 SAFE_DIAGONAL = 1e-6
 # Length that a second projection leaves of a unit column, above which the first one had taken all off: the criterion of
 # Daniel, Gragg, Kaufman and Stewart (1976), by which twice is enough.

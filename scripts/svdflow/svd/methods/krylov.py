@@ -28,28 +28,30 @@ log = logging.getLogger(__name__)
 # These end the search, so they move reads and bits. What other values do: benchmarks/results/constants.md.
 
 NOISE = 16  # squared Ritz values that move by less than this times eps s_1^2 move by rounding; see svd/stopping.py
-# Ritz values above CLEAR eps theta_1 take part in the half step, which divides images by their roots. Between 1 and 10,000 nothing there changes.
+# Ritz values above CLEAR eps theta_1 take part in the half step, which divides images by their roots. From 1 to
+# 10,000 nothing there changes.
 CLEAR = 100
 # Rates of half steps slow down from read to read, so the estimate takes a root of the last rate: the second, and the
-# fourth above SLOW, where they may slow down a good deal. At 0.75 three results of 84 lay above their
-# tolerance, for 0.4 reads fewer of 5.4.
+# fourth above SLOW, where they may slow down a good deal. At 0.75 three results of 84 missed their tolerance, for 0.4
+# reads fewer of 5.4.
 SLOW = 0.5
 # Rate at most that the estimate reckons with; what a geometric series still adds is 49 times its last term then.
 # From 0.9 to 0.995 nothing there changes.
 SLOWEST = 0.98
-BULK = 1.5  # safety factor on the t^-2 error model of `_remaining`. Without it 0.1 reads of 5.4 were saved; 0.5 came within 0.56 of tol
+# Safety factor on the t^-2 error model of `_remaining`: without it 0.1 reads of 5.4 were saved, and at 0.5 errors came
+# within 0.56 of the tolerance.
+BULK = 1.5
 # The t^-2 model counts where the last read gained more than this share of what the last whole step did: a geometric
 # series at a good rate gains less. At 1/20 it took 0.2 reads more of 5.4.
 SUBLINEAR = 1 / 5
 # Share of the first half step's gain that is expected to be left, where the first block was learnt.
 FIRST_GAIN = 0.25
-NARROW = 8.0  # factor on what is expected to be left where blocks are narrower than the rank.
+NARROW = 8.0  # factor on what is expected to be left where blocks are narrower than the rank
 # Columns of a learnt block that stay random, or an eighth of it where that is more: what the sampled rows lack is found
 # through them.
 LEAST_RANDOM = 4
 # Length above which the part of a rejected Ritz vector that is new to the basis extends it; its image is divided by
-# that length, and loses as many digits. At 1e-3 errors
-# came within 0.9 of the tolerance, at 0.05 within 0.35.
+# that length, and loses as many digits. At 1e-3 errors came within 0.9 of the tolerance, at 0.05 within 0.35.
 NOVEL = 0.05
 
 

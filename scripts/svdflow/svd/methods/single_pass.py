@@ -39,8 +39,8 @@ from svdflow.svd.widths import FIRST_BLOCK, OVERSAMPLING
 # Rows of a panel at least, however wide the matrix, so that products are none with single vectors (chosen). Panels
 # shape the sums, so another value gives other bits.
 LEAST_ROWS = 16
-# Magnitudes of entries outside of which all are scaled by a power of two: squares of those within, and sums of as many
-# of them as there may be, stay far within the range of float64, 1e-308 to 1e308.
+# Magnitudes of entries outside of which all are scaled by a power of two: squares of those within, and
+# sums of as many as there may be, stay far within the range of float64, 1e-308 to 1e308.
 LEAST_PEAK, LARGEST_PEAK = 1e-100, 1e100
 
 
