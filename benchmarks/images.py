@@ -28,7 +28,7 @@ from svdbench.timing import machine  # noqa: E402
 
 RESULTS = HERE / "results"
 PACKAGE = "imagebench"
-CASES = ("ranks", "denoise", "stacks", "archive", "photographs", "cost")
+CASES = ("ranks", "denoise", "stacks", "archive", "photographs", "oscillations", "squares", "cost")
 SCHEMA = 1
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import api_page
+import formats_page
 
 from svdflow.registry import audits_page
 from svdflow.store import schema
@@ -15,6 +16,7 @@ PAGES = {
     "docs/schema.md": schema.markdown(),
     "docs/audits.md": audits_page.markdown(),
     "docs/api.md": api_page.markdown(),
+    "docs/formats.md": formats_page.markdown(),
     "config/schemas/config.schema.json": json.dumps(options_page.config_schema(), indent=2) + "\n",
 }
 

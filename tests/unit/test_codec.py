@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage import data as photographs
 
 from svdflow.codec import (
     ArchiveWarning,
@@ -522,3 +523,59 @@ def test_more_than_the_memory_of_the_machine_is_refused_before_it_is_taken(tmp_p
     with pytest.raises(ValueError, match="decode fewer: rows="):
         decode(tmp_path / "a.h5")
     np.testing.assert_array_equal(decode(tmp_path / "a.h5", rows=(5, 7))[:, :3], np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("form", ["svd", "tiles"])
+@pytest.mark.parametrize("target", [{"psnr": 33.0}, {"max_abs": 30.0}, {"bytes": 6000}])
+def test_squares_meet_a_target_and_decode_by_rows_and_rank(form, target, tmp_path):
+    """77 x 90 in squares of 32: three rows of three, the last ones cut."""
+    A, path = photographs.camera()[100:177, 180:270], tmp_path / "a.h5"
+    info = encode(A, path, form=form, block=32, **target)
+    whole = decode(path)
+    error = A.astype(float) - whole
+    assert info.rel_error == pytest.approx(np.linalg.norm(error) / np.linalg.norm(A.astype(float)))
+    assert info.max_abs == np.abs(error).max() and info.bytes == path.stat().st_size
+    assert info.psnr >= target.get("psnr", 0) and info.max_abs <= target.get("max_abs", 255)
+    assert info.bytes <= target.get("bytes", 10**6)
+    for rows in ((0, 77), (5, 40), (31, 33), (64, 77), (9, 9)):
+        np.testing.assert_array_equal(decode(path, rows=rows), whole[slice(*rows)])
+    np.testing.assert_array_equal(decode(path, rank=info.rank), whole)
+    coarse = decode(path, rank=1).astype(float)
+    assert np.linalg.norm(A - coarse) > np.linalg.norm(error)
+    scope: dict = {}
+    exec(re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S)[-1], scope)
+    np.testing.assert_array_equal(scope["read_archive"](path), whole)
+
+
+def test_each_square_is_the_archive_of_its_part(tmp_path):
+    """At one step, a square decodes to what an archive of that square alone decodes to."""
+    from svdflow.codec.forms import BlockEncoder, Encoder
+
+    A = photographs.camera()[100:164, 180:244].astype(np.float32)
+    found = BlockEncoder(A, "svd", block=40, data_range=255.0).at(9.0)
+    for place in ((slice(0, 40), slice(0, 40)), (slice(40, 64), slice(40, 64))):
+        alone = Encoder(A[place], "svd", data_range=255.0).at(9.0)
+        np.testing.assert_array_equal(found.decoded[place], alone.decoded)
+
+
+def test_squares_keep_missing_values_even_where_all_of_one_are_missing(tmp_path):
+    A, mask = photographs.camera()[100:164, 180:244], np.ones((64, 64), bool)
+    mask[:32, :40], mask[50, 60] = False, False
+    info = encode(A, tmp_path / "a.h5", form="svd", block=32, psnr=33, mask=mask)
+    back = decode(tmp_path / "a.h5")
+    assert info.masked == 32 * 40 + 1 and np.array_equal(~np.ma.getmaskarray(back), mask)
+    error = (A.astype(float) - back)[mask]
+    assert 10 * np.log10(255**2 / np.mean(np.square(error))) == pytest.approx(info.psnr)
+    scope: dict = {}
+    exec(re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S)[-1], scope)
+    again = scope["read_archive"](tmp_path / "a.h5")
+    assert np.array_equal(np.ma.getdata(again)[mask], np.ma.getdata(back)[mask])
+
+
+def test_a_form_of_an_archive_that_is_not_known_is_named(tmp_path, monkeypatch):
+    from svdflow.registry import ARCHIVE_FORMS
+
+    encode(photographs.camera()[:32, :32], tmp_path / "a.h5", form="tiles", psnr=30)
+    monkeypatch.delitem(ARCHIVE_FORMS._found, "tiles")
+    with pytest.raises(StoreError, match=r"'tiles' is not known here .*svd, tucker.*that wrote it"):
+        decode(tmp_path / "a.h5")

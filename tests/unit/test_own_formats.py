@@ -1,5 +1,6 @@
 """Formats, a family and a codec of other distributions: two files each, and everything that lists them has them."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -203,3 +204,10 @@ def test_a_codec_is_measured_by_two_files(site):
         """,
     )
     assert printed == ["halves 8 1.0 needs 2-D uint8, got 2-D float64"]
+
+
+def test_the_page_of_formats_is_in_step():
+    spec = importlib.util.spec_from_file_location("formats_page", ROOT / "docs" / "formats_page.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    assert (ROOT / "docs" / "formats.md").read_text(encoding="utf-8") == page.markdown(), "run 'make docs'"

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 # Values above which a picture is encoded in squares of BLOCK, each with factors of its own: those of a whole picture
 # cost its pixels times its shorter side. Another value gives other archives of pictures between the two.
 WHOLE = 2**21
-BLOCK = 1024  # benchmarks/imagebench/blocks.py
+BLOCK = 1024  # python benchmarks/images.py --case squares
 # Values of any other array that is encoded. Squares would tear apart what makes a matrix worth its factors, so larger
 # ones are left to `encode` itself, outside a study.
 LIMIT = 2**23
