@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from svdflow.matrix import MatrixSource
+from svdflow.matrix import MatrixSource, panels
 from svdflow.svd import truncated_svd
 
 
@@ -28,8 +28,15 @@ class Fragile(MatrixSource):
 @pytest.fixture(scope="module")
 def matrix():
     rng = np.random.default_rng(0)
-    left, right = (np.linalg.qr(rng.standard_normal((side, 200)))[0] for side in (8000, 1000))
+    left, right = (np.linalg.qr(rng.standard_normal((side, 200)))[0] for side in (2000, 300))
     return ((left * np.arange(1, 201) ** -0.5) @ right.T).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def small_panels(monkeypatch):
+    """Panels of 100 rows, so that a small matrix has as many as a large one."""
+    monkeypatch.setattr(panels, "PANEL_BYTES", 100 * 300 * 4)
+    monkeypatch.setattr("svdflow.svd.plan.PANEL_BYTES", 100 * 300 * 4)
 
 
 @pytest.mark.parametrize("method", ["krylov", "gram", "rsvd"])
