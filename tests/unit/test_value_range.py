@@ -1,10 +1,12 @@
 """One range a dataset: what PSNR and SSIM refer to, where it comes from, and when it changes."""
 
 import html
+import io
 import re
 import shutil
 import struct
 import subprocess
+from contextlib import redirect_stdout
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from small_study import ROOT
 from svdflow.__main__ import main
 from svdflow.compute.runtime import Runtime
 from svdflow.errors import ConfigError
+from svdflow.images import inspection
 from svdflow.images.ingest_images import ingest_images
 from svdflow.images.io import read_image, write_image
 from svdflow.images.item_range import value_range
@@ -297,6 +300,24 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def in_process(monkeypatch):
+    """Files are measured in this process, for tests in which that of its own, a second of imports, plays no part."""
+
+    def run(command, *, input, **_):
+        assert command[1:] == ["-m", inspection.__name__]
+        said = io.StringIO()
+        with monkeypatch.context() as only, redirect_stdout(said):
+            only.setattr("sys.stdin", io.StringIO(input))
+            inspection.main()
+        return subprocess.CompletedProcess(command, 0, said.getvalue())
+
+    monkeypatch.setattr(contents.subprocess, "run", run)
+    monkeypatch.setattr(
+        contents.os, "sched_getaffinity", lambda _: {0}
+    )  # standard output is one for all threads
+
+
 def study(folder, *rows):
     (folder / "sheet.tsv").write_text(HEAD + "".join("\t".join(row.split("|")) + "\n" for row in rows))
     (folder / "study.yaml").write_text("datasets: sheet.tsv\n")
@@ -313,7 +334,7 @@ def carried(found):
     return ranges[0]
 
 
-def test_an_image_changes_what_judges_carry_where_it_changes_the_range(folder, monkeypatch):
+def test_an_image_changes_what_judges_carry_where_it_changes_the_range(folder, monkeypatch, in_process):
     pictures = {"a.png": smooth((30, 30), 200), "b.tif": smooth((20, 20), 230)}
     files_of(folder / "deep", pictures)
     first = study(folder, DEEP)
@@ -335,7 +356,7 @@ def test_an_image_changes_what_judges_carry_where_it_changes_the_range(folder, m
     assert {path.name for path in asked} == {"c.png", "d.png"}
 
 
-def test_the_files_are_gone_through_once_however_many_jobs_ask(folder, monkeypatch):
+def test_the_files_are_gone_through_once_however_many_jobs_ask(folder, monkeypatch, in_process):
     files_of(folder / "deep", {"a.png": smooth((9, 9), 200)})
     found, calls = study(folder, DEEP), []
     monkeypatch.setattr("svdflow.study.study.extents", lambda m: calls.append(1) or manifest.extents(m))
@@ -347,7 +368,7 @@ def test_the_files_are_gone_through_once_however_many_jobs_ask(folder, monkeypat
 @pytest.mark.parametrize(
     "text", ["uint16 x 0 1", "uint16 16 nan 1", "uint16 16 5 1", "object 8 0 1", "7", "uint16 16 0 inf"]
 )
-def test_a_span_in_a_manifest_that_is_none_is_measured_again(folder, text):
+def test_a_span_in_a_manifest_that_is_none_is_measured_again(folder, text, in_process):
     files_of(folder / "deep", {"a.png": smooth((9, 9), 900)})
     first = study(folder, DEEP)
     first.value_ranges("deep")
@@ -414,7 +435,7 @@ def test_files_of_all_kinds_are_measured_and_bad_ones_left_to_ingest(folder):
     ]
 
 
-def test_bands_that_are_planes_are_measured_too(folder):
+def test_bands_that_are_planes_are_measured_too(folder, in_process):
     """Of four bands of 16 bits the last is alpha, unless every band is a plane."""
     bands = np.stack([smooth((9, 9), top) for top in (200, 210, 220)], axis=-1)
     (folder / "deep").mkdir()
