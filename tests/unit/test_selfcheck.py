@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from svdflow.__main__ import main
 from svdflow.registry import AUDITS
 from svdflow.registry.limits import declared_limits, resolve
 from svdflow.selfcheck import cache as cache_module
@@ -306,6 +307,48 @@ def test_an_edited_audit_of_another_distribution_runs_again(folder, installed):
     (installed / "tiny_audit.py").write_text(CODE.replace("0.5 + 0.5 - 1", "0.5 + 0.5 - 3"))
     assert told(installed, code) == "FAIL\n"
     assert len(list(folder.glob("halves-*.json"))) == 2
+
+
+OF_A_MATRIX = """
+from svdflow.audit.records import judged
+
+
+def audit_trace(full, limits, subject, truth):
+    if full.A.shape[0] != full.A.shape[1]:
+        raise ValueError("not square")
+    error = abs(full.A.trace() - (full.U * full.s @ full.Vt).trace()) / full.s[0]
+    yield judged("conditioning", "trace", subject, float(error), limits["trace"], 1e-15)
+"""
+
+
+def test_an_audit_of_matrices_is_asked_of_every_one(folder, installed):
+    declared = DECLARED.replace('"halves"', '"trace"').replace("halves", "trace")
+    declared = declared.replace('family="stability"', 'family="conditioning", examines="matrix"')
+    declared = declared.replace("1, 0, source", "1, 1e-12, source")
+    (installed / "tiny_declared.py").write_text(declared)
+    (installed / "tiny_audit.py").write_text(OF_A_MATRIX)
+    words = (
+        "import numpy as np; from svdflow.audit import audit_matrix\n"
+        "for A in (np.diag([3.0, 2.0]), np.ones((3, 2))):\n"
+        "    rows = audit_matrix(A)\n"
+        "    print(len(rows) > 10, [(r.verdict, r.reason) for r in rows if r.audit == 'trace'])"
+    )
+    square, other = told(installed, words).splitlines()
+    assert square == "True [(<Verdict.PASS: 'PASS'>, '')]"
+    assert other == "True [(<Verdict.ERROR: 'ERROR'>, 'ValueError: not square')]"
+
+
+def test_the_command_says_the_verdicts_of_each_family(folder, monkeypatch, capsys, ran):
+    monkeypatch.setattr("svdflow.selfcheck.audits.families", lambda mutants=True: QUICK)
+    assert main(["selfcheck"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == ["gradients", "stability"]
+    assert all("PASS" in line for line in said)
+    ran.clear()
+    assert main(["selfcheck"]) == 0
+    assert not ran
+    assert main(["selfcheck", "--no-cache"]) == 0
+    assert len(ran) == 3
 
 
 def test_a_row_that_another_audit_declares_is_refused(folder, installed):

@@ -7,6 +7,7 @@ the values are at hand.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from shlex import quote
 from typing import Any
 
@@ -17,13 +18,13 @@ from svdflow.audit.decomposition import (
     Full,
     Limits,
     compared_records,
-    full_records,
     recorded_records,
     stored_records,
 )
 from svdflow.audit.records import Record, attempt, publish_records
 from svdflow.audit.verdicts import Verdict
 from svdflow.compute.runtime import ALONE, Runtime
+from svdflow.registry import AUDITS
 from svdflow.registry.limits import resolve
 from svdflow.store import Factors, Item, StoredArray, StoredGroup, error_row, open_published, read_array
 from svdflow.store import factors as stored_factors
@@ -64,7 +65,17 @@ def audit_matrix(
     (2.0, 'PASS')
     """
     limits = resolve(thresholds)
-    return attempt(FAMILY, "matrix", subject, lambda: full_records(Full.of(A), limits, subject))
+    return attempt(FAMILY, "matrix", subject, lambda: matrix_records(Full.of(A), limits, subject))
+
+
+def matrix_records(
+    full: Full, limits: Limits, subject: str, truth: np.ndarray | None = None
+) -> Iterator[Record]:
+    """What all audits that examine matrices say of one; `truth` are its singular values, where they are known."""
+    for audit in AUDITS.values():
+        if audit.examines == "matrix":
+            run = partial(audit.code(), full, limits, subject, truth)
+            yield from attempt(audit.family, audit.name, subject, run)
 
 
 def audit_conditioning_shard(
@@ -165,7 +176,7 @@ def _plane_panel(plane: Plane, full: bool, limits: Limits) -> Iterator[Record]:
     if full:
         whole = Full.of(read_array(plane.stored))
         command = plane.command(matrix=True)
-        yield from _reproduced(full_records(whole, limits, subject, plane.truth), command)
+        yield from _reproduced(matrix_records(whole, limits, subject, plane.truth), command)
     if plane.factors is None:
         gaps = plane.item.gaps
         reason = f"{gaps} pixels are missing" if gaps else "no stored factors of this plane"

@@ -17,9 +17,11 @@ class Audit(Declaration):
     ----------
     family : str
         The page of the report that shows it: ``conditioning``, ``gradients``, ``stability`` or ``mutants``.
-    selfcheck : bool
-        Whether it examines this installation, on problems whose answer is known: a function of (seed, limits) that
-        gives records. Otherwise it examines users' matrices, factors or functions.
+    examines : str
+        ``installation``, on problems whose answer is known: a function of (seed, limits) that gives records.
+        ``matrix``, each that a user has audited: one of (full, limits, subject, truth), where `full` is a
+        `svdflow.audit.decomposition.Full` and `truth` its true singular values or None. ``factors`` and ``function``
+        are what svdflow itself audits beside that.
     limits : mapping of str to Threshold
         By the name that a row has in the column `audit`. A row is declared by one audit; others may give it too.
     poor : set of str
@@ -31,11 +33,16 @@ class Audit(Declaration):
     """
 
     family: str
-    selfcheck: bool = True
+    examines: str = "installation"
     limits: Mapping[str, Threshold] = field(default_factory=dict)
     poor: frozenset[str] = frozenset()
     keywords: Mapping[str, Any] = field(default_factory=dict)
     curves: str = ""
+
+    @property
+    def selfcheck(self) -> bool:
+        """Whether it needs no data, so that it runs once in an environment."""
+        return self.examines == "installation"
 
     @property
     def modules(self) -> list[str]:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from svdflow.audit import decomposition
+from svdflow.audit.conditioning import matrix_records
 from svdflow.audit.own import audit_functions
 from svdflow.audit.records import Record, attempt
 from svdflow.registry import Threshold
@@ -72,7 +73,7 @@ def audit_stored(spec: str, limits: Mapping[str, Threshold]) -> list[Record]:
             subject = f"{Path(path).name}:{place.name}"
             if isinstance(place, StoredArray):
                 full = decomposition.Full.of(read_array(place))
-                found += decomposition.full_records(full, limits, subject)
+                found += matrix_records(full, limits, subject)
             elif full is None:
                 found += decomposition.stored_records(place, limits, subject)
             else:

@@ -209,8 +209,8 @@ class Study:
             loads, uses, facts = [known.run, *known.loads()], known.uses, known.facts()
         given = self.settings(stage, dataset, shard, method) if uses else {}
         chosen = {table.folder: as_names(table, given[key]) for key, table in uses.items()}
-        # Audits of this installation are run by selfcheck alone; the others are what every job may read the limits of.
-        chosen["audits"] = [a.name for a in AUDITS.values() if a.selfcheck == (stage == "selfcheck")]
+        # Audits of this installation are run by selfcheck alone; the limits of the others are read by every audit.
+        chosen["audits"] = [a.name for a in AUDITS.values() if stage == "selfcheck" or not a.selfcheck]
         key = repr((stage, sorted(chosen.items())))
         if key not in self._codes:
             self._codes[key] = code_digest([ADAPTER, *loads], self.root / "scripts", chosen, facts)

@@ -11,7 +11,7 @@ DECLARED = [
         summary="A matrix: its decomposition as LAPACK checks itself, rank, condition, proved enclosures",
         source="LAPACK TESTING; Rump (2011)",
         family="conditioning",
-        selfcheck=False,
+        examines="matrix",
         limits={
             "svd_residual": Threshold(10, 50, 10, source=LAPACK_RATIO),
             "svd_orthogonality_u": Threshold(10, 50, 10, source=LAPACK_RATIO),
@@ -52,14 +52,14 @@ DECLARED = [
                 nan, nan, source="Roy and Vetterli (2007); resolution: Audenaert (2007)"
             ),
         },
-        load="svdflow.audit.conditioning:audit_matrix",
+        load="svdflow.audit.decomposition:full_records",
     ),
     Audit(
         name="factors",
         summary="Stored factors, alone and against a full decomposition",
         source="LAPACK DORT01; Eckart and Young (1936)",
         family="conditioning",
-        selfcheck=False,
+        examines="factors",
         limits={
             "stored_orthogonality_u": Threshold(10, 50, 10, source=LAPACK_RATIO),
             "stored_orthogonality_v": Threshold(10, 50, 10, source=LAPACK_RATIO),
@@ -89,7 +89,7 @@ DECLARED = [
         summary="A gradient against differences that know their own error",
         source="Ridders (1982)",
         family="gradients",
-        selfcheck=False,
+        examines="function",
         limits={
             "gradient": Threshold(
                 4, 8, 1e-06, source="multiples of the estimated difference error; resolution relative"
