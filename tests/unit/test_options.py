@@ -13,11 +13,11 @@ import yaml
 from pydantic import Field, field_validator
 
 from svdflow.errors import ConfigError, RegistryError
-from svdflow.registry import DENOISERS, RANK_RULES, Denoiser, Options
+from svdflow.registry import DENOISERS, RANK_RULES, TASKS, Denoiser, Options
 from svdflow.registry.options import UNIQUE, OneOf
+from svdflow.registry.refusals import faults
 from svdflow.study.config import complete_config, load_config
 from svdflow.study.options_page import config_schema, markdown
-from svdflow.study.refusals import faults
 from svdflow.study.sections.row import parameters_model
 from svdflow.study.study import Study
 
@@ -135,7 +135,7 @@ def study(parameters="-", **denoise):
 
 def test_a_denoiser_of_another_package_is_one_like_ours(plugin):
     one = study(methods=[plugin, "shrink"], options={plugin: {"strength": "2e-1"}})
-    assert one.methods("h") == [plugin, "shrink"]
+    assert one.methods(TASKS["denoise"], "h") == [plugin, "shrink"]
     settings = one.settings("denoise", "h", "00000", plugin)
     assert settings["options"] == {"strength": 0.2, "rounds": 3} and settings["ranks"] == []
     assert "options" not in one.settings("denoise", "h", "00000", "shrink")

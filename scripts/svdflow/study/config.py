@@ -9,7 +9,7 @@ from typing import Any
 
 from svdflow.errors import ConfigError, YamlError
 from svdflow.escaping import visible
-from svdflow.study.refusals import dotted, faults, refuse, short
+from svdflow.registry.refusals import dotted, faults, refuse, short
 from svdflow.study.sections import config_model
 from svdflow.study.yaml_file import read_yaml
 

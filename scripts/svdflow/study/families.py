@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from svdflow.errors import FamilyError
 from svdflow.registry import GENERATORS, Generator
 from svdflow.registry.numerals import LARGEST, real, whole
-from svdflow.study.refusals import BOUNDS
+from svdflow.registry.refusals import BOUNDS
 
 ITEM_SIZES = {"float32": 4, "float64": 8, "complex128": 16}  # bytes of a value (IEEE 754)
 # SciPy's sparse matrices index with 32 bits up to here and take 64 bits above, twice the bytes

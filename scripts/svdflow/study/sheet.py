@@ -14,8 +14,8 @@ from svdflow.escaping import visible
 from svdflow.registry import DENOISERS, GENERATORS, TASKS
 from svdflow.registry.kinds import IMAGES, MATRIX, SYNTHETIC
 from svdflow.registry.numerals import real
+from svdflow.registry.refusals import faults, nearest, refuse
 from svdflow.study.families import parse_parameters
-from svdflow.study.refusals import faults, nearest, refuse
 from svdflow.study.sections.row import marker, parameters_model, row_model
 
 # Items of a job where the sheet names no shard_size: compress takes 4 s for 64 pictures of 512 x 512 (benchmarks/

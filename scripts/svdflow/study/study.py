@@ -7,12 +7,12 @@ from typing import Any
 from svdflow.errors import ConfigError
 from svdflow.registry import AUDITS, SVD_METHODS, TASKS, Asked, Registry, Task, svd_methods_for
 from svdflow.registry.limits import resolve
+from svdflow.registry.refusals import refuse
 from svdflow.study import settings
 from svdflow.study.config import complete_config, load_config, neighbour, origin
 from svdflow.study.digest import code_digest, facts_of
 from svdflow.study.manifest import Manifest, extents, measured, scan
 from svdflow.study.outputs import check_place
-from svdflow.study.refusals import refuse
 from svdflow.study.sheet import Dataset, read_datasets
 from svdflow.study.sizes import machine_memory, parse_size
 from svdflow.study.suffixes import left_out, left_out_words

@@ -10,7 +10,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from pydantic import ValidationError
 
 from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.denoisers.arguments import number
@@ -19,6 +18,7 @@ from svdflow.images.io import picture_name
 from svdflow.images.item_range import Ranges, judged_by, with_range
 from svdflow.images.pictures import write_pictures
 from svdflow.registry import DENOISERS, RANK_RULES, Denoiser
+from svdflow.registry.refusals import faults
 from svdflow.store import (
     Item,
     Observation,
@@ -187,15 +187,9 @@ def check_names(method: str, rules: Sequence[str]) -> None:
 
 def checked_options(declared: Denoiser, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a denoiser with its defaults, refused where they are none of it or out of bounds."""
-    try:
-        return declared.options(**options).model_dump()
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        name = ".".join(map(str, wrong["loc"]))
-        known = ", ".join(declared.options.model_fields) or "none"
-        raise ValueError(
-            f"denoise: {name}={wrong['input']!r}: {wrong['msg']} (options of {declared.name}: {known})"
-        ) from error
+    if found := faults(options, declared.options):
+        raise ValueError(f"denoise: {declared.name}: {found[0][1]}")
+    return declared.options(**options).model_dump()
 
 
 def attempts(
