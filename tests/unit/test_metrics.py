@@ -22,6 +22,7 @@ from svdflow.metrics import (
     psnr,
     relative_error,
     residual_ratio,
+    similarity,
     snr,
     ssim,
     whiteness,
@@ -375,3 +376,15 @@ def test_the_largest_error_of_a_sweep_keeps_nan():
         reference, lambda a, b: (broken[a:b], broken[a:b] * 0 + 0.25), 2, data_range=1.0, with_ssim=False
     )
     assert np.isnan(found[0].max_error)
+
+
+def test_moments_of_the_reference_are_taken_once_a_strip_whatever_the_number_of_images(monkeypatch):
+    """The fast path of SSIM: one smoothing a strip for the reference, one for each image."""
+    camera, smoothed = data.camera()[:150, :90].astype(float), []
+    original = similarity._smooth
+    monkeypatch.setattr(
+        similarity, "_smooth", lambda fields: smoothed.append(fields.shape) or original(fields)
+    )
+    images = [camera + shift for shift in (1.0, 2.0, 3.0)]
+    losses(camera, lambda i, j: (image[i:j] for image in images), 3, data_range=255)
+    assert len(smoothed) == len(similarity.strips(len(camera))) * (1 + 3)

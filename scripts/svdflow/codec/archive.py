@@ -23,11 +23,13 @@ from svdflow.store import StoredArray, StoredFile, StoreError, open_published, p
 from svdflow.store.reading import unwrapped
 
 KIND = "archive"
+# Versions of the layout; a reader refuses a later one than it knows (docs/archives.md).
 LAYOUT = 1
 MASKED_LAYOUT = 2  # with a mask: readers of layout 1 would take what stands under it for values
 BLOCK_LAYOUT = 3  # a picture in squares, each with codes of its own
-SLACK = 128  # values of a stream beyond those of the padded array: the bases of tiles are 16 x 8
-PADDED = 8  # tiles continue a side to a multiple of this
+# What a stream may declare before memory is taken for it.
+SLACK = 128  # codes beyond those of the padded array: the bases of tiles are 16 x 8
+PADDED = 8  # values that a side is continued by at most, to a multiple of the side of a tile
 DESCRIPTION = 2**28  # bytes that a description may unpack to: a million streams of 200 bytes each
 # What h5py, zlib, LZMA, JSON and arithmetic on fields of a description raise where bytes are not what they were.
 DAMAGE = (

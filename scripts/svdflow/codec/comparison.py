@@ -20,11 +20,14 @@ RATES = (
     0.15,
     4.0,
     6.0,
-)  # bits a pixel at which pictures are compared, the usual first
+)  # bits a pixel at which pictures are compared, the usual first; the verdict names the first that both reach
 ERRORS = (1e-3, 1e-2, 3e-3, 3e-4, 3e-2, 1e-4, 1e-1)  # relative errors at which fields are compared
-TIE_DB, TIE_BYTES = 0.05, 1.02  # closer than this nobody wins
+TIE_DB, TIE_BYTES = (
+    0.05,
+    1.02,
+)  # differences in dB and in bytes that nobody sees or pays for: no verdict on them. Chosen
 ARCHIVE = "the factor archive"
-ROUNDING = 1e-9  # of logarithms and dB: a point of a curve is on it
+ROUNDING = 1e-9  # by which a point may miss its own curve: what logarithms and dB lose
 
 
 def at_rate(points: Sequence[CodecPoint], bits: float) -> float:

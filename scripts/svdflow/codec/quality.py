@@ -10,12 +10,15 @@ import numpy as np
 from svdflow.errors import StepTooFineError, UnreachableTargetError
 from svdflow.metrics.errors import difference, double, largest, psnr_of_error, ratio, squared_norm
 
-POOR = 0.5  # share of the standard deviation above which an error is worth a warning
+# When an error is worth a warning, and how long the search for a step goes on: closer costs trials, each a
+# quantization of the whole array, looser gives larger archives. Chosen; `python benchmarks/images.py --case archive`
+# tells how far results lie below their targets.
+POOR = 0.5  # share of the standard deviation above which an error is worth a warning: a quarter of the variance is gone
 CLOSE = 0.005  # share of the goal within which a search is content
-TRIALS = 40
+TRIALS = 40  # steps that are tried at most; bisection alone narrows an octave to 1e-12 of itself in them
 LOOSE = 0.018  # share of the goal by which a result may lie below it before steps nearby are tried
 NEARBY, REACH = 64, 0.2  # how many steps nearby, and how far: logarithm of the ratio to the one found
-GOLDEN = (5**0.5 - 1) / 2
+GOLDEN = (5**0.5 - 1) / 2  # the golden section, whose multiples fill an interval evenly
 STALLED = 0.02  # relative gain of a step four times finer below which there is nothing to gain
 
 

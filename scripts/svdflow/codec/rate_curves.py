@@ -9,9 +9,10 @@ from svdflow.codec.forms import Encoder, checked, encoder_of, forms_for, range_o
 from svdflow.codec.targets import check_arguments, whole
 from svdflow.compute.engine import one_blas_thread
 
+# Where a curve begins and ends: the rates and errors that users ask for, as those of the other codecs' ladders. Chosen.
 CURVE_BITS = (0.1, 3.0)  # bits per value between which a curve of integers runs
-WIDEST = (1e-6, 30.0)  # steps of a curve over the root mean square of the array
-TINY = 1e-12
+WIDEST = (1e-6, 30.0)  # steps of a curve over the root mean square of the array, at least and at most
+TINY = 1e-12  # what a measured error of nothing counts as in a logarithm
 CURVE_ERRORS = (1e-1, 1e-4)  # relative errors between which a curve of floats runs
 
 

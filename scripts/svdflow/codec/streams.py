@@ -15,11 +15,13 @@ NAMES = ("empty", "lzma", "jpeg2000", "pcodec16", "pcodec32", "pcodec64")
 EMPTY, LZMA, JPEG2000 = range(3)
 PCODEC: dict[int, type[np.signedinteger]] = {3: np.int16, 4: np.int32, 5: np.int64}
 HALF = 2**15  # what is added to codes so that they are the unsigned samples of a picture of 16 bits
+# Which coders are tried: more of them give smaller archives of the same values and take longer to write. The table
+# "Entropy coders" of benchmarks/results/images.md says what each takes (`python benchmarks/images.py --case archive`).
 SMALL = 2**14  # codes of a stream for which LZMA is tried; it is slow, and behind on longer ones
 MEDIUM = 2**17  # codes of a stream for which pcodec is tried, which sees the smoothness of leading components
 WIDE = 8  # mean magnitude above which the bit planes of JPEG 2000 cost more than pcodec
 LZMA_FILTERS = [{"id": lzma.FILTER_LZMA1, "dict_size": 2**16, "lc": 0, "lp": 0, "pb": 0}]
-LEAST_SIDE = 2  # of a picture that OpenJPEG is given
+LEAST_SIDE = 2  # rows and columns below which a stream is not given to OpenJPEG
 
 
 def pack(codes: np.ndarray, *, smooth: bool = False) -> tuple[int, bytes]:

@@ -24,11 +24,14 @@ from svdflow.codec.quantize import (
 from svdflow.svd.factorization import truncated_svd
 from svdflow.svd.lapack import full_svd
 
-CHUNK = 4096  # rows of a left factor that are coded together
-MOST_CHUNKS = 512
-BLOCK = 32  # components between two products of matrices
-SHARE = 0.5  # of the error asked for, at which a large matrix is cut before its factors are quantized
-FULL_COST = 2e10  # m n min(m, n) up to which a full SVD is computed; beyond, what is asked for
+CHUNK = 4096  # rows of a left factor coded together: fewer decode faster by rows, and take more bytes
+MOST_CHUNKS = 512  # chunks of an array at most, so that the description of a tall one stays small
+BLOCK = 32  # components fitted one by one between two products of matrices; it moves time and last bits
+# Share of the error asked for at which a large matrix is cut before its factors are quantized: more leaves less to the
+# codes, less computes components that are all zero. Chosen.
+SHARE = 0.5
+# The cost m n min(m, n) up to which a full SVD is computed, some ten seconds of one core; beyond, what is asked for.
+FULL_COST = 2e10
 
 
 class MatrixForm:

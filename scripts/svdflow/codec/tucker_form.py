@@ -17,9 +17,11 @@ from svdflow.codec.quantize import Coded, Reader, chunks_of, dead_zone, exponent
 from svdflow.svd.factorization import truncated_svd
 
 FLOOR = 1e-12  # singular values of a mode below this share of the largest are rounding
-SLICE = 2**14  # codes of a core that are coded together; a core of fewer than two slices is one stream
-ROW = 2**9
-ROOM = 0.3  # share of the squared error asked for that cutting may take
+SLICE = (
+    2**14
+)  # codes of a core that are coded together; a core of fewer than two slices is one stream; layout 1
+ROW = 2**9  # codes of a row of a stream that is a slice of the core; part of the layout
+ROOM = 0.3  # share of the squared error asked for that cutting may take, so that quantization keeps most of it. Chosen
 
 
 class TuckerForm:

@@ -8,7 +8,7 @@ from svdflow.errors import DeclaredSizeError
 
 # A deflate stream holds at most 258 bytes a code of 2 bits: zlib.net/zlib_tech.html gives 1032 to 1.
 DEFLATE_RATIO = 1032
-SLACK = 4096  # bytes of headers and small blocks
+SLACK = 4096  # bytes that headers and small blocks may take beyond what the ratio allows; chosen
 
 
 def refuse_unheld(declared: int, held: int, name: str, *, ratio: int = 1) -> None:

@@ -18,7 +18,8 @@ from svdflow.store import ItemError, add_item, add_observation, discard_item, er
 from svdflow.study.located import file_state, files_of_shard
 
 REMEDY = "A matrix file holds a 2-D array of numbers; images and stacks of them go into a row of kind images"
-# A linked file is scanned for its range and for NaN only where that costs less than a second or so.
+# Bytes of a linked matrix up to which it is scanned for its range and for NaN: a second or so. The range of a larger
+# one is NaN, and its figures then have no PSNR. Chosen.
 SCAN_BYTES = 256 * 2**20
 
 

@@ -13,7 +13,7 @@ import h5py
 from svdflow.errors import LinkError
 from svdflow.matrix.formats.hdf5_chunks import open_for_reading
 
-DEEPEST = 16  # links that lead to links
+DEEPEST = 16  # links that lead to links, one after the other; HDF5 follows 16 as well (H5Pset_nlinks)
 
 
 def refuse_outside(target: str, owner: str, folders: tuple[str, ...], what: str) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# How high a panel is. The height moves the order of sums, hence the last bits of factors; it depends on shape and type.
 PANEL_BYTES = 8 * 2**20  # large enough for one sequential read, small enough for the last-level cache
-LARGEST_PANEL = 64 * 2**20  # beyond this a stored band is read in parts
-LARGEST_HEIGHT = 2**16  # sparse rows are light, but a product with a block of vectors is dense
+LARGEST_PANEL = 64 * 2**20  # bytes beyond which a stored band is read in parts
+LARGEST_HEIGHT = 2**16  # rows: sparse ones are light, but a product with a block of vectors is dense
 
 Bands = int | Sequence[int] | None
 

@@ -20,6 +20,8 @@ from svdflow.matrix.panels import Bands, panel_bounds, panel_height
 from svdflow.matrix.sparse import canonical_rows
 
 NUMERIC = "biufc"
+# A matrix with missing values of at most so many entries is read once more, so that the message counts all of them;
+# half a gigabyte of float64, a second or so. Chosen.
 COUNTED_VALUES = (
     2**25
 )  # of a matrix with missing values that is read once more, so that the message counts all of them

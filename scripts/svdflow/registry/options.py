@@ -25,7 +25,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from svdflow.registry.numerals import real, whole
 
 UNSET: Any = None  # default of an option that is left out where nobody gives it
-MOST = 2**31 - 1  # of ranks, sides and counts: what indices of 32 bits reach
+MOST = 2**31 - 1  # the largest rank, side or count: what indices of 32 bits reach
 _SPELLED: dict[Any, Callable[[str], Any]] = {
     int: whole,
     float: real,

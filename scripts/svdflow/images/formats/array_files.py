@@ -18,7 +18,7 @@ from svdflow.store import ItemError
 
 _DEFLATE = 1  # H5Z_FILTER_DEFLATE
 _DEFLATE_FOLD = 1032  # largest ratio of deflate (RFC 1951): 258 bytes in two bits
-_CHUNK_BYTES = 2**28  # what one compressed chunk may unpack to before it is looked at closer
+_CHUNK_BYTES = 2**28  # bytes that one compressed chunk may unpack to before it is looked at closer; chosen
 
 
 def read_npy(file: ImageFile) -> Decoded:

@@ -16,7 +16,9 @@ from svdflow.images.formats.containers import Decoded, ImageFile
 from svdflow.images.formats.pillow import read_frames
 from svdflow.store import ItemError
 
-SCAN_LIMIT = 200  # of a progressive JPEG, each a pass over all pixels; encoders write about ten
+SCAN_LIMIT = (
+    200  # scans that are decoded, each a pass over all pixels; encoders write about ten, bombs thousands
+)
 PADDING_LIMIT = 64  # bytes between the last coded one and the end mark; cameras leave up to about twenty
 _EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 # Warnings of headers (libjpeg, jerror.h): the picture is whole whatever they say.

@@ -25,7 +25,7 @@ _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # PNG specification, 11
 _SHAPING = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # chunks beside the critical ones that shape pixels
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _PROFILE_LIMIT = 2**26  # bytes that a compressed profile or text may unpack to; real ones stay below 2**24
-_ORIENTATION = 0x0112
+_ORIENTATION = 0x0112  # EXIF 2.32, tag 274
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
 
 Chunks = list[tuple[bytes, bytes]]

@@ -19,7 +19,7 @@ from svdflow.store import ItemError
 # TIFF 6.0, section 2, with the types of BigTIFF; private tags may be sloppy without harm.
 _TYPE_BYTES = dict.fromkeys((1, 2, 6, 7), 1) | dict.fromkeys((3, 8), 2) | dict.fromkeys((4, 9, 11, 13), 4)
 _TYPE_BYTES |= dict.fromkeys((5, 10, 12, 16, 17, 18), 8)
-_PRIVATE_TAGS = 32768
+_PRIVATE_TAGS = 32768  # the first number of a private tag (TIFF 6.0, section 8)
 # NewSubfileType (TIFF 6.0, tag 254; DNG 1.7 adds depth, gain maps, enhanced and semantic images).
 _REDUCED, _MASK, _NEVER = 1, 4, 8 | 16 | 32 | 65536
 _SUBDIRECTORY_LEVELS = 3

@@ -10,6 +10,7 @@ from svdflow.images.formats.webp import webp_extent
 from svdflow.registry import IMAGE_FORMATS
 from svdflow.store import ItemError
 
+# TIFF tag Compression: numbers registered with Adobe, by the names that tifffile gives them.
 _JPEG, _LERC = 7, 34887
 _JPEG2000 = (33003, 33004, 33005, 34712)
 _PNG_WEBP = (34933, 50001)

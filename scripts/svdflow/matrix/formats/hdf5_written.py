@@ -9,7 +9,7 @@ from svdflow.errors import LinkError, UnwrittenError
 from svdflow.matrix.links import located, referred
 
 USER_DEFINED = 2  # H5D_FILL_VALUE_USER_DEFINED
-DEEPEST = 8  # virtual datasets of virtual datasets
+DEEPEST = 8  # virtual datasets of virtual datasets that are followed; deeper ones are refused. Chosen
 
 
 def refuse_unwritten(dataset: h5py.Dataset, path: str, allow_links: bool = False, depth: int = 0) -> None:

@@ -16,10 +16,11 @@ from svdflow.matrix.sources import ArraySource, MatrixSource, SparseSource
 
 # The shortest line of an entry, with its end: "1 1", "1 1 1" and "1".
 LEAST_LINE = {"pattern": 4, "coordinate": 6, "array": 2}
+# What is looked at before SciPy parses; other values move time and memory, no number.
 COUNTED = 16 * 2**20  # bytes from which a compressed file is unpacked once, to see whether they are there
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
 PIECE = 2**20  # bytes of text looked at at a time
-LONGEST = 1024  # bytes of the longest line that is an entry
+LONGEST = 1024  # bytes of the longest line that is an entry, as the format allows (Boisvert et al., 1996)
 CONTROLS = bytes(set(range(32)) - set(b"\t\n\f\r")) + b"\x7f"
 INTEGER = rb"[+-]?[0-9]+"
 NUMBER = rb"[+-]?(?:[0-9]+[.]?[0-9]*(?:[ed][+-]?[0-9]+)?|[.][0-9]+(?:[ed][+-]?[0-9]+)?|inf(?:inity)?|nan)"

@@ -14,6 +14,7 @@ import numpy as np
 from svdflow.errors import DeclaredSizeError
 from svdflow.matrix.bounded import DEFLATE_RATIO, refuse_unfit
 
+# What a chunk may unpack to before it is refused as damaged; chosen, far above what writers do.
 ALLOWED = 16  # times the declared size: filters may widen the numbers
 FREE = 2**20  # bytes that any chunk may unpack to
 HEAD = 32  # bytes that hold every header below

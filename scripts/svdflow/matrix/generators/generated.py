@@ -8,9 +8,12 @@ from scipy.sparse import csr_array, vstack
 
 from svdflow.matrix.generators.randomness import normal, stream, tile_height
 
+# Bytes of a panel that is computed at once; it moves memory and no bit, for rows are computed in tiles.
 PANEL_BYTES = 8 * 2**20
+# Up to this shorter side, and to so many entries (128 MB of float64, the dense copy that LAPACK needs), the spectrum
+# of a family without a formula is computed: seconds. Beyond, nothing is known of it. Chosen.
 COMPUTED_SIDE = 2000
-COMPUTED_ENTRIES = 16_000_000  # 128 MB of float64: the dense copy that LAPACK needs
+COMPUTED_ENTRIES = 16_000_000
 
 Tile = Callable[[int, int], np.ndarray]
 SparseTile = Callable[[int, int], csr_array]

@@ -19,8 +19,11 @@ from scipy.fft import dct, idct
 from svdflow.matrix.generators.generated import GeneratedMatrix, Truth
 from svdflow.matrix.generators.randomness import VECTOR_TILE, normal_vectors, stream, tile_height
 
+# Householder reflections of a factor: enough that no entry of it is zero, few enough to cost less than the transform.
+# Another number makes other matrices of the same spectrum. Chosen.
 REFLECTIONS = 8
-# Tiles of the roles "left" and "right" from here on are permutations; below lie reflections and signs.
+# Numbers of the tiles, of the roles "left" and "right", from which permutations and signs are drawn; reflections take
+# the tiles from 0 on, and no matrix has so many. Others would make other matrices from the same seed.
 PERMUTATION_TILE = 2**62
 SIGN_TILE = 2**61
 

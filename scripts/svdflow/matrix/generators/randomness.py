@@ -6,7 +6,9 @@ import numpy as np
 
 # The role stands in the counter's highest word: 2^192 numbers lie between two roles of one tile.
 ROLES = ("noise", "entries", "spectrum", "left", "right")
-VECTOR_TILE = 4096
+VECTOR_TILE = (
+    4096  # rows of vectors drawn from one stream; another number makes other matrices from the same seed
+)
 TILE_ENTRIES = 2**17  # 1 MB of float64: stays in cache, and Python's share of a tile is below 5 %
 _WORD = 2**64 - 1
 

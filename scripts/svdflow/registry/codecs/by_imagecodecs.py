@@ -9,7 +9,7 @@ table ``rates``.
 from svdflow.registry.kinds import Codec
 
 EIGHT, DEEP = ("uint8",), ("uint8", "uint16")
-PLANE = (2, 2)
+PLANE = (2, 2)  # fewest and most dimensions: a plane is coded, never colours together
 FLOATS = ("float32", "float64")
 REAL = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),

@@ -14,7 +14,7 @@ from svdflow.registry.options import UNIQUE, Matches, OfRow, OneOf, Options
 from svdflow.registry.tables import BITS_PER_PIXEL, JUDGED, KEY, SHAPE, Column, Table
 from svdflow.registry.task import Asked, Task
 
-LEAST_BYTES = 2048  # of the file of an archive: HDF5 alone takes more (2,226 of an array of one value)
+LEAST_BYTES = 2048  # bytes that no archive fits in: HDF5 alone takes more (2,226 of an array of one value)
 MOST_DECIBELS = 320.0  # psnr of a double's last bit
 
 
