@@ -47,6 +47,18 @@ def test_denoise_by_groups_of_patches(photo, tmp_path, capsys):
     assert "bulk_edge" in capsys.readouterr().out and len(list((tmp_path / "out").rglob("*.png"))) == 1
 
 
+def test_a_method_that_does_not_apply_says_so(photo, tmp_path, capsys):
+    assert main(["denoise", str(photo), str(tmp_path / "out"), "--method", "mppca"]) == 1
+    said = capsys.readouterr().err
+    assert "mppca" in said and said.startswith("svdflow: ") and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_option_of_another_method_is_refused(photo, tmp_path, capsys):
+    assert main(["denoise", str(photo), str(tmp_path / "out"), "--passes", "2"]) == 1
+    assert "--passes is an option of patch_svd" in capsys.readouterr().err
+
+
 def test_missing_values_come_back_as_missing_or_as_the_number_asked_for(tmp_path, capsys):
     values = np.add.outer(np.arange(30.0), np.arange(20.0))
     values[3:6, 4] = np.nan

@@ -30,6 +30,11 @@ def ranged(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def text(words: str) -> str:
+    """A help text in which argparse replaces nothing."""
+    return words.replace("%", "%%")
+
+
 def refuse_input(file: str, outputs: Sequence[Path]) -> None:
     """Refuse to write over the file that is read, whatever it is called; --force does not allow it either."""
     from svdflow.images.io import split_dataset

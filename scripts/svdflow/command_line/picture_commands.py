@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svdflow.command_line.argument_types import count, figure, fill, level
-from svdflow.command_line.command import Command, forced, ranged, refuse_input
+from svdflow.command_line.command import Command, forced, ranged, refuse_input, text
 from svdflow.escaping import visible
 from svdflow.registry import DENOISERS
-from svdflow.registry.kinds import IMAGES
+from svdflow.registry.kinds import IMAGES, Denoiser
 from svdflow.study.sections.row import COLOURS
 from svdflow.study.value_range import given_range
 
@@ -45,13 +45,17 @@ def denoise(args: argparse.Namespace) -> int:
     from svdflow.tasks.denoise import denoise_shard
 
     # Methods of groups and pictures do not look at the factors of the whole.
-    declared, given = DENOISERS[args.method], vars(args)
+    declared = DENOISERS[args.method]
+    given = {option: value for option in _options() if (value := getattr(args, option)) is not None}
+    if foreign := sorted(given.keys() - declared.options.model_fields.keys()):
+        owners = ", ".join(method.name for method in _options()[foreign[0]])
+        raise ValueError(f"--{foreign[0]} is an option of {owners}; leave it out for {declared.name}")
     by_factors = declared.works_on == "factors"
     with _factorized(args, ALL if by_factors else 1, needed=by_factors) as (matrices, factors, out, pictures):
         denoise_shard(
             matrices, factors, out, pictures, dataset="file", shard=0, method=args.method, ranks=[1],
             rank_rules=["gavish_donoho"], sigma=args.sigma, poisson=args.poisson, data_range=_ranges(args),
-            options={key: given[key] for key in declared.options.model_fields if given[key] is not None},
+            options=given,
         )  # fmt: skip
         table = read_table(out, "denoise")
         columns = ["plane", "rule", "rank", "sigma_used", "sigma_source", "error_observed", "residual_ratio"]
@@ -82,6 +86,20 @@ def _factorized(
         yield matrices, factors, out, Path(scratch) / "pictures"
 
 
+def _methods() -> list[Denoiser]:
+    """Denoisers of pictures."""
+    return [method for method in DENOISERS.values() if IMAGES in method.applies_to]
+
+
+def _options() -> dict[str, list[Denoiser]]:
+    """Options of denoisers of pictures, and whose they are."""
+    found: dict[str, list[Denoiser]] = {}
+    for method in _methods():
+        for option in method.options.model_fields:
+            found.setdefault(option, []).append(method)
+    return found
+
+
 def _ranges(args: argparse.Namespace) -> list[Any]:
     """The range that was given on the command line, for all samples; none where the file tells it."""
     return [] if args.data_range is None else given_range(args.data_range)
@@ -92,6 +110,8 @@ def _show(table: "pandas.DataFrame", stages: Sequence[Path], pictures: Path, arg
     from svdflow.store import publish_files, read_table
 
     messages = [message for stage in stages for message in read_table(stage, "errors")["message"]]
+    if table.empty and not messages:
+        messages = [f"{args.file}: {getattr(args, 'method', 'compress')} has nothing in it to work on"]
     for message in messages:
         print(f"svdflow: {visible(message)}", file=sys.stderr)
     if len(table):
@@ -117,17 +137,17 @@ def _ranked(parser: argparse.ArgumentParser) -> None:
 
 
 def _denoised(parser: argparse.ArgumentParser) -> None:
-    methods = [method for method in DENOISERS.values() if IMAGES in method.applies_to]
+    methods = _methods()
     parser.add_argument(
         "--method", choices=[method.name for method in methods], default="shrink",
-        help="; ".join(f"{m.name}: {m.summary}" for m in methods).replace("%", "%%"),
+        help=text("; ".join(f"{method.name}: {method.summary}" for method in methods)),
     )  # fmt: skip
     parser.add_argument("--sigma", type=level, default=0.0, help="noise level, where it is known")
-    fields = {option: f for method in methods for option, f in method.options.model_fields.items()}
-    for option, field in fields.items():
-        owners = ", ".join(method.name for method in methods if option in method.options.model_fields)
+    for option, owners in _options().items():
+        field = owners[0].options.model_fields[option]
         read = {int: count, float: figure}.get(field.annotation or str, str)
-        parser.add_argument(f"--{option}", type=read, help=f"of {owners}: {field.description}")
+        names = ", ".join(method.name for method in owners)
+        parser.add_argument(f"--{option}", type=read, help=text(f"for {names}: {field.description}"))
     parser.add_argument("--poisson", action="store_true", help="the values are counts")
 
 
