@@ -61,6 +61,8 @@ def lost(text: str) -> list[str]:
 
 def found(name: str) -> bool:
     parts = name.split(".")
+    if (Path(svdflow.__file__).parent / "registry" / parts[1]).is_dir():
+        return True  # a group of entry points
     for depth in range(len(parts), 0, -1):
         try:
             thing = import_module(".".join(parts[:depth]))

@@ -62,3 +62,7 @@ def __getattr__(name: str) -> Any:
     if name in DENOISERS:
         return DENOISERS[name].code()
     raise AttributeError(f"module 'svdflow.denoisers' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
