@@ -90,8 +90,7 @@ class Reached:
 
     def digest(self, facts: Any = None) -> str:
         """The digest of all that was reached, and of other facts."""
-        beside = (file for module in self.files for file in module.parent.glob(f"{module.stem}.*"))
-        templates = {file: file_digest(file) for file in beside if file.suffix in TEMPLATES}
+        templates = {file: known for module in self.files for file, known in _templates(module).items()}
         code = {path: _tree(path)[0] for path in self.files} | templates
         named = {str(path.relative_to(self.scripts)): value for path, value in code.items()}
         return digest([named, self.outside, self.facts, facts])
@@ -203,6 +202,13 @@ def _files_of(package: str) -> list[tuple[Path, str]]:
 
 
 @cache
+def _templates(module: Path) -> dict[Path, str]:
+    """The templates beside a module, with their digests."""
+    beside = module.parent.glob(f"{module.stem}.*")
+    return {file: file_digest(file) for file in beside if file.suffix in TEMPLATES}
+
+
+@cache
 def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
     """Digest of a module's syntax tree without docstrings, and the svdflow names that it imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -234,9 +240,12 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 def _resolve(names: Iterable[str], scripts: Path) -> Iterator[Path]:
     """Files of the modules named, and of the packages that importing them runs."""
     for name in names:
-        parts = name.split(".")
-        for depth in range(1, len(parts) + 1):
-            stem = scripts.joinpath(*parts[:depth])
-            for path in (stem / "__init__.py", stem.with_suffix(".py")):
-                if path.is_file():
-                    yield path
+        yield from _files_below(name, scripts)
+
+
+@cache
+def _files_below(name: str, scripts: Path) -> list[Path]:
+    """The file of a module, and those of the packages above it."""
+    parts = name.split(".")
+    stems = [scripts.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return [path for s in stems for path in (s / "__init__.py", s.with_suffix(".py")) if path.is_file()]
