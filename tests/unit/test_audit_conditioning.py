@@ -337,7 +337,7 @@ def test_nearer_than_the_optimum_is_a_fault(tmp_path):
     A = with_spectrum(SPECTRUM, 60, 24)
     full = Full.of(A)
     wrong = replace(full, s=full.s * 2)
-    from svdflow.audit.decomposition import compared_records
+    from svdflow.audit.stored_factors import compared_records
 
     with publish(tmp_path / "f.h5", "factors") as f:
         g = f.create_group("x")

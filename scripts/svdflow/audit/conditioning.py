@@ -13,15 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.audit.decomposition import (
-    FAMILY,
-    Full,
-    Limits,
-    compared_records,
-    recorded_records,
-    stored_records,
-)
+from svdflow.audit.decomposition import FAMILY, Full, Limits
 from svdflow.audit.records import Record, attempt, publish_records
+from svdflow.audit.stored_factors import compared_records, recorded_records, stored_records
 from svdflow.audit.verdicts import Verdict
 from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.registry import AUDITS

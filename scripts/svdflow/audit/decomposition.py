@@ -1,9 +1,9 @@
-"""Checks of one decomposition: of a full one by itself, of stored factors, and of one against the other."""
+"""Checks of a full decomposition of a matrix, by itself."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import frexp, inf, isfinite, nan, sqrt
+from math import frexp, inf, isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,17 @@ import scipy.linalg
 import scipy.sparse
 
 from svdflow.audit.condition import PANEL_SIDE, enclosure_records, norm_records, rank_records
-from svdflow.audit.enclosures import Certificate, Interval, certify_error, certify_svd, lossy_integers
+from svdflow.audit.enclosures import Certificate, certify_svd, lossy_integers
 from svdflow.audit.records import Record, judged
 from svdflow.audit.verdicts import Verdict
 from svdflow.matrix.masks import materialized, unmasked
 from svdflow.registry import Threshold
-from svdflow.store import StoredArray, StoredGroup, read_array, read_rows
 
 EPS = float(np.finfo(np.float64).eps)
 FAMILY = "conditioning"
-# Multiplications (about a second) and values (128 MB) above which the orthogonality of stored vectors is a row SKIP.
-GRAM_WORK = 2e9
-GRAM_VALUES = 2**24
 SAFE_EXPONENT = (
     400  # matrices with entries outside 2^-400 .. 2^400 are scaled: squares stay within float64 (2^1023)
 )
-BAND = 8 * 2**20  # bytes of stored vectors read at a time, of the size of the bands that they lie in
 
 Limits = Mapping[str, Threshold]
 
@@ -47,11 +42,11 @@ class Full:
         A = np.asarray(unmasked(materialized(A), "matrix"))
         wide = checked_matrix(A)
         U, s, Vt = scipy.linalg.svd(wide, full_matrices=False, lapack_driver="gesdd")
-        return cls(wide, U, s, Vt, max(EPS, _eps(A.dtype)))
+        return cls(wide, U, s, Vt, max(EPS, rounding_unit(A.dtype)))
 
     def scaled(self) -> tuple["Full", float]:
         """The same with A and s times a power of two, so that no norm overflows or vanishes; and the power."""
-        power = _power(self.A)
+        power = norm_power(self.A)
         if power == 1:
             return self, power
         return replace(self, A=self.A * power, s=self.s * power), power
@@ -141,8 +136,8 @@ def _decomposition(full: Full, grain: float, limits: Limits, subject: str) -> It
     m, n = A.shape
     ratios = {
         "svd_residual": _ratio(_norm(A - (U * s) @ Vt), _norm(A) * max(m, n)),
-        "svd_orthogonality_u": _ratio(_departure(_gram(U)), m),
-        "svd_orthogonality_v": _ratio(_departure(_gram(Vt.conj().T)), n),
+        "svd_orthogonality_u": _ratio(departure(gram(U)), m),
+        "svd_orthogonality_v": _ratio(departure(gram(Vt.conj().T)), n),
         "svd_order": 0.0 if np.all(s >= 0) and np.all(np.diff(s) <= 0) else 1 / EPS,
         "svd_values_only": _ratio(float(np.abs(s - scipy.linalg.svdvals(A)).max()), min(m, n) * s[0]),
     }
@@ -159,7 +154,7 @@ def _spectrum(s: np.ndarray, shape: tuple[int, ...], limits: Limits, subject: st
     yield _extreme("largest_singular_value", largest, known, limits, subject)
     yield _extreme("smallest_singular_value", smallest, known, limits, subject)
     yield _rank(s, known, limits, subject)
-    yield _condition(largest, smallest, unit, limits, subject)
+    yield condition_record(largest, smallest, unit, limits, subject)
 
 
 def _extreme(audit: str, value: float, known: float, limits: Limits, subject: str) -> Record:
@@ -185,7 +180,7 @@ def _rank(s: np.ndarray, cut: float, limits: Limits, subject: str) -> Record:
     return Record(FAMILY, "rank", subject, float(rank), limit.warn, limit.fail, 0.0, verdict, reason)
 
 
-def _condition(largest: float, smallest: float, unit: float, limits: Limits, subject: str) -> Record:
+def condition_record(largest: float, smallest: float, unit: float, limits: Limits, subject: str) -> Record:
     """kappa = s_1 / s_n; above 1 / (max(m, n) eps) it is no number, and the limit is its lower bound."""
     bound = limits["condition_number"].fail / unit
     if largest == 0:
@@ -214,172 +209,20 @@ def _against_truth(full: Full, truth: np.ndarray, limits: Limits, subject: str) 
     )
 
 
-def stored_records(
-    group: StoredGroup, limits: Limits, subject: str, truth: np.ndarray | None = None, *, alone: bool = True
-) -> Iterator[Record]:
-    """What stored factors prove by themselves; `alone` where there is no full decomposition beside them."""
-    s = read_array(group["s"]).astype(np.float64)
-    shape = (group["U"].shape[0], group["Vt"].shape[1])
-    if len(s) == 0:
-        yield Record(FAMILY, "stored_factors", subject, verdict=Verdict.SKIP, reason="the stored rank is 0")
-        return
-    yield _orthogonality("stored_orthogonality_u", group["U"], limits, subject)
-    yield _orthogonality("stored_orthogonality_v", group["Vt"], limits, subject)
-    if truth is not None:
-        count = min(len(s), len(truth))
-        apart = float(np.abs(s[:count] - truth[:count]).max() / truth[0]) if truth[0] else nan
-        unit, reason = _rounding(shape, group["s"].dtype), "against the exact spectrum, relative to s_1"
-        yield judged(FAMILY, "stored_truth", subject, apart, limits["stored_truth"], unit, reason=reason)
-    if alone:
-        unit = max(shape) * _eps(group["s"].dtype)
-        yield _condition_from_factors(s, shape, unit, limits, subject)
-
-
-def _condition_from_factors(
-    s: np.ndarray, shape: tuple[int, ...], unit: float, limits: Limits, subject: str
-) -> Record:
-    """s_1 / s_k bounds kappa from below; it is kappa only where all singular values are stored."""
-    if len(s) == min(shape) or s[-1] * limits["condition_number"].fail <= unit * s[0]:
-        return _condition(float(s[0]), float(s[-1]), unit, limits, subject)
-    bound = limits["condition_number"].fail / unit
-    reason = f"truncated: at least s_1/s_{len(s)}"
-    value = float(s[0] / s[-1])
-    return Record(FAMILY, "condition_number", subject, value, nan, bound, inf, Verdict.INCONCLUSIVE, reason)
-
-
-def _orthogonality(audit: str, vectors: StoredArray, limits: Limits, subject: str) -> Record:
-    """|I - X^H X| / (length eps), 1-norm, eps of the type of the factors (LAPACK DORT01)."""
-    length, count = vectors.shape if vectors.name.endswith("U") else vectors.shape[::-1]
-    if length * count**2 > GRAM_WORK or length * count > GRAM_VALUES:
-        reason = f"{length} x {count} vectors: too large to check here"
-        return Record(FAMILY, audit, subject, verdict=Verdict.SKIP, reason=reason)
-    departure = _departure(_stored_gram(vectors))
-    unit = _eps(vectors.dtype)
-    return judged(FAMILY, audit, subject, departure / (length * unit), limits[audit], EPS / unit)
-
-
-def _stored_gram(vectors: StoredArray) -> np.ndarray:
-    """X^H X of stored singular vectors in float64: columns of U, rows of Vt."""
-    if not vectors.name.endswith("U"):
-        return _gram(_wide(read_array(vectors)).conj().T)
-    rows = max(1, BAND // (vectors.shape[1] * vectors.dtype.itemsize))
-    total = np.zeros(2 * vectors.shape[1:])
-    for start in range(0, vectors.shape[0], rows):
-        total = total + _gram(_wide(read_rows(vectors, start, min(start + rows, vectors.shape[0]))))
-    return total
-
-
-def compared_records(full: Full, group: StoredGroup, limits: Limits, subject: str) -> Iterator[Record]:
-    """Stored factors against the full decomposition: values, optimality and the recorded error."""
-    U, s, Vt = (_wide(read_array(group[name])) for name in ("U", "s", "Vt"))
-    if not len(s) or not full.s[0]:
-        return
-    if group.attrs.get("center", False) or "mean" in group:
-        reason = "the factors are of the centred matrix"
-        yield Record(FAMILY, "stored_values", subject, verdict=Verdict.SKIP, reason=reason)
-        return
-    scaled, power = full.scaled()
-    s = s * power
-    unit = _rounding(full.A.shape, group["s"].dtype)
-    apart = float(np.abs(s - scaled.s[: len(s)]).max() / scaled.s[0])
-    reason = f"{len(s)} stored values, relative to s_1"
-    yield judged(FAMILY, "stored_values", subject, apart, limits["stored_values"], unit, reason=reason)
-    unit = _rounding(full.A.shape, group["U"].dtype)  # often coarser than that of the values
-    norm = float(np.linalg.norm(scaled.A))
-    proved = certify_error(scaled.A, U, s, Vt)
-    optimum = float(np.linalg.norm(scaled.s[len(s) :])) / norm
-    yield _eckart_young(sum(proved) / 2 / norm, optimum, unit, full.A.shape, limits, subject)
-    if len(s) < len(full.s) and full.certifiable:
-        yield _suboptimality(proved, scaled.certificate.tail(len(s)), unit * norm, len(s), limits, subject)
-    yield from recorded_records(full.A, group, limits, subject, proved)
-
-
-def recorded_records(
-    A: np.ndarray, group: StoredGroup, limits: Limits, subject: str, proved: Interval | None = None
-) -> Iterator[Record]:
-    """The error that stored factors record against its enclosure, which takes one product of A's size.
-
-    `proved` is that enclosure in the unit of ``Full.scaled``, where it is known.
-    """
-    if "frobenius_error" not in group.attrs or group.attrs.get("center", False) or "mean" in group:
-        return
-    A = checked_matrix(A)
-    power = _power(A)
-    A = A * power
-    norm = float(np.linalg.norm(A))
-    if proved is None:
-        U, s, Vt = (_wide(read_array(group[name])) for name in ("U", "s", "Vt"))
-        proved = certify_error(A, U, s * power, Vt)
-    if not norm or not len(group["s"]):
-        return
-    said = float(group.attrs["frobenius_error"]) * power / norm
-    ends = proved[0] / norm, proved[1] / norm
-    promised = float(group.attrs.get("frobenius_resolution", 0.0)) * power / norm
-    # The error was recorded before the factors were rounded to the type that they are stored in.
-    eps, limit = _eps(group["U"].dtype), limits["recorded_error"]
-    limit = replace(limit, warn=max(limit.warn, 4 * eps, promised), fail=max(limit.fail, 40 * eps, promised))
-    yield _recorded(said, ends, group.attrs.get("frobenius_kind", "exact"), limit, subject)
-
-
-def _eckart_young(
-    error: float, optimum: float, unit: float, shape: tuple[int, ...], limits: Limits, subject: str
-) -> Record:
-    """No matrix of rank k is nearer than the tail of the spectrum; how much farther the stored one is."""
-    limit = limits["eckart_young"]
-    # Rounded factors still have rank k, so only the rounding of both norms, taken in float64, may show here.
-    slack = 10 * max(shape) * EPS
-    reason = f"relative error {error:.4g}, optimum {optimum:.4g}"
-    if error < optimum - slack:
-        reason = f"below the optimum, which is impossible; {reason}"
-        figures = (optimum - error, nan, slack, slack)
-        return Record(FAMILY, "eckart_young", subject, *figures, Verdict.FAIL, reason)
-    return judged(FAMILY, "eckart_young", subject, max(error - optimum, 0.0), limit, unit, reason=reason)
-
-
-def _suboptimality(
-    error: Interval, optimum: Interval, rounding: float, k: int, limits: Limits, subject: str
-) -> Record:
-    """Error of the stored factors over the least of their rank, both proved (Eckart and Young).
-
-    The mean error of a sketch of k + p columns is at most ``sqrt(1 + k / (p - 1))`` times the optimum (Halko,
-    Martinsson and Tropp 2011, theorem 10.5); p = 2 is the least that the theorem allows.
-    """
-    limit = replace(limits["suboptimality"], fail=max(2.0, sqrt(1 + k)))
-    reason = f"error in [{error[0]:.9g}, {error[1]:.9g}], optimum in [{optimum[0]:.9g}, {optimum[1]:.9g}]"
-    if not optimum[0] > 0:
-        figures = (nan, limit.warn, limit.fail, inf)
-        reason = f"the optimum may be 0; {reason}"
-        return Record(FAMILY, "suboptimality", subject, *figures, Verdict.INCONCLUSIVE, reason)
-    least, most = error[0] / optimum[1], error[1] / optimum[0]
-    # What rounding of the stored vectors alone adds is no fault of the method.
-    resolution = most - least + rounding / optimum[0]
-    return judged(FAMILY, "suboptimality", subject, (least + most) / 2, limit, resolution, reason=reason)
-
-
-def _recorded(said: float, proved: Interval, kind: str, limit: Threshold, subject: str) -> Record:
-    """How far the error that the factors claim lies outside what is proved; a floor claims an upper bound."""
-    apart = max(proved[0] - said, 0.0 if kind == "floor" else said - proved[1], 0.0)
-    reason = f"recorded {said:.9g} ({kind}), proved [{proved[0]:.9g}, {proved[1]:.9g}], of the norm"
-    return judged(FAMILY, "recorded_error", subject, apart, limit, proved[1] - proved[0], reason=reason)
-
-
-def _rounding(shape: tuple[int, ...], dtype: np.dtype) -> float:
-    """What rounding does to a singular value, relative to s_1: sqrt(n) eps (Higham and Mary 2019)."""
-    return sqrt(max(shape)) * _eps(dtype)
-
-
-def _power(A: np.ndarray) -> float:
+def norm_power(A: np.ndarray) -> float:
     """Power of two that keeps norms of A finite and exact; 1 where they are."""
     exponent = frexp(max(float(np.abs(A.real).max()), float(np.abs(A.imag).max())))[1]
     return 1.0 if abs(exponent) <= SAFE_EXPONENT else 2.0 ** min(-exponent, 1000)  # 2^1024 is no number
 
 
-def _gram(X: np.ndarray) -> np.ndarray:
+def gram(X: np.ndarray) -> np.ndarray:
+    """X^H X."""
     return X.conj().T @ X
 
 
-def _departure(gram: np.ndarray) -> float:
-    return _norm(np.eye(len(gram)) - gram)
+def departure(products: np.ndarray) -> float:
+    """How far inner products are from those of orthonormal vectors, in the 1-norm."""
+    return _norm(np.eye(len(products)) - products)
 
 
 def _norm(A: np.ndarray) -> float:
@@ -395,10 +238,11 @@ def _ratio(error: float, scale: float) -> float:
     return error / (scale * EPS)
 
 
-def _wide(A: np.ndarray) -> np.ndarray:
+def widened(A: np.ndarray) -> np.ndarray:
+    """The same numbers in float64 or complex128."""
     return A.astype(np.complex128 if A.dtype.kind == "c" else np.float64, copy=False)
 
 
-def _eps(dtype: np.dtype) -> float:
+def rounding_unit(dtype: np.dtype) -> float:
     """Unit of a floating-point type; integers are exact, and computed on in float64."""
     return float(np.finfo(dtype).eps) if dtype.kind in "fc" else EPS

@@ -8,6 +8,7 @@ from svdflow.audit import decomposition
 from svdflow.audit.conditioning import matrix_records
 from svdflow.audit.own import audit_functions
 from svdflow.audit.records import Record, attempt
+from svdflow.audit.stored_factors import compared_records, stored_records
 from svdflow.registry import Threshold
 from svdflow.registry.limits import resolve
 from svdflow.selfcheck.audits import families, named, run
@@ -75,7 +76,7 @@ def audit_stored(spec: str, limits: Mapping[str, Threshold]) -> list[Record]:
                 full = decomposition.Full.of(read_array(place))
                 found += matrix_records(full, limits, subject)
             elif full is None:
-                found += decomposition.stored_records(place, limits, subject)
+                found += stored_records(place, limits, subject)
             else:
-                found += decomposition.compared_records(full, place, limits, subject)
+                found += compared_records(full, place, limits, subject)
     return found

@@ -66,7 +66,7 @@ def environment() -> Mapping[str, Any]:
             for library in threadpool_info()
             if library["user_api"] == "blas"
         ),
-        "simd": np.show_config(mode="dicts")["SIMD Extensions"].get("found", []),
+        "simd": np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", []),
         "machine": [platform.system(), platform.machine(), _processor(), *platform.libc_ver()],
     }
 

@@ -82,7 +82,7 @@ DECLARED = [
                 source="error over optimum; fails above sqrt(1 + k), Halko et al. (2011), theorem 10.5",
             ),
         },
-        load="svdflow.audit.decomposition:stored_records",
+        load="svdflow.audit.stored_factors:stored_records",
     ),
     Audit(
         name="gradient",

@@ -8,8 +8,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from svdflow.audit.decomposition import EPS, Full, compared_records, full_records, stored_records
+from svdflow.audit.decomposition import EPS, Full, full_records
 from svdflow.audit.records import Record
+from svdflow.audit.stored_factors import compared_records, stored_records
 from svdflow.audit.verdicts import Verdict
 from svdflow.selfcheck.mutants.mutant import Limits, Mutant
 from svdflow.selfcheck.sample_matrices import randsvd
