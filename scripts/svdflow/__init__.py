@@ -11,6 +11,7 @@ from svdflow.errors import ConvergenceWarning
 
 if TYPE_CHECKING:
     from svdflow.codec import decode, encode
+    from svdflow.denoisers.denoising import denoise
     from svdflow.images.io import read_image
     from svdflow.matrix import open_matrix
     from svdflow.store import read_table
@@ -22,6 +23,7 @@ __all__ = [
     "SVDResult",
     "__version__",
     "decode",
+    "denoise",
     "encode",
     "errors",
     "open_matrix",
@@ -33,6 +35,7 @@ __all__ = [
 _ROOMS = {
     "SVDResult": "svdflow.svd",
     "decode": "svdflow.codec",
+    "denoise": "svdflow.denoisers.denoising",
     "encode": "svdflow.codec",
     "open_matrix": "svdflow.matrix",
     "read_image": "svdflow.images.io",

@@ -100,7 +100,7 @@ def _factored(A: np.ndarray, sigma: float | None, rank: int) -> tuple[ObservedSp
         if short <= DENSE_SIDE or 4 * rank > short:
             U, s, Vt = np.linalg.svd(A, full_matrices=False)
         else:
-            U, s, Vt = truncated_svd(A, rank, vectors="both")
+            U, s, Vt = truncated_svd(A, rank)
         level = estimate_sigma_of_matrix(s, A.shape, norm)[0] if sigma is None else sigma
         # The largest singular value of noise alone; Davidson and Szarek (2001), theorem 2.13.
         if len(s) == short or s[-1] <= level * (A.shape[0] ** 0.5 + A.shape[1] ** 0.5):
