@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from svdflow.compute import device_of, pick
+from svdflow.compute.cores import default_threads
 from svdflow.denoisers.arguments import (
     Given,
     check_levels,
@@ -23,15 +24,17 @@ from svdflow.denoisers.bands import VALUES_AT_ONCE, row_bands
 from svdflow.denoisers.denoised import Denoised, overall
 from svdflow.denoisers.missing import COMMON, filled, outliers, span, together
 from svdflow.denoisers.noise import estimate_sigma_of_plane
-from svdflow.denoisers.passes import GroupFilter, denoise_planes
+from svdflow.denoisers.passes import ACROSS, GroupFilter, denoise_planes
 from svdflow.denoisers.patches import Patches
 from svdflow.errors import MemoryLimitError
 from svdflow.registry.denoisers.patch_svd import MOST_PASSES
 
 COLOURS = ("opponent", "channels")
 SEARCH = 20  # reach of the search for similar patches, in pixels; benchmarks/imagebench/denoise.py
-# Bytes to work in where no limit is given, and what a few threads take of them for their bands of keys.
-MEMORY, WORKING = 2**31, 2**28
+MEMORY = 2**31  # bytes to work in where no limit is given
+BAND_COLUMN = (
+    2**16
+)  # bytes that a thread takes for each column of a band of keys, groups of 80 patches of 7. Measured
 EPS = float(np.finfo(np.float32).eps)
 # Orthonormal, so that white noise stays white: luma, and two differences of colours (Dabov et al. 2007, "opp").
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
@@ -107,7 +110,7 @@ class ObservedPixels:
         rank, kept = np.empty((height, width)), []
         inverse = np.linalg.inv(self.basis)
         for band in row_bands(
-            height, self._rows_of_a_band(method, memory_limit), method.reach, step=method.step
+            height, self._rows_of_a_band(method, threads, memory_limit), method.reach, step=method.step
         ):
             valid = None if self.valid is None else self.valid[band.start : band.end]
             planes = self.planes(band.start, band.end)
@@ -130,7 +133,7 @@ class ObservedPixels:
         mean_rank = float(groups[~np.isnan(groups)].mean(dtype=np.float64))
         return Denoised(values, mean_rank, {"rank": rank}, left, self.level, self.name)
 
-    def _rows_of_a_band(self, method: GroupFilter, memory_limit: int | None) -> int:
+    def _rows_of_a_band(self, method: GroupFilter, threads: int | None, memory_limit: int | None) -> int:
         """Rows that fit the memory limit beside the result and the rows around them.
 
         Raises
@@ -144,12 +147,13 @@ class ObservedPixels:
         # Noisy planes, estimates before and after; ranks and what makes the first guide; the groups.
         of_a_row = width * (12 * channels + 28 + 4 * method.sizes[0] // method.stride**2)
         limit = MEMORY if memory_limit is None else whole(f"{self.name}: memory_limit", memory_limit, 1)
-        rows = (limit - WORKING - fixed) // of_a_row
+        working = (threads or default_threads()) * BAND_COLUMN * min(width, ACROSS)
+        rows = (limit - working - fixed) // of_a_row
         if rows >= height:
             return height
         least = 2 * method.reach + method.step
         if rows < least:
-            needed = (WORKING + fixed + least * of_a_row) / 2**20
+            needed = (working + fixed + least * of_a_row) / 2**20
             raise MemoryLimitError(
                 f"{self.name}: {height} x {width} pixels need {needed:,.0f} MiB even in bands, and the memory limit is "
                 f"{limit / 2**20:,.0f} MiB; raise it, ask for fewer passes, or crop"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 COLOURS = ("gray", "rgb", "ycbcr", "channels")
+AT_ONCE = 2**22  # values that are rounded at once, 32 MB in double precision; moves no result
 SHOWN_BANDS = 3  # bands that a picture for the screen can show: its red, green and blue
 
 _LUMA_1000 = (299, 587, 114)  # ITU-R BT.601, 2.5.1, in thousandths: exact in integers
@@ -147,7 +148,12 @@ def to_dtype(array: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
         raise ValueError(f"{missing} of {array.size} values are NaN, and {dtype} has none")
     # 2**64 - 1 is no float64: the largest one below keeps the cast inside the range.
     high = limits.max if dtype.itemsize < 8 else np.nextafter(float(limits.max), 0)
-    return np.clip(np.floor(array.astype(np.float64) + 0.5), limits.min, high).astype(dtype)
+    found = np.empty(array.shape, dtype)
+    rows = max(1, AT_ONCE * array.shape[0] // max(1, array.size)) if array.ndim else 1
+    parts = [slice(i, i + rows) for i in range(0, array.shape[0], rows)] if array.ndim else [...]
+    for part in parts:  # in double precision a large picture takes 8 times its memory
+        found[part] = np.clip(np.floor(array[part].astype(np.float64) + 0.5), limits.min, high)
+    return found
 
 
 def page_planes(planes: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:

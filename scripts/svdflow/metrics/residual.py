@@ -6,6 +6,10 @@ import numpy as np
 
 from svdflow.metrics.errors import check_mask, check_pair, difference, double, squared_norm, valid
 
+AT_ONCE = (
+    2**24
+)  # values of a plane from which residuals are judged row by row; sums are then rounded otherwise
+
 
 def whiteness(residual: np.ndarray, *, mask: np.ndarray | None = None) -> float:
     """How far neighbours of a residual correlate, in units of what white noise shows by chance.
@@ -38,6 +42,8 @@ def whiteness(residual: np.ndarray, *, mask: np.ndarray | None = None) -> float:
     count = values.size if mask is None else int(np.count_nonzero(mask))
     if not count:
         return nan
+    if mask is None and values.ndim == 2 and count > AT_ONCE:
+        return _whiteness_by_rows(values)
     values = valid(values, mask)
     values = valid(values - values.sum() / count if mask is not None else values - values.mean(), mask)
     power = squared_norm(values) / count
@@ -53,6 +59,23 @@ def whiteness(residual: np.ndarray, *, mask: np.ndarray | None = None) -> float:
         if number
     ]
     return float(np.mean(squares) ** 0.5) if squares else nan
+
+
+def _whiteness_by_rows(values: np.ndarray) -> float:
+    """`whiteness` of a large plane (m, n), with a few rows beside it in memory."""
+    mean, height = values.mean(), max(1, AT_ONCE // values.shape[1])
+    power, products = 0.0, np.zeros(3, values.dtype)
+    for start in range(0, len(values), height):
+        rows = values[start : start + height + 1] - mean  # and the first of the next ones
+        power += squared_norm(rows[:height])
+        pairs = [(rows[:height, :-1], rows[:height, 1:]), *_neighbours(rows)[1:]]
+        products += [np.vdot(first, second) for first, second in pairs]
+    if not power > 0:
+        return nan
+    (m, n), power = values.shape, power / values.size
+    counts = np.array([m * (n - 1), (m - 1) * n, (m - 1) * (n - 1)])
+    known = counts > 0
+    return float(np.mean(np.abs(products[known]) ** 2 / (power**2 * counts[known])) ** 0.5)
 
 
 def _neighbours(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -94,6 +117,8 @@ def residual_ratio(
         The shapes differ.
     """
     check_pair(observed, estimate)
+    if mask is None and np.ndim(sigma) == 0 and np.ndim(observed) == 2 and observed.size > AT_ONCE:
+        return _ratio_by_rows(observed, estimate, float(sigma))
     residual = difference(observed, estimate)
     if mask is not None:
         check_mask(mask, residual.shape)
@@ -101,3 +126,14 @@ def residual_ratio(
     if not residual.size or not np.all(np.asarray(sigma) > 0):
         return nan
     return float(np.std(residual / sigma))
+
+
+def _ratio_by_rows(observed: np.ndarray, estimate: np.ndarray, sigma: float) -> float:
+    """`residual_ratio` of large planes (m, n), with a few rows beside them in memory."""
+    if not sigma > 0:
+        return nan
+    height = max(1, AT_ONCE // observed.shape[1])
+    places = [slice(start, start + height) for start in range(0, len(observed), height)]
+    mean = sum(difference(observed[place], estimate[place]).sum() for place in places) / observed.size
+    power = sum(squared_norm(difference(observed[place], estimate[place]) - mean) for place in places)
+    return float((power / observed.size) ** 0.5 / sigma)

@@ -76,9 +76,9 @@ def ms_ssim(
         As `ssim`.
     """
     _check_planes(reference, image, data_range, mask)
-    first, second = (np.asarray(a, np.float64) for a in (reference, image))
+    first, second = (np.asarray(a) for a in (reference, image))
     if mask is not None:
-        first, second = (np.where(mask, a, 0.0) for a in (first, second))
+        first, second = (np.where(mask, a, a.dtype.type(0)) for a in (first, second))
     if not has_window(tuple(side // 2 ** (len(WEIGHTS) - 1) for side in first.shape)):
         return nan
     product = 1.0
@@ -107,8 +107,9 @@ def _mean_ssim(
         windows = None if mask is None else valid_windows(mask[start:stop])
         number = window_count((stop - start, reference.shape[1])) if windows is None else int(windows.sum())
         if number:
-            shared = SharedReference(reference[start:stop], data_range, mask=_rows(mask, start, stop))
-            total += shared.ssim_sum(image[start:stop], luminance=luminance)
+            first, second = (np.asarray(a[start:stop], np.float64) for a in (reference, image))
+            shared = SharedReference(first, data_range, mask=_rows(mask, start, stop))
+            total += shared.ssim_sum(second, luminance=luminance)
         count += number
     return total / count if count else nan
 
@@ -141,8 +142,8 @@ def _check_planes(
 def _halved(plane: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 values; an odd last row or column is left out."""
     rows, columns = (side // 2 * 2 for side in plane.shape)
-    quarters = [plane[i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
-    return (quarters[0] + quarters[1] + quarters[2] + quarters[3]) / 4
+    quarters = (plane[i:rows:2, j:columns:2].astype(np.float64) for i in (0, 1) for j in (0, 1))
+    return sum(quarters) / 4
 
 
 def has_window(shape: tuple[int, ...]) -> bool:

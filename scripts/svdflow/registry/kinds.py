@@ -34,6 +34,9 @@ class Denoiser(Declaration):
         Whether it leaves out what is missing; one that does not refuses it by name.
     cost : float
         Seconds of one core that a million values take (benchmarks/images.py --case denoise); 0 for next to nothing.
+    memory : float
+        Bytes of memory that a value takes at most; what exceeds the limit of a job is refused as ``too_large``. 0 for a
+        method that takes a ``memory_limit`` and keeps to it by itself.
     options : type of Options
         What it can be asked beside noise level and rank.
     arguments : mapping
@@ -45,6 +48,7 @@ class Denoiser(Declaration):
     rule: str = ""
     masks: bool = True
     cost: float = 0.0
+    memory: float = 64.0
     options: type[Options] = NoOptions
     arguments: Mapping[str, Any] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.denoisers.arguments import number
-from svdflow.images.batch import PlaneFactors, Rows, each_item, factors_by_observation
+from svdflow.images.batch import PlaneFactors, Rows, each_item, factors_by_observation, values_of
 from svdflow.images.io import picture_name
 from svdflow.images.item_range import Ranges, judged_by, with_range
 from svdflow.images.pictures import write_pictures
@@ -128,8 +128,9 @@ def denoise_shard(
     is known it is used, and with methods of factors the estimated level is reported beside it in a row of its own,
     ``{rule}_{source}``. The column rank of a listed rank is that rank, of which `shrink` may keep fewer.
     Estimates are judged as floating-point values, neither clipped nor rounded; pictures are both. Planes that
-    are linked or sparse are judged by their spectrum: distance to the observed plane only; methods of values leave
-    them out, and items that they do not apply to.
+    are linked or sparse are judged by their spectrum: distance to the observed plane only. An item to which a method of
+    values does not apply is a row of ``errors`` with the code ``not_applicable``; one that does not fit the memory
+    limit, in bands either, has ``too_large``.
     """
     check_names(method, rank_rules)
     options = checked_options(DENOISERS[method], options or {})
@@ -146,6 +147,9 @@ def denoise_shard(
         stored = factors_by_observation(store)
         everything = list(with_range(items(source), data_range))
         inner = max(1, runtime.cores // max(1, len(everything)))
+        largest = max(map(values_of, everything), default=0)
+        together = min(runtime.side_by_side(BYTES_A_VALUE * largest), max(1, len(everything)))
+        limit = None if runtime.memory_limit is None else runtime.memory_limit // together
         shown = {item.index for item in everything[:KEPT]}
         kept: Kept = {}
         lock = Lock()
@@ -155,7 +159,7 @@ def denoise_shard(
             rows: Rows = []
             for observation in item.observations[1:] or item.observations[:1]:
                 planes = stored.get((item.index, observation.level), {})
-                tried = attempts(item, observation, planes, wanted, inner)
+                tried = attempts(item, observation, planes, wanted, inner, limit)
                 rows += describe(item, observation, planes, tried, wanted, key)
                 write_chosen(folder, item, observation, tried, wanted)
                 if DENOISERS[method].works_on != "factors" and item.index in shown:
@@ -193,12 +197,17 @@ def checked_options(declared: Denoiser, options: Mapping[str, Any]) -> dict[str,
 
 
 def attempts(
-    item: Item, observation: Observation, factors: PlaneFactors, wanted: DenoiseRequest, threads: int
+    item: Item,
+    observation: Observation,
+    factors: PlaneFactors,
+    wanted: DenoiseRequest,
+    threads: int,
+    memory_limit: int | None = None,
 ) -> dict[str, Tried]:
     """What the method makes of each plane. Planes without factors were reported by the stage before."""
     given = observation.sigma_added or wanted.sigma
     if DENOISERS[wanted.method].works_on != "factors":
-        return by_values(item, observation, factors, given, wanted, threads)
+        return by_values(item, observation, factors, given, wanted, threads, memory_limit)
     found = {}
     for plane, stored in factors.items():
         tried, skipped = by_spectrum(

@@ -14,6 +14,7 @@ from svdflow.denoisers.denoised import Denoised
 from svdflow.denoisers.noise_levels import Levels, Noise, noise_levels
 from svdflow.denoisers.poisson import denoise_poisson
 from svdflow.denoisers.spectra import ObservedSpectrum, SpectralEstimate
+from svdflow.errors import MemoryLimitError
 from svdflow.images.batch import PlaneFactors, column_means, known_spectrum
 from svdflow.ranks.evidence import Evidence, applicable
 from svdflow.registry import DENOISERS, RANK_RULES, Denoiser
@@ -21,7 +22,14 @@ from svdflow.store import Factors, Item, ItemError, Observation, StoredArray, St
 
 log = logging.getLogger(__name__)
 
-DENSE_LIMIT = 2**24  # values of a matrix that a method of values takes into memory
+BASE = 2**28  # bytes of a job beside its item: Python, the libraries, and what judges an estimate. Measured
+
+
+WORKS_ON = {
+    "picture": "pictures",
+    "series": "pages of one size, or a matrix with a grid",
+    "columns": "columns of 4 values or more",
+}
 
 
 @dataclass(frozen=True)
@@ -99,28 +107,42 @@ def by_spectrum(
 
 
 def by_values(
-    item: Item, observation: Observation, factors: PlaneFactors, given: float, wanted: Any, threads: int
+    item: Item,
+    observation: Observation,
+    factors: PlaneFactors,
+    given: float,
+    wanted: Any,
+    threads: int,
+    memory_limit: int | None = None,
 ) -> dict[str, Tried]:
     """Estimates of a method that works on the values: pages of pictures, a series, or columns.
 
     Missing pixels are neither used nor changed; a method without masks takes what fills them.
 
+    Parameters
+    ----------
+    memory_limit : int, optional
+        Bytes for this item.
+
     Returns
     -------
     tried : dict of plane to Tried
-        Empty where the method does not apply to the item.
 
     Raises
     ------
     ItemError
-        Pixels are missing that nothing fills, and the method takes no mask.
+        ``not_applicable``: the item has nothing that the method works on. ``too_large``: it does not fit the memory
+        limit. ``masked``: pixels are missing that nothing fills, and the method takes no mask.
     """
     declared = DENOISERS.find(wanted.method)
-    planes = {
-        name: read_array(node)
-        for name, node in observation.planes.items()
-        if isinstance(node, StoredArray) and node.size <= DENSE_LIMIT
-    }
+    stored = {name: node for name, node in observation.planes.items() if isinstance(node, StoredArray)}
+    _refuse_what_does_not_apply(declared, stored, item)
+    held = sum(
+        2 * node.size * node.dtype.itemsize for node in stored.values()
+    )  # the planes, and a stack of them
+    limit = None if memory_limit is None else max(memory_limit - held - BASE, memory_limit // 4)
+    _refuse_what_is_too_large(declared, stored, limit)
+    planes = {name: read_array(node) for name, node in stored.items()}
     masks = {name: item.mask_of(name) for name in planes}
     levels = {
         name: noise_levels(p, factors.get(name), given, item.kind, masks[name]) for name, p in planes.items()
@@ -137,13 +159,17 @@ def by_values(
             "colour": "opponent" if item.attrs["colour"] == "rgb" else "channels",
             "seed": wanted.seed,
             "threads": threads,
+            "memory_limit": limit,
         }
         function = with_arguments(declared, context, wanted)
-        if picture and wanted.poisson:  # after the Anscombe transform the noise of counts is 1
-            result = denoise_poisson(values, function, mask=valid)
-        else:
-            sigmas = [levels[name].used.sigma for name in names]
-            result = function(values, _one(sigmas) if picture else sigmas[0] if known else None)
+        sigmas = [levels[name].used.sigma for name in names]
+        try:
+            if picture and wanted.poisson:  # after the Anscombe transform the noise of counts is 1
+                result = denoise_poisson(values, function, mask=valid)
+            else:
+                result = function(values, _one(sigmas) if picture else sigmas[0] if known else None)
+        except MemoryLimitError as error:
+            raise ItemError("too_large", str(error)) from error
         if valid is None and result.left:
             log.warning(
                 "item %d, %s: %d values outweigh all others, and were left as they are",
@@ -162,6 +188,38 @@ def by_values(
             candidate = Candidate(declared.rule, rank, noise, _slicer(plane))
             found[name] = Tried(levels[name], [candidate], result.maps)
     return found
+
+
+def _refuse_what_does_not_apply(declared: Denoiser, stored: Mapping[str, StoredArray], item: Item) -> None:
+    """Say of an item, and of planes among others, that a method has nothing to do there."""
+    where = f"denoise: {declared.name} does not apply: it works on {WORKS_ON[declared.works_on]}, and"
+    if not stored:
+        raise ItemError(
+            "not_applicable", f"{where} this matrix is larger than memory, or sparse; take shrink"
+        )
+    empty = {name: np.empty(node.shape, np.int8) for name, node in stored.items()}
+    seen = {name for names, _, _ in _views(declared.works_on, empty, item) for name in names}
+    if not seen:
+        sides = " and ".join(sorted({" x ".join(map(str, node.shape)) for node in stored.values()}))
+        raise ItemError(
+            "not_applicable", f"{where} this is {len(stored)} of {sides}; leave it out here (methods=)"
+        )
+    if left := sorted(stored.keys() - seen):
+        raise ItemError(
+            "not_applicable", f"{where} {', '.join(left)} are none; pages of one size are a series"
+        )
+
+
+def _refuse_what_is_too_large(
+    declared: Denoiser, stored: Mapping[str, StoredArray], limit: int | None
+) -> None:
+    needed = declared.memory * sum(node.size for node in stored.values())
+    if limit is not None and needed > limit:
+        raise ItemError(
+            "too_large",
+            f"denoise: {declared.name} needs {needed / 2**20:,.0f} MiB for this item, and the memory limit leaves "
+            f"{limit / 2**20:,.0f} MiB; raise runtime.memory_limit, or take shrink or patch_svd",
+        )
 
 
 def with_arguments(

@@ -12,6 +12,7 @@ DECLARED = [
         works_on="picture",
         rule="non_local_means",
         cost=5.0,
+        memory=24.0,  # of the result, and of bands of 4 million values
         load="svdflow.denoisers.methods.nl_means:nl_means",
     )
 ]

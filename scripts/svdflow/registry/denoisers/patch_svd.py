@@ -26,6 +26,7 @@ DECLARED = [
         works_on="picture",
         rule="bulk_edge",
         cost=60.0,
+        memory=0.0,
         options=PatchSvdOptions,
         load="svdflow.denoisers.methods.patch_svd:patch_svd",
     )

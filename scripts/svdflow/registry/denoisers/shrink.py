@@ -11,6 +11,7 @@ DECLARED = [
         applies_to=EVERYTHING,
         works_on="factors",
         rule="optimal_shrinkage",
+        memory=0.0,
         load="svdflow.denoisers.methods.shrink:shrink",
     )
 ]

@@ -10,6 +10,7 @@ DECLARED = [
         order=20,
         applies_to=EVERYTHING,
         works_on="factors",
+        memory=0.0,
         load="svdflow.denoisers.methods.truncate:truncate",
     )
 ]

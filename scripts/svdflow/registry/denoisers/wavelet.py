@@ -13,6 +13,7 @@ DECLARED = [
         rule="bayes_shrink",
         masks=False,
         cost=10.0,
+        memory=24.0,  # of the result, and of bands of 4 million values
         load="svdflow.denoisers.methods.wavelet:wavelet",
     )
 ]

@@ -12,6 +12,7 @@ DECLARED = [
         works_on="picture",
         rule="weighted_nuclear_norm",
         cost=130.0,
+        memory=0.0,
         load="svdflow.denoisers.methods.wnnm:wnnm",
     )
 ]
