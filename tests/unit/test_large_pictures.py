@@ -117,7 +117,7 @@ def test_bands_of_pictures_agree(name, tolerance, image, monkeypatch):
     monkeypatch.setattr(scikit_image, "row_bands", lambda *a, **k: seen.extend(rows(*a, **k)) or iter(seen))
     monkeypatch.setattr(scikit_image, "VALUES_AT_ONCE", -(-image.size // 3))
     parts = method(image, SIGMA)
-    assert len(seen) == 3 and all(band.end - band.start < len(image) for band in seen)
+    assert len(seen) >= 3 and all(band.end - band.start < len(image) for band in seen)
     assert np.sqrt(np.mean((np.asarray(parts) - whole) ** 2)) <= tolerance * SIGMA
 
 
