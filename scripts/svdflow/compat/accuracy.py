@@ -118,7 +118,7 @@ class _WidenedSource(MatrixSource):
         self.sparse, self.in_memory, self.density = source.sparse, source.in_memory, source.density
         self.row_bands, self.column_bands = source.row_bands, source.column_bands
         self.column_access = source.column_access
-        self.path = getattr(source, "path", None)  # whose changes are noticed
+        self.path = getattr(source, "path", None)  # known, so that changes of the file are noticed
 
     def read(self, start: int, stop: int) -> object:
         return self._source.read(start, stop).astype(np.float64)

@@ -32,7 +32,7 @@ from svdflow.svd.read.panel_work import Sums
 
 log = logging.getLogger(__name__)
 
-KIND = "checkpoint"  # of the files of the journal, as `svdflow.store` knows them
+KIND = "checkpoint"  # what files of the journal call themselves
 
 
 class Journal:

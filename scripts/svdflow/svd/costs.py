@@ -25,7 +25,7 @@ TRIANGLE = 1e10  # QR of tall panels
 SPARSE = 1.5e9  # stored entries of a sparse matrix times a column
 # Bytes per second that a read is fed with, and the seconds that it takes whatever its size (the same benchmark).
 MEMORY, DISK, START = 1e10, 1e9, 2e-3
-CORES = 2  # of the reference machine, and not of the one that computes, which must not change bits
+CORES = 2  # cores of the reference machine; those of the one that computes must not change the choice, and so bits
 USUAL_TOL = 1e-2  # `tol` where none is given; what was reached is published whatever it is (chosen)
 # Reads that block Krylov takes before the last one at that tolerance, and by how much each more sharpens the triplets.
 # tests/scale/test_svd_promises.py holds 4 reads in all for values that fall like 1 / sqrt i, 3 for 1 / i.

@@ -65,12 +65,12 @@ class Plan:
     target: Target
     tall: MatrixSource
     transposed: bool
-    work: np.dtype  # of products in the iteration
-    wide: np.dtype  # of sums, of the small side and of the last read
-    output: np.dtype  # of U and Vt
+    work: np.dtype  # products of the iteration are in this
+    wide: np.dtype  # sums, blocks on the smaller side and mostly the last read are in this
+    output: np.dtype  # U and Vt are in this
     bounds: tuple[tuple[int, int], ...]
     groups: tuple[tuple[tuple[int, int], ...], ...]
-    widths: tuple[int, ...]  # of the Krylov blocks, one a read
+    widths: tuple[int, ...]  # columns of the block of each read but the last
     tol: float
     center: str | None  # None, "columns" or "rows" of `tall`
     why: str = ""

@@ -13,7 +13,7 @@ import numpy as np
 from svdflow.store import open_published, publish, read_array, write_array
 from svdflow.svd.info import SinglePassInfo, SVDInfo
 
-KIND = "svd_result"  # of the files that `SVDResult.save` writes
+KIND = "svd_result"  # what files of `SVDResult.save` call themselves
 INFOS = {kind.__name__: kind for kind in (SVDInfo, SinglePassInfo)}
 
 

@@ -53,11 +53,11 @@ class Subspace:
     row_means: np.ndarray | None
     estimate: float = 0.0
     spread: float = 0.0  # least over largest singular value of A V, as far as the search saw it
-    sampled_rows: int = 0  # that the first block was learnt from
+    sampled_rows: int = 0  # number of rows that the first block was learnt from
     spectrum: np.ndarray | None = None
     captured: float = np.inf  # energy of the wanted triplets, as far as the search saw it
-    rank: int | None = None  # where all singular values were known to choose it by
-    deviation: np.ndarray | None = None  # that columns are divided by
+    rank: int | None = None  # chosen already, where all singular values were known
+    deviation: np.ndarray | None = None  # standard deviations of columns, which these are divided by
     row_deviations: np.ndarray | None = None
     sharp: bool = False  # `spectrum` was computed from A, not from its square
     judged_last: bool = False  # the search ended by what the last read measured

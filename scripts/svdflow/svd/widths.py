@@ -8,9 +8,8 @@ LANES = 16
 # Columns of a block beyond the k that are wanted: OVERSAMPLING, as Halko, Martinsson and Tropp (2011, section 4.3)
 # advise, or WIDENING times k where that is more (chosen). Wider blocks converge in fewer reads of more columns.
 OVERSAMPLING, WIDENING = 10, 0.25
-FIRST_BLOCK = (
-    32  # columns of the first block where an error or energy chooses the rank; later ones double (chosen)
-)
+# Columns of the first block where an error or energy chooses the rank; later ones double (chosen).
+FIRST_BLOCK = 32
 # Most columns of the blocks of a sparse matrix after the first: narrow blocks make better Krylov spaces of as many
 # columns, and take more reads, which cost a sparse matrix in memory nothing.
 SPARSE_WIDTH = 32

@@ -83,7 +83,9 @@ class KrylovSearch:
         self.G = self.H = np.zeros((0, 0), plan.wide)
         self.g = self.reached = np.zeros(0)  # the latter at the newest step
         self.newest = slice(0, 0)  # columns of the newest step; those of rejected proposals are not continued
-        self.gains: list[float] = []  # of whole steps
+        self.gains: list[
+            float
+        ] = []  # what each whole step added to the squared values at most, over s_{k+1}^2
         narrow = plan.target.rank is not None and min(plan.widths[:2]) < plan.target.rank
         self.caution = NARROW if narrow else 1.0
         self.expected = self.half = inf

@@ -114,7 +114,7 @@ class _Basis:
 
     def append(self, X: np.ndarray, image: np.ndarray) -> None:
         old, self.columns = self.columns, self.columns + X.shape[1]
-        if self.columns > self._K.shape[1]:  # where the rank shows late
+        if self.columns > self._K.shape[1]:  # more than was planned: the rank showed late
             self._K = np.concatenate([self._K, np.empty_like(self._K)], axis=1)
             self._Z = np.concatenate([self._Z, np.empty_like(self._Z)], axis=1)
         self.K[:, old:], self.Z[:, old:] = X, image
@@ -190,4 +190,4 @@ class ThickRestartLanczos(DeviationsFirst):
         return plan
 
     def find(self, plan: Plan, reader: Reader, seed: int) -> Subspace:
-        return lanczos_subspace(plan, reader, seed)
+        return lanczos_subspace(plan, reader, seed, block=LANCZOS_BLOCK)

@@ -105,7 +105,7 @@ class SinglePassSVD:
         self.rows_seen = 0
         self._engine: Engine = as_engine(engine)
         self._dtype: Any = None
-        self._task: Any = None  # with the test matrix, once the first panel is full
+        self._task: Any = None  # a SketchPanel once the first panel is full
         self._sums: Any = None
         self._left: list[np.ndarray] = []  # Y, panel by panel
         self._pending: list[Any] = []  # rows that do not fill a panel yet

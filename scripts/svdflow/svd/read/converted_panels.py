@@ -143,7 +143,7 @@ class Panel:
     block: Any
     pending_mean: np.ndarray | None
     taken_mean: np.ndarray | None
-    deviation: np.ndarray | None = None  # that its rows were divided by
+    deviation: np.ndarray | None = None  # standard deviations of its rows, which were divided by them
 
     @property
     def mean(self) -> np.ndarray | None:

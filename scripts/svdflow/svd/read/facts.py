@@ -29,7 +29,7 @@ class Facts:
     column_sums: Any = None
     row_means: Any = None
     rows: float = 0.0
-    column_squares: Any = None  # of distances from the mean
+    column_squares: Any = None  # sums of squared distances from the column means
     row_deviations: Any = None
     non_finite: str | None = None
 

@@ -35,9 +35,9 @@ from svdflow.svd.widths import PROBE_COLUMNS
 # relative to s_i^2 is eps (s_1 / s_i)^2: 2e-6 at this floor.
 POLISH_FLOOR = 1e-5
 REFINE = 1e2  # s_1 / s_k above which U = Y M, orthonormal to eps s_1 / s_k, is orthonormalized once more
-# Where the factors leave more than BLUNT of the energy, the square that is left is known to eps / BLUNT, 1e-5
-# of it, in single precision too, and the last read of such a matrix is in that; not for tolerances below SHARP, which
-# ask for more digits in the triplets themselves.
+# Where the factors leave more than BLUNT of the energy, single precision too tells its square, to
+# eps / BLUNT or 1e-5, and the last read of such a matrix is in that; not for tolerances below SHARP, which ask for more
+# digits in the triplets themselves.
 BLUNT, SHARP = 1e-2, 1e-4
 # Least over largest singular value for which factors in single precision may come from squares in double: what they
 # make of U is orthogonal to eps (s_1 / s_l)^2, 2.5e-9.
