@@ -25,7 +25,8 @@ from svdflow.svd import costs
 # LAPACK from a quarter of the side on; the rule is for larger matrices, where the model does not consider it.
 FULL_SHARE, FULL_LARGEST = 0.4, 2**25
 # Panels are summed in at most GROUPS groups, one a task, of at least GROUP_ROWS rows each (in fewer, making and adding
-# up their sums would take a twentieth of the time) and of sums that take GROUP_BYTES together at most.
+# up their sums would take a twentieth of the time) and of sums that take GROUP_BYTES together at most (chosen;
+# other numbers of groups take as long to 10 %, benchmarks/results/constants.md).
 GROUPS, GROUP_BYTES, GROUP_ROWS = 32, 256 * 2**20, 2500
 # Bytes of a panel on a device, where every kernel has a price and one stream computes (chosen for a GPU; on a host it
 # is matrix.panels.PANEL_BYTES).

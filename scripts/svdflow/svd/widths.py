@@ -6,14 +6,17 @@
 # next multiple cost products little, and serve as oversampling.
 LANES = 16
 # Columns of a block beyond the k that are wanted: OVERSAMPLING, as Halko, Martinsson and Tropp (2011, section 4.3)
-# advise, or WIDENING times k where that is more (chosen). Wider blocks converge in fewer reads of more columns.
+# advise, or WIDENING times k where that is more (chosen). Wider blocks converge in fewer reads of more columns: for
+# 40 in the place of 10, in 3.9 reads of 64 columns instead of 5.4 of 32 (benchmarks/results/constants.md).
 OVERSAMPLING, WIDENING = 10, 0.25
 # Columns of the first block where an error or energy chooses the rank; later ones double (chosen).
 FIRST_BLOCK = 32
 # Most columns of the blocks of a sparse matrix after the first: narrow blocks make better Krylov spaces of as many
-# columns, and take more reads, which cost a sparse matrix in memory nothing.
+# columns, and take more reads, which a sparse matrix in memory makes cheaply: to 50 triplets 7.7 reads of 32 columns,
+# 4.7 of 64, 12.9 of 16 (benchmarks/results/constants.md).
 SPARSE_WIDTH = 32
-# Ritz vectors beyond k in the last read at least, by which s_{k+1} is known.
+# Ritz vectors beyond k in the last read at least, by which s_{k+1} is known. Without them errors came within
+# 0.94 of the tolerance, with them within 0.35 (benchmarks/results/constants.md).
 FINAL_EXTRA = 4
 # Random columns in the last read for the spectral certificate, which with r of them is about sqrt(1e3^(1/r)) times too
 # large for a failure of 1e-3: 1.4 for 10, 3.2 for 3 (`svdflow.svd.certificates`).

@@ -12,7 +12,7 @@ from svdflow.svd.widths import FIRST_BLOCK, SPARSE_WIDTH, first_width
 MAX_READS, SPARSE_READS = 16, 24
 LARGEST_BLOCK = 256  # columns to which blocks double where the rank is not known beforehand (chosen)
 # The first block is learnt from SAMPLE_ROWS rows for each of its columns, in SAMPLE_BANDS bands spread over the matrix
-# (benchmarks/results/constants.md).
+# (chosen: 4 bands took as many reads to 1 %; benchmarks/results/constants.md).
 SAMPLE_ROWS, SAMPLE_BANDS = 16, 16
 SAMPLE_SHARE = (
     16  # the sample is at most a sixteenth of the rows, so that looking at it costs that much of a read

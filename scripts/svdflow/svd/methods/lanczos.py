@@ -28,8 +28,8 @@ EPS = float(np.finfo(float).eps)
 NOISE = (
     16  # residuals up to this times eps s_1^2 are rounding, and the pair has converged; see svd/stopping.py
 )
-# Columns multiplied in a read, after the first: fewer take more reads, more take more products (benchmarks/results/
-# constants.md).
+# Columns multiplied in a read, after the first: 11.4 reads with 8, 7.8 with 16 and so more columns in all, 18.3 with 4,
+# where three results of 90 missed their tolerance (benchmarks/results/constants.md).
 LANCZOS_BLOCK = 8
 
 

@@ -23,7 +23,8 @@ from svdflow.svd.read.moments import (
 # loses one bit at most then, and no panel is copied. Above it the first panel's means are subtracted from all.
 SMALL_MEAN = 0.5
 # Bytes of the slices in which panels are multiplied: a slice stays in the last-level cache from Y = P X to Y^H P.
-# Slices shape the sums, so another value gives other bits.
+# Slices shape the sums, so another value gives other bits. 2 and 32 MB take as long on 1000 columns, to 3 %
+# (benchmarks/results/constants.md).
 SLICE_BYTES = 8 * 2**20
 
 

@@ -12,7 +12,8 @@ from svdflow.compute import Device, array_namespace
 # smallest or above the largest number. The matrix is scaled by a power of two then, and read again.
 SAFE_NORM = {4: (1e-20, 1e30), 8: (1e-200, 1e200)}
 # Entries whose squares are summed in one go in the precision of the panel, with an error of about sqrt(1024) eps, and
-# runs of them that are converted at a time (512 KB of float64).
+# runs of them that are converted at a time (512 KB of float64). A quarter and eight times as many take as long to 7 %
+# (benchmarks/results/constants.md).
 SQUARE_RUN, RUNS = 2**10, 2**6
 
 

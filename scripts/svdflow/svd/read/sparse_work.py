@@ -17,10 +17,11 @@ from scipy.sparse import _sparsetools
 
 from svdflow.compute.engine import Engine
 
-# Bytes of a row of a slice of the block: a cache line, so that each row that is gathered costs one.
+# Bytes of a row of a slice of the block: a cache line, so that each row that is gathered costs one; half of it and
+# four times as much take 13 % longer (benchmarks/results/constants.md).
 LINE = 64
 # A band has at least so many stored entries for each column of A, so that adding up its product costs little beside it,
-# and so many rows (chosen). Bands shape the sums, so other values give other bits.
+# and so many rows (chosen; 1 entry takes 4 % longer). Bands shape the sums, so other values give other bits.
 BAND_ENTRIES, LEAST_BAND = 8, 4096
 
 
