@@ -3,7 +3,7 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from svdflow.study.value_range import given_range
 if TYPE_CHECKING:
     import pandas
 
+READERS: dict[Any, Callable[[str], Any]] = {int: count, float: figure}
 ALL = 2**31 - 1  # a rank that no picture has: all singular values, which shrinkers look at
 
 
@@ -145,7 +146,7 @@ def _denoised(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sigma", type=level, default=0.0, help="noise level, where it is known")
     for option, owners in _options().items():
         field = owners[0].options.model_fields[option]
-        read = {int: count, float: figure}.get(field.annotation or str, str)
+        read = READERS.get(field.annotation, str)
         names = ", ".join(method.name for method in owners)
         parser.add_argument(f"--{option}", type=read, help=text(f"for {names}: {field.description}"))
     parser.add_argument("--poisson", action="store_true", help="the values are counts")

@@ -10,7 +10,7 @@ from svdflow.denoisers.bands import VALUES_AT_ONCE
 from svdflow.ranks.marchenko_pastur import sigma_from_singular_values
 from svdflow.ranks.singular_values import checked_values
 
-_SQRT3 = 3**0.5
+_SQRT3 = 3**0.5  # in the coefficients of the wavelet below
 # High-pass of Daubechies' wavelet with two vanishing moments ("db2"): Daubechies (1992), table 6.1.
 HIGH_PASS = np.array([_SQRT3 - 1, 3 - _SQRT3, -(3 + _SQRT3), 1 + _SQRT3]) / (4 * 2**0.5)
 FEW_LEVELS = 16  # distinct values of a plane

@@ -17,12 +17,12 @@ from svdflow.denoisers.bands import in_order
 from svdflow.denoisers.groups import Rule, filter_groups, filter_groups_on_host
 from svdflow.denoisers.patches import KEY_ROWS, Band, Patches
 
-GROUPS_AT_ONCE = (
-    64  # of a stack of eigenproblems: a few MB stay in the cache of a core; a GPU takes a band at once
-)
+# Groups whose eigenproblems are solved as one stack: a few MB, which stay in the cache of a core; a GPU takes a band at
+# once.
+GROUPS_AT_ONCE = 64
 STRIP, ACROSS = 32, 1024  # rows and columns of squares that are transformed at once
 LEAST_NOISE = 0.1  # over sigma: a group whose estimate leaves nothing would keep all it has
-LEAST_VALID = 0.5  # of a patch, for groups of others
+LEAST_VALID = 0.5  # share of a patch that must be valid for it to join the groups of others
 APART = 1e30  # squared distance beyond all others, of patches that are hardly valid
 
 

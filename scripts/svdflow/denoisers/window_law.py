@@ -15,13 +15,14 @@ ESTIMATORS = ("corrected", "veraart")
 THRESHOLDS = ("edge", "estimator", "gavish_donoho", "nordic")
 SHRINKERS = ("frobenius", "operator", "nuclear")
 WEIGHTINGS = ("uniform", "rank")
-NORDIC_DRAWS = 10
+NORDIC_DRAWS = (
+    10  # matrices of unit noise whose largest singular values are averaged (NORDIC: Moeller et al. 2021)
+)
 EPS = float(np.finfo(np.float64).eps)
 FLOOR = 16 * EPS  # over the largest eigenvalue of a Gram matrix: what rounding makes of those that are zero
 NOTHING = 1e-100  # noise over signal that is none: nothing to shrink, and quotients that may overflow
-LEAST_BULK = (
-    4  # of a window that lacks dimensions, one in so many of those left must be noise, or it has none
-)
+# Where a window lacks dimensions, one in this many of those left must be noise, or nothing of it counts as noise.
+LEAST_BULK = 4
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from svdflow.report.table_rows import records
 from svdflow.report.tables import verdict_counts, worst_first
 
 AUDIT_ROWS = 40  # that the report lists; the page of a family, which shows nothing else, lists PAGE_ROWS
-PAGE_ROWS = 400
+PAGE_ROWS = 400  # the page of a family; the rest stands in tables/audits.csv. Chosen
 TRUNCATED_ROWS = 3  # condition numbers known from below only, which a list names: they all say the same
 WORST = 10  # audits that are listed with the command that repeats them
 

@@ -14,7 +14,7 @@ Array = np.ndarray
 Row = dict[str, Any]
 KAPPAS = 10.0 ** np.arange(0, 17)  # up to 1 / eps, where no digit is left
 SIZE = 20  # rows and columns
-MATRICES = 5  # of each condition number; the median is drawn
+MATRICES = 5  # matrices of each condition number; the median is drawn
 DERIVATIVE = 0.072561626520431690766  # mpmath.diff to 40 digits
 DIGITS = -np.log10(2.0**-53)  # decimal digits of float64: 15.95
 

@@ -21,7 +21,7 @@ from svdflow.selfcheck.sample_matrices import randsvd
 Array = np.ndarray
 FAMILY = "gradients"
 COMPLEX_STEP = 1e-20  # its square is lost beside 1 in float64, so the step adds no error of its own
-ORDER = 8  # of the matrices whose determinant or inverse is taken
+ORDER = 8  # rows of the matrices whose determinant or inverse is taken
 KAPPAS = (10.0, 1e6, 1e10)  # harmless; s_min below and far below the step of careless differences
 NAIVE_STEP = EPS ** (1 / 3)  # what central differences take where nobody looks at the singular values
 LAYER_NORM_EPS = 1e-5  # as in torch.nn.LayerNorm

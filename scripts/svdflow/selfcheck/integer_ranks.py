@@ -13,8 +13,8 @@ from svdflow.registry import Threshold
 FAMILY = "conditioning"
 SIZE = 4  # rows and columns: small enough that of random matrices some are singular
 COUNT = 100_000  # matrices of a family: of entries -5 to 5 about 700 are singular
-HARD_COUNT = 2_000  # of those built to be singular or nearly so
-ENTRIES = {"entries 0 to 4": (0, 4), "entries -5 to 5": (-5, 5)}
+HARD_COUNT = 2_000  # matrices that are built to be singular or nearly so
+ENTRIES = {"entries 0 to 4": (0, 4), "entries -5 to 5": (-5, 5)}  # smallest and largest entry of a family
 ABSOLUTE_CUT = 1e-15  # a cut-off that does not grow with s_1: rounding of s_1 alone is more
 FIXED_CUT = 0.2  # a cut-off far above rounding, which calls regular matrices singular
 

@@ -20,7 +20,7 @@ FAMILY = "conditioning"
 EPS = float(np.finfo(float).eps)
 SPLIT = 2.0**27 + 1  # Dekker (1971): splits 53 bits into 26 and 26 with a sign
 KAPPAS = 10.0 ** np.arange(1, 15)
-GROWTH_SIZE = 60  # of the matrix whose pivots grow by 2^59 (Wilkinson), more than the 53 bits of float64
+GROWTH_SIZE = 60  # rows of the matrix whose pivots grow by 2^59 (Wilkinson), more than the 53 bits of float64
 SIZE = 12  # exact inverses of rationals cost n^3 products of n * 53 bits
 
 Solver = Callable[[np.ndarray, np.ndarray], Any]

@@ -25,7 +25,9 @@ Limits = Mapping[str, Threshold]
 
 EPS = float(np.finfo(np.float64).eps)
 FAMILY = "conditioning"
-MOST_STATES = 200  # of one size; the mean entropy is then known to a fourteenth of its deviation
+MOST_STATES = (
+    200  # states of one size, at most; the mean entropy is then known to a fourteenth of its deviation
+)
 # Rows, columns and number of states: many small ones tell a real from a complex state, one large one cannot.
 ENTROPY_STATES = ((4, 4, MOST_STATES), (16, 64, 8), (64, 64, 8), (256, 256, 4))
 DRAWS = 8  # states for the Marchenko-Pastur law

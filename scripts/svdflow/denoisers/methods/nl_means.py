@@ -13,7 +13,7 @@ PATCH, SEARCH = (
     5,
     6,
 )  # side of a patch, and how far others are looked for, in pixels; both of scikit-image's example
-STRENGTH = 0.7  # of `h`, over sigma; the 0.6 of scikit-image's example is 0.1 dB worse
+STRENGTH = 0.7  # `h` over sigma; the 0.6 of scikit-image's example is 0.1 dB worse
 
 
 def nl_means(

@@ -20,7 +20,7 @@ MOST_LAGS = 512  # default window of long series, which then take 0.1 s; time gr
 LEAST = 4  # values of a series
 GAP_ROUNDS = 10  # times that gaps are filled with the estimate and it is made anew
 NOTHING = 1e-100  # noise over signal that is none: nothing to shrink, and quotients that may overflow
-BATCH_VALUES = 2**20  # of trajectory matrices in one batch of series
+BATCH_VALUES = 2**20  # values of the trajectory matrices that one batch of series makes
 
 
 def ssa(

@@ -13,6 +13,8 @@ from svdflow.denoisers.scikit_image import picture
 WAVELET = "db2"
 # Noise over the range below which wavelets are scaled by it: scikit-image sees no variance below 2e-16 in a band.
 LEAST_NOISE = 2.0**-20
+# Rows beyond a band that it is computed with; thresholds are of the band, which changes it by less than 0.1 sigma
+# (tests/unit/test_large_pictures.py).
 HALO = 64
 SHIFTS = 4  # averaged over 4 x 4 shifts of the grid (Coifman and Donoho 1995): 1 dB above a single transform
 

@@ -9,9 +9,11 @@ from scipy.sparse import csr_array, vstack
 from svdflow.matrix.generators.randomness import normal, stream, tile_height
 
 # Bytes of a panel that is computed at once; it moves memory and no bit, for rows are computed in tiles.
-PANEL_BYTES = 8 * 2**20
+PANEL_BYTES = 8 * 2**20  # values that are computed at a time: some tiles, within the last-level cache
 # Up to this shorter side, and to so many entries (128 MB of float64, the dense copy that LAPACK needs), the spectrum
 # of a family without a formula is computed: seconds. Beyond, nothing is known of it. Chosen.
+# The singular values of a matrix without a formula for them are computed by LAPACK up to this smaller side, some
+# seconds; above it they are not known. docs/options.md names it for each family.
 COMPUTED_SIDE = 2000
 COMPUTED_ENTRIES = 16_000_000
 

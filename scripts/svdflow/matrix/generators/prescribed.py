@@ -21,7 +21,7 @@ from svdflow.matrix.generators.randomness import VECTOR_TILE, normal_vectors, st
 
 # Householder reflections of a factor: enough that no entry of it is zero, few enough to cost less than the transform.
 # Another number makes other matrices of the same spectrum. Chosen.
-REFLECTIONS = 8
+REFLECTIONS = 8  # random Householder reflections of a mixer; it is orthogonal with any number. Chosen
 # Numbers of the tiles, of the roles "left" and "right", from which permutations and signs are drawn; reflections take
 # the tiles from 0 on, and no matrix has so many. Others would make other matrices from the same seed.
 PERMUTATION_TILE = 2**62

@@ -15,7 +15,7 @@ from svdflow.audit.verdicts import Verdict
 from svdflow.selfcheck.mutants.mutant import Limits, Mutant
 from svdflow.selfcheck.sample_matrices import randsvd
 
-STORED_RANK = 4
+STORED_RANK = 4  # triplets of stored factors: fewer than the matrix has, as after a truncation
 Factors = dict[str, Any]
 
 
