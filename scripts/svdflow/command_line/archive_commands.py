@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from svdflow.command_line.argument_types import count, figure, target
-from svdflow.command_line.command import Command, forced, ranged, refuse_input
+from svdflow.command_line.command import DATA_RANGE, FORCE, Command, Option, option, refuse_input
 from svdflow.escaping import visible
 from svdflow.registry import ARCHIVE_FORMS
 from svdflow.study.value_range import GIVEN
@@ -132,20 +132,23 @@ def _option(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def _encoded(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="a .npy array, or an image, of which the luma is taken")
-    parser.add_argument("out", help="the archive, an HDF5 file")
-    parser.add_argument("--form", choices=["auto", *ARCHIVE_FORMS], default="auto")
-    parser.add_argument("--nan-missing", action="store_true", help="NaN are missing values, and stay so")
-    for kind in TARGETS:
-        parser.add_argument(_option(kind), type=target(kind))
+def _encode_options() -> list[Option]:
+    return [
+        option("file", help="a .npy array, or an image, of which the luma is taken"),
+        option("out", help="the archive, an HDF5 file"),
+        option("--form", choices=["auto", *ARCHIVE_FORMS], default="auto"),
+        option("--nan-missing", action="store_true", help="NaN are missing values, and stay so"),
+        *(option(_option(kind), type=target(kind)) for kind in TARGETS),
+        FORCE,
+        DATA_RANGE,
+    ]
 
 
-def _decoded(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("archive")
-    parser.add_argument("out", help="a .npy file, or a picture")
-    parser.add_argument("--rank", type=count)
-    parser.add_argument("--fill", type=figure, help="number that missing values become")
-
-
-COMMANDS = [Command(encode, [_encoded, forced, ranged]), Command(decode, [_decoded, forced])]
+DECODE_OPTIONS = [
+    option("archive"),
+    option("out", help="a .npy file, or a picture"),
+    option("--rank", type=count),
+    option("--fill", type=figure, help="number that missing values become"),
+    FORCE,
+]
+COMMANDS = [Command(encode, _encode_options), Command(decode, DECODE_OPTIONS)]

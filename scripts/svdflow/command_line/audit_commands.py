@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from svdflow.command_line.argument_types import seed
-from svdflow.command_line.command import Command
+from svdflow.command_line.command import Command, option
 from svdflow.escaping import visible
 
 if TYPE_CHECKING:
@@ -50,18 +50,11 @@ def _worst(records: "Sequence[Record]") -> int:
     return int(any(record.verdict in ("FAIL", "ERROR") for record in records))
 
 
-def _chosen(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "names",
-        nargs="*",
-        help="audits, families, FILE.h5:/array or FILE.py:function; all that need no data where none is named",
-    )
-    parser.add_argument("--seed", type=seed, default=42)
-
-
-def _uncached(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=seed, default=42)
-    parser.add_argument("--no-cache", action="store_true", help="run everything, and keep nothing of it")
-
-
-COMMANDS = [Command(audit, [_chosen]), Command(selfcheck, [_uncached])]
+NAMES = option(
+    "names",
+    nargs="*",
+    help="audits, families, FILE.h5:/array or FILE.py:function; all that need no data where none is named",
+)
+SEED = option("--seed", type=seed, default=42)
+CACHE = option("--no-cache", action="store_true", help="run everything, and keep nothing of it")
+COMMANDS = [Command(audit, [NAMES, SEED]), Command(selfcheck, [SEED, CACHE])]

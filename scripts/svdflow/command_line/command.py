@@ -4,35 +4,36 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from svdflow.command_line.argument_types import positive
 
 
 @dataclass(frozen=True)
+class Option:
+    """An argument or option: its names, and what `argparse` is told of it."""
+
+    names: Sequence[str]
+    settings: dict[str, Any]
+
+
+def option(*names: str, help: str | None = None, **settings: Any) -> Option:
+    """An option, in whose help `argparse` replaces nothing."""
+    return Option(names, {"help": help and help.replace("%", "%%"), **settings})
+
+
+@dataclass(frozen=True)
 class Command:
-    """A command: its function, which bears its name and explains it, and what adds its options to a parser."""
+    """A command: its function, which bears its name and explains it, and its options, or what tells them."""
 
     run: Callable[[argparse.Namespace], int]
-    options: Sequence[Callable[[argparse.ArgumentParser], object]] = ()
+    options: Sequence[Option] | Callable[[], Sequence[Option]]
 
 
-def forced(parser: argparse.ArgumentParser) -> None:
-    """`--force`, of commands that write where a user says."""
-    parser.add_argument("--force", action="store_true", help="replace files that svdflow did not write")
-
-
-def ranged(parser: argparse.ArgumentParser) -> None:
-    """`--data-range`, of commands that measure PSNR."""
-    parser.add_argument(
-        "--data-range",
-        type=positive,
-        help="peak of PSNR and SSIM, in place of the one that the file tells",
-    )
-
-
-def text(words: str) -> str:
-    """A help text in which argparse replaces nothing."""
-    return words.replace("%", "%%")
+FORCE = option("--force", action="store_true", help="replace files that svdflow did not write")
+DATA_RANGE = option(
+    "--data-range", type=positive, help="peak of PSNR and SSIM, in place of the one that the file tells"
+)
 
 
 def refuse_input(file: str, outputs: Sequence[Path]) -> None:

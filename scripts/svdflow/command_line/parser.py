@@ -22,8 +22,8 @@ EXPECTED = (OSError, ValueError, ArithmeticError, MemoryError, ImportError, Runt
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0 where it did what was asked, 1 where it did not, 2 for a wrong command."""
-    args = _parser().parse_args(arguments)
     try:
+        args = _parser().parse_args(arguments)
         return args.run(args)
     except ConfigError as error:  # each of its lines is escaped already
         print(f"svdflow: {error}", file=sys.stderr)
@@ -53,6 +53,6 @@ def _parser() -> argparse.ArgumentParser:
             command.run.__name__, help=command.run.__doc__, description=command.run.__doc__
         )
         sub.set_defaults(run=command.run)
-        for add in command.options:
-            add(sub)
+        for one in command.options() if callable(command.options) else command.options:
+            sub.add_argument(*one.names, **one.settings)
     return parser

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svdflow.command_line.argument_types import count, figure, fill, level
-from svdflow.command_line.command import Command, forced, ranged, refuse_input, text
+from svdflow.command_line.command import DATA_RANGE, FORCE, Command, Option, option, refuse_input
 from svdflow.escaping import visible
 from svdflow.registry import DENOISERS
 from svdflow.registry.kinds import IMAGES, Denoiser
@@ -47,7 +47,7 @@ def denoise(args: argparse.Namespace) -> int:
 
     # Methods of groups and pictures do not look at the factors of the whole.
     declared = DENOISERS[args.method]
-    given = {option: value for option in _options() if (value := getattr(args, option)) is not None}
+    given = {name: value for name in _options() if (value := getattr(args, name)) is not None}
     if foreign := sorted(given.keys() - declared.options.model_fields.keys()):
         owners = ", ".join(method.name for method in _options()[foreign[0]])
         raise ValueError(f"--{foreign[0]} is an option of {owners}; leave it out for {declared.name}")
@@ -96,8 +96,8 @@ def _options() -> dict[str, list[Denoiser]]:
     """Options of denoisers of pictures, and whose they are."""
     found: dict[str, list[Denoiser]] = {}
     for method in _methods():
-        for option in method.options.model_fields:
-            found.setdefault(option, []).append(method)
+        for name in method.options.model_fields:
+            found.setdefault(name, []).append(method)
     return found
 
 
@@ -124,35 +124,31 @@ def _show(table: "pandas.DataFrame", stages: Sequence[Path], pictures: Path, arg
     return int(bool(messages) or table.empty)
 
 
-def _pictured(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="an image")
-    parser.add_argument("out", help="folder for the pictures, beside what is in it")
-    parser.add_argument("--colour", choices=COLOURS, default="rgb")
-    parser.add_argument(
-        "--fill", type=fill, help="what stands in place of missing pixels: mean, median or a number"
-    )
-
-
-def _ranked(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ranks", type=count, nargs="+", default=[1, 5, 20, 50])
-
-
-def _denoised(parser: argparse.ArgumentParser) -> None:
-    methods = _methods()
-    parser.add_argument(
-        "--method", choices=[method.name for method in methods], default="shrink",
-        help=text("; ".join(f"{method.name}: {method.summary}" for method in methods)),
-    )  # fmt: skip
-    parser.add_argument("--sigma", type=level, default=0.0, help="noise level, where it is known")
-    for option, owners in _options().items():
-        field = owners[0].options.model_fields[option]
-        read = READERS.get(field.annotation, str)
-        names = ", ".join(method.name for method in owners)
-        parser.add_argument(f"--{option}", type=read, help=text(f"for {names}: {field.description}"))
-    parser.add_argument("--poisson", action="store_true", help="the values are counts")
-
-
-COMMANDS = [
-    Command(compress, [_pictured, forced, ranged, _ranked]),
-    Command(denoise, [_pictured, forced, ranged, _denoised]),
+PICTURE_OPTIONS = [
+    option("file", help="an image"),
+    option("out", help="folder for the pictures, beside what is in it"),
+    option("--colour", choices=COLOURS, default="rgb"),
+    option("--fill", type=fill, help="what stands in place of missing pixels: mean, median or a number"),
+    FORCE,
+    DATA_RANGE,
 ]
+RANKS = option("--ranks", type=count, nargs="+", default=[1, 5, 20, 50])
+
+
+def _denoise_options() -> list[Option]:
+    methods = _methods()
+    said = "; ".join(f"{method.name}: {method.summary}" for method in methods)
+    found = [
+        *PICTURE_OPTIONS,
+        option("--method", choices=[method.name for method in methods], default="shrink", help=said),
+        option("--sigma", type=level, default=0.0, help="noise level, where it is known"),
+        option("--poisson", action="store_true", help="the values are counts"),
+    ]
+    for name, owners in _options().items():
+        field = owners[0].options.model_fields[name]
+        words = f"for {', '.join(method.name for method in owners)}: {field.description}"
+        found.append(option(f"--{name}", type=READERS.get(field.annotation, str), help=words))
+    return found
+
+
+COMMANDS = [Command(compress, [*PICTURE_OPTIONS, RANKS]), Command(denoise, _denoise_options)]

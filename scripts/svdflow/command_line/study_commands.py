@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from svdflow.command_line.command import Command
+from svdflow.command_line.command import Command, option
 from svdflow.errors import ConfigError
 from svdflow.escaping import visible
 from svdflow.study.run_lock import RunLock
@@ -142,31 +142,14 @@ def _list(lines: Sequence[str], more: str) -> None:
         print(more.format(len(lines) - LISTED))
 
 
-def _configured(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", help="file of a study, laid over config/config.yaml")
-
-
-def _written(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--write", action="store_true", help="write the manifests")
-
-
-def _silent(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="print only what is wrong before jobs start")
-
-
-def _for_snakemake(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="*", metavar="-- WORD", help="for Snakemake, after --: -- --cores 4")
-
-
-def _agreed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="write the marks")
-
-
+CONFIG = option("--config", help="file of a study, laid over config/config.yaml")
+QUIET = option("--quiet", action="store_true", help="print only what is wrong before jobs start")
+WORDS = option("words", nargs="*", metavar="-- WORD", help="for Snakemake, after --: -- --cores 4")
 COMMANDS = [
-    Command(plan, [_configured, _written, _silent]),
-    Command(check, [_configured]),
-    Command(run, [_configured, _silent, _for_snakemake]),
-    Command(resume, [_configured, _for_snakemake]),
-    Command(clean, [_configured]),
-    Command(adopt, [_configured, _agreed]),
+    Command(plan, [CONFIG, option("--write", action="store_true", help="write the manifests"), QUIET]),
+    Command(check, [CONFIG]),
+    Command(run, [CONFIG, QUIET, WORDS]),
+    Command(resume, [CONFIG, WORDS]),
+    Command(clean, [CONFIG]),
+    Command(adopt, [CONFIG, option("--yes", action="store_true", help="write the marks")]),
 ]
