@@ -57,7 +57,7 @@ def read_image(
     pixel_limit: int = PIXEL_LIMIT,
     channels: bool = False,
 ) -> ImageRecord:
-    """Read a PNG, JPEG, TIFF, WebP, BMP, GIF, npy or HDF5 image.
+    """Read an image file: PNG, JPEG, TIFF and the other formats of `svdflow.registry.IMAGE_FORMATS`.
 
     Parameters
     ----------
@@ -82,6 +82,18 @@ def read_image(
     ------
     ItemError
         With one of the codes above; the message names the file and says what to do.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_image(f"{folder}/ramp.png", np.arange(6, dtype=np.uint16).reshape(2, 3))
+    ...     record = read_image(path)
+    >>> record.pages[0].array
+    array([[0, 1, 2],
+           [3, 4, 5]], dtype=uint16)
+    >>> record.attrs["format"], record.attrs["bits"], record.attrs["data_range"]
+    ('PNG', 16, 255.0)
     """
     file, dataset = split_dataset(path)
     with _named_refusals(file.name):

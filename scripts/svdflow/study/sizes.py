@@ -1,4 +1,7 @@
-"""Sizes in bytes: as people write them, and of this machine."""
+"""Sizes in bytes: as people write them, and of this machine.
+
+humanfriendly, which Snakemake installs, takes ``1 mebi`` for a million bytes (findings/humanfriendly-sizes.sh).
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
