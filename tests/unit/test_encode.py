@@ -103,8 +103,8 @@ def test_a_codec_that_a_picture_is_too_wide_for_is_a_row_of_errors(factored_shar
 
 def test_a_large_picture_is_encoded_in_squares(factored_shard, tmp_path, monkeypatch):
     """Squares of 40 pixels: the archive meets its target, the curves judge what squares decode to."""
-    monkeypatch.setattr("svdflow.tasks.encode.WHOLE", 96 * 96 - 1)
-    monkeypatch.setattr("svdflow.tasks.encode.BLOCK", 40)
+    monkeypatch.setattr("svdflow.codec.forms.WHOLE", 96 * 96 - 1)
+    monkeypatch.setattr("svdflow.codec.forms.BLOCK", 40)
     table = run(factored_shard().image(CAMERA), tmp_path, codecs=["jpeg"])
     (kept,) = table[table["kept"]].itertuples()
     (file,) = (tmp_path / "archives").glob("[!.]*")

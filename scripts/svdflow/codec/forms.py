@@ -19,6 +19,10 @@ from svdflow.registry import ARCHIVE_FORMS
 # near it, by about a component. Chosen.
 LEAST_SHARE = 2**-0.5
 
+# Values above which a picture is encoded in squares of BLOCK, each with factors of its own: those of a whole picture
+# cost its pixels times its shorter side. Another value gives other archives of pictures between the two.
+WHOLE = 2**21
+BLOCK = 1024  # python benchmarks/images.py --case squares
 TINY, HUGE = 1e-120, 1e120  # between them sums of squares neither vanish nor overflow
 
 
@@ -163,6 +167,11 @@ class BlockEncoder(Encoder):
         }
         coded = archive.masked(Coded(rank, {}, streams, frozenset(smooth)), self.mask)
         return Trial(coded, attributes, decoded, self.judge(decoded))
+
+
+def square_of(picture: np.ndarray) -> int | None:
+    """Side of the squares that a picture is encoded in; None for all of it at once."""
+    return BLOCK if picture.ndim == 2 and picture.size > WHOLE else None
 
 
 def encoder_of(A: np.ndarray, form: str, *, block: int | None = None, **asked: Any) -> Encoder:

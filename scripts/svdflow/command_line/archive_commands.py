@@ -20,6 +20,7 @@ def encode(args: argparse.Namespace) -> int:
     import numpy as np
 
     from svdflow.codec import encode as encode_array
+    from svdflow.codec.forms import square_of
     from svdflow.images.item_range import value_range
 
     targets = {key: value for key in TARGETS if (value := getattr(args, key)) is not None}
@@ -33,11 +34,15 @@ def encode(args: argparse.Namespace) -> int:
         data_range, source = args.data_range, GIVEN
     elif data_range is None and array.dtype.kind in "fiu":
         data_range, source = value_range([np.ma.compressed(array)])[2:]
-    info = encode_array(array, args.out, form=args.form, data_range=data_range, force=args.force, **targets)
+    block = None if Path(args.file).suffix == ".npy" else square_of(array)
+    info = encode_array(
+        array, args.out, form=args.form, block=block, data_range=data_range, force=args.force, **targets
+    )
     size = f"{info.bytes:,} bytes, {info.bits_per_value:.3g} bits a value"
     errors = f"relative error {info.rel_error:.3g}, largest error {info.max_abs:.3g}, PSNR {info.psnr:.2f} dB"
     errors += f" with data range {data_range:g}: {source}" if source else ""
     missing = f"; {info.masked} values are missing" if info.masked else ""
+    missing += f"; a large picture, in squares of {block}" if block else ""
     print(f"{visible(args.out)}: form {info.form}, rank {info.rank}; {size}; {errors}{missing}")
     return 0
 

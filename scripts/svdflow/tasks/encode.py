@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from svdflow.codec import ArchiveInfo, decode, encode, forms_for, rate_curve
+from svdflow.codec.forms import square_of
 from svdflow.codec.other_codecs import CodecPoint, curve, point, refusal
 from svdflow.codec.quality import shortfall
 from svdflow.compute.runtime import ALONE, Runtime
@@ -34,10 +35,6 @@ from svdflow.store import (
 
 log = logging.getLogger(__name__)
 
-# Values above which a picture is encoded in squares of BLOCK, each with factors of its own: those of a whole picture
-# cost its pixels times its shorter side. Another value gives other archives of pictures between the two.
-WHOLE = 2**21
-BLOCK = 1024  # python benchmarks/images.py --case squares
 # Values of any other array that is encoded. Squares would tear apart what makes a matrix worth its factors, so larger
 # ones are left to `encode` itself, outside a study.
 LIMIT = 2**23
@@ -96,9 +93,10 @@ def encode_shard(
     -----
     Planes are encoded one by one, by all codecs alike: a codec that sees the colours of a picture together does
     better than its rows here say. A plane with missing pixels has an archive that keeps them as missing, and no rows
-    of other codecs, which cannot. A matrix with a grid is encoded as the array (..., T). Pictures above WHOLE values
-    are encoded in squares. Matrices that are linked, sparse or complex are rows of ``errors`` of the code
-    ``not_applicable``; those above LIMIT values, and pictures too wide for a codec, of the code ``too_large``.
+    of other codecs, which cannot. A matrix with a grid is encoded as the array (..., T). Pictures above two million
+    values are encoded in squares (`svdflow.codec.forms`). Matrices that are linked, sparse or complex are rows of
+    ``errors`` of the code ``not_applicable``; those above LIMIT values, and pictures too wide for a codec, of the code
+    ``too_large``.
     """
     wanted = EncodeRequest(target, forms, codecs, seed)
     with (
@@ -178,11 +176,6 @@ def too_wide(plane: str, array: np.ndarray, codecs: Sequence[str]) -> list[ItemE
     ]
 
 
-def block_of(array: np.ndarray, picture: bool) -> int | None:
-    """Side of the squares that a picture is encoded in; None for all of it at once."""
-    return BLOCK if picture and array.ndim == 2 and array.size > WHOLE else None
-
-
 def array_of(plane: np.ndarray, item: Item) -> np.ndarray:
     """What a codec sees of a plane: itself, or the series (..., T) that its rows are the voxels of."""
     grid = item.attrs.get("grid")
@@ -201,7 +194,7 @@ def plane_rows(
     peak = data_range if data_range > 0 else None
     measured: dict[str, Any] = {"data_range": data_range, "with_ssim": picture}
     forms = applicable(wanted, array)
-    block = block_of(array, picture)
+    block = square_of(array) if picture else None
     kept = smallest(array, forms, path, peak, wanted, block=block)
     if kept is not None:
         found = point(OURS, f"step={kept.step:.4g}", kept.bytes, array, decode(path), **measured)
@@ -224,7 +217,7 @@ def masked_rows(
 ) -> list[dict]:
     """The row of the archive of a plane with missing pixels, judged on the others. Other codecs have none."""
     peak = data_range if data_range > 0 else None
-    block = block_of(array, picture)
+    block = square_of(array) if picture else None
     kept = smallest(array, applicable(wanted, array), path, peak, wanted, mask, block=block)
     if kept is None:
         return []
