@@ -572,10 +572,25 @@ def test_squares_keep_missing_values_even_where_all_of_one_are_missing(tmp_path)
     assert np.array_equal(np.ma.getdata(again)[mask], np.ma.getdata(back)[mask])
 
 
+@pytest.mark.parametrize(
+    "claim",
+    [{"block": 1}, {"block": -3}, {"block": 0}, {"block": "x"}, {"shape": [10**9] * 2}, {"blocks": []}],
+)
+def test_squares_that_are_none_are_damage_and_take_no_memory(claim, tmp_path):
+    from svdflow.codec import archive
+
+    A = photographs.camera()[:64, :64]
+    encode(A, tmp_path / "a.h5", form="tiles", block=32, psnr=40)
+    with archive.opened(tmp_path / "a.h5") as (layout, _):
+        found = layout
+    with pytest.raises((ValueError, TypeError, ZeroDivisionError)):
+        archive._check({**found, **claim})
+
+
 def test_a_form_of_an_archive_that_is_not_known_is_named(tmp_path, monkeypatch):
     from svdflow.registry import ARCHIVE_FORMS
 
-    encode(photographs.camera()[:32, :32], tmp_path / "a.h5", form="tiles", psnr=30)
+    encode(photographs.camera()[:32, :32], tmp_path / "a.h5", form="tiles", psnr=45)
     monkeypatch.delitem(ARCHIVE_FORMS._found, "tiles")
     with pytest.raises(StoreError, match=r"'tiles' is not known here .*svd, tucker.*that wrote it"):
         decode(tmp_path / "a.h5")
