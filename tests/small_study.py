@@ -107,9 +107,11 @@ class Workflow:
                     os.dup2(said.fileno(), 2)
                     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
                     os.chdir(self.folder)
-                    os.environ["PYTHONPATH"] = str(self.folder / "scripts")
-                    sys.path.insert(0, str(self.folder / "scripts"))
-                    for name in [name for name in sys.modules if name.partition(".")[0] == "svdflow"]:
+                    paths = [str(self.folder / "scripts"), *map(str, self.path)]
+                    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+                    sys.path[:0] = paths
+                    ours = {"svdflow", *(file.stem for folder in self.path for file in folder.glob("*.py"))}
+                    for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
                         del sys.modules[name]  # the copy in the folder is imported anew
                     snakemake.cli.main(["--dry-run", "--configfile", "study.yaml"])
                     status = 0
