@@ -9,20 +9,24 @@ declares counts by the files of its package.
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from svdflow import registry
 from svdflow.registry import Audit, Declaration, Registry, Task
 
 PACKAGE = "svdflow"
 TEMPLATES = {".j2", ".css", ".json"}
-# What a declaration says to people, to the plan and to the check of a sheet: nothing of it reaches a result.
-SAID = {"summary", "source", "cost", "applies_to"}
+# What a declaration says to people and to the check of a sheet: nothing of it reaches a result. Nor does a cost that is
+# a number, which is for the plan alone.
+SAID = {"summary", "source", "advice", "title", "applies_to"}
+NAME = re.compile(r"[A-Za-z_]\w*([.]\w+)*")
+PLACE = re.compile(r"[A-Za-z_]\w*([.]\w+)*:\w+")
 
 
 def code_digest(
@@ -90,8 +94,8 @@ class Reached:
 
     def digest(self, facts: Any = None) -> str:
         """The digest of all that was reached, and of other facts."""
-        templates = {file: known for module in self.files for file, known in _templates(module).items()}
-        code = {path: _tree(path)[0] for path in self.files} | templates
+        templates = {file: file_digest(file) for module in self.files for file in _templates(module)}
+        code = {path: _tree(path).digest for path in self.files} | templates
         named = {str(path.relative_to(self.scripts)): value for path, value in code.items()}
         return digest([named, self.outside, self.facts, facts])
 
@@ -99,16 +103,32 @@ class Reached:
         waiting = list(paths)
         while waiting:
             path = waiting.pop()
-            if path not in self.files:
-                self.files.add(path)
-                names = _tree(path)[1]
-                waiting.extend(_resolve(names, self.scripts))
-                self._registries(names, run=path.relative_to(self.scripts).parts[:2] != (PACKAGE, "registry"))
+            if path in self.files:
+                continue
+            self.files.add(path)
+            module = _tree(path)
+            waiting.extend(_resolve(module.imports, self.scripts))
+            for face in self._faces(module.imports):
+                waiting.extend(_resolve(face.places, self.scripts))
+                self._registries(face.imports)
+            runs = not module.lazy and path.relative_to(self.scripts).parts[:2] != (PACKAGE, "registry")
+            self._registries(module.imports, run=runs)
+
+    def _faces(self, names: Iterable[str]) -> Iterator["_Module"]:
+        """Packages of which a name is imported that they import themselves only when it is asked for."""
+        for name in names:
+            package, _, inner = name.rpartition(".")
+            file = self.scripts.joinpath(*package.split("."), "__init__.py")
+            if file in _located(package, self.scripts) and not _is_module(name, self.scripts):
+                module = _tree(file)
+                if module.lazy and inner not in module.bound:
+                    yield module
 
     def _registries(self, names: Iterable[str], *, run: bool = True) -> None:
         """The declarations of the registries that a module imports, and their code where the module may run it.
 
-        Modules of `svdflow.registry` read what declarations say, and run none. Tasks are followed by name only.
+        Modules of `svdflow.registry` read what declarations say, and run none; packages that import their names when
+        these are asked for run what is asked for. Tasks are followed by name only.
         """
         for name in names:
             table = _registries().get(name)
@@ -119,7 +139,8 @@ class Reached:
                 self.facts.setdefault(key, facts_of(one))
                 if run and key not in self._run:
                     self._run.add(key)
-                    self.follow(one.module)
+                    for load in loads_of(one):
+                        self.follow(load.partition(":")[0])
 
     def _package(self, name: str) -> None:
         """All files of a package of another distribution, and what of svdflow they import."""
@@ -127,11 +148,14 @@ class Reached:
             return
         self._packages.add(name)
         for path, label in _files_of(name):
-            self.outside[label] = _tree(path)[0] if path.suffix == ".py" else file_digest(path)
+            self.outside[label] = _tree(path).digest if path.suffix == ".py" else file_digest(path)
             if path.suffix == ".py":
-                names = _tree(path)[1]
-                self.take(_resolve(names, self.scripts))
-                self._registries(names)
+                imports = _tree(path).imports
+                self.take(_resolve(imports, self.scripts))
+                for face in self._faces(imports):
+                    self.take(_resolve(face.places, self.scripts))
+                    self._registries(face.imports)
+                self._registries(imports)
 
 
 def chosen_of(table: Registry[Any], names: Sequence[str] | None) -> list[Declaration]:
@@ -139,6 +163,12 @@ def chosen_of(table: Registry[Any], names: Sequence[str] | None) -> list[Declara
     if names is None or not all(name in table for name in names):
         return list(table.values())
     return [table[name] for name in names]
+
+
+def loads_of(one: Declaration) -> list[str]:
+    """Every place ``"package.module:name"`` in a declaration: its code, and what else of it is loaded on use."""
+    values = (getattr(one, f.name) for f in fields(one)) if is_dataclass(one) else ()
+    return sorted({value for value in values if isinstance(value, str) and PLACE.fullmatch(value)})
 
 
 def facts_of(one: Declaration) -> dict[str, Any]:
@@ -174,7 +204,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in SAID}
+        said = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in SAID}
+        return {name: _plain(v) for name, v in said.items() if name != "cost" or isinstance(v, str)}
     return None
 
 
@@ -201,24 +232,65 @@ def _files_of(package: str) -> list[tuple[Path, str]]:
     return found
 
 
-@cache
-def _templates(module: Path) -> dict[Path, str]:
-    """The templates beside a module, with their digests."""
-    beside = module.parent.glob(f"{module.stem}.*")
-    return {file: file_digest(file) for file in beside if file.suffix in TEMPLATES}
+class _Module(NamedTuple):
+    """What is read off a module: the digest of its syntax tree without docstrings, and the svdflow names it imports.
+
+    One that is `lazy` imports names when they are asked for (``__getattr__``); `bound` are those that it has of its
+    own, `places` the modules that its text names.
+    """
+
+    digest: str
+    imports: tuple[str, ...]
+    lazy: bool
+    bound: frozenset[str]
+    places: tuple[str, ...]
+
+
+def _tree(path: Path) -> _Module:
+    status = path.stat()
+    return _parsed(path, status.st_mtime_ns, status.st_size)
 
 
 @cache
-def _tree(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Digest of a module's syntax tree without docstrings, and the svdflow names that it imports."""
+def _templates(module: Path) -> list[Path]:
+    """The templates beside a module."""
+    return [file for file in module.parent.glob(f"{module.stem}.*") if file.suffix in TEMPLATES]
+
+
+@cache
+def _parsed(path: Path, *_: int) -> _Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = tuple(sorted(set(_imports(tree))))
+    imports = tuple(sorted(set(_imports(tree))))
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    bound = frozenset(name for node in tree.body for name in _bound(node))
+    lazy = "__getattr__" in bound
+    package = ".".join(path.parts[path.parts.index(PACKAGE) : -1]) if lazy and PACKAGE in path.parts else ""
+    named = {
+        text if text.startswith(f"{PACKAGE}.") else f"{package}.{text}"
+        for text in texts
+        if NAME.fullmatch(text)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:]
-    return hashlib.blake2b(ast.dump(tree).encode(), digest_size=8).hexdigest(), names
+    seen = hashlib.blake2b(ast.dump(tree).encode(), digest_size=8).hexdigest()
+    return _Module(seen, imports, lazy, bound, tuple(sorted(named)) if package else ())
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """Names that a statement of a module binds."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from ((a.asname or a.name).partition(".")[0] for a in node.names)
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        yield from (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
@@ -240,12 +312,16 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 def _resolve(names: Iterable[str], scripts: Path) -> Iterator[Path]:
     """Files of the modules named, and of the packages that importing them runs."""
     for name in names:
-        yield from _files_below(name, scripts)
+        yield from _located(name, scripts)
 
 
 @cache
-def _files_below(name: str, scripts: Path) -> list[Path]:
-    """The file of a module, and those of the packages above it."""
+def _located(name: str, scripts: Path) -> tuple[Path, ...]:
     parts = name.split(".")
     stems = [scripts.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
-    return [path for s in stems for path in (s / "__init__.py", s.with_suffix(".py")) if path.is_file()]
+    return tuple(path for s in stems for path in (s / "__init__.py", s.with_suffix(".py")) if path.is_file())
+
+
+def _is_module(name: str, scripts: Path) -> bool:
+    stem = scripts.joinpath(*name.split("."))
+    return any(path in _located(name, scripts) for path in (stem / "__init__.py", stem.with_suffix(".py")))

@@ -7,7 +7,7 @@ result. Runtime settings (threads, memory, backend) are not here.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from svdflow.registry import SVD_METHODS, TASKS, Registry, Task
+from svdflow.registry import GENERATORS, SVD_METHODS, TASKS, Registry, Task
 from svdflow.registry.audit_tables import flat_thresholds
 from svdflow.study.digest import digest, facts_of
 from svdflow.study.manifest import matrix_source
@@ -205,7 +205,9 @@ class Stage(NamedTuple):
 STAGES: dict[str, Stage] = {
     "ingest_images": Stage("svdflow.images.ingest_images:ingest_image_shard", ingest_images),
     "ingest_matrix": Stage("svdflow.matrix.ingest_matrix:ingest_matrix_shard", ingest_matrix),
-    "ingest_synthetic": Stage("svdflow.matrix.ingest_synthetic:ingest_synthetic", ingest_synthetic),
+    "ingest_synthetic": Stage(
+        "svdflow.matrix.ingest_synthetic:ingest_synthetic", ingest_synthetic, {"family": GENERATORS}
+    ),
     "factorize": Stage("svdflow.svd.factorize_shard:factorize_shard", factorize, {"method": SVD_METHODS}),
     "selfcheck": Stage("svdflow.selfcheck.audits:publish_selfcheck", selfcheck),
     "audit_own": Stage("svdflow.audit.own:audit_own", audit_own),

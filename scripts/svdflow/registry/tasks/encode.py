@@ -114,6 +114,7 @@ DECLARED = [
         options=EncodeOptions,
         tables=(RATES,),
         reads=("matrices",),
+        uses={"forms": ARCHIVE_FORMS, "codecs": CODECS},
         leaves={"archives": "archives/{dataset}/{shard}"},
         judged=True,
         seeded=True,
