@@ -100,6 +100,8 @@ class Task(Declaration):
         Settings that name declarations of a registry: only those count in the digest of the code of a job.
     noisy : bool
         Whether it works on observations with noise, and compares them with a clean reference where there is one.
+    unused : sequence of Registry
+        Registries that its modules reach by their imports and of which it runs nothing, so that none of it counts.
     judged : bool
         Whether its figures refer to the range of the dataset's values, which is then the setting ``data_range``.
     seeded : bool
@@ -139,6 +141,7 @@ class Task(Declaration):
     threads: int = 2
     methods: Registry[Any] | None = None
     uses: Mapping[str, Registry[Any]] = field(default_factory=dict)
+    unused: Sequence[Registry[Any]] = ()
     noisy: bool = False
     judged: bool = False
     seeded: bool = False

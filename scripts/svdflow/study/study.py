@@ -202,15 +202,17 @@ class Study:
 
     def code(self, stage: str, dataset: str = "", shard: str = "", method: str = "") -> str:
         """Digest of the code that a job reaches with its settings."""
+        # Audits of this installation are run by selfcheck alone; the others are what every job may read the limits of.
+        chosen = {"audits": [a.name for a in AUDITS.values() if a.selfcheck == (stage == "selfcheck")]}
         if stage in TASKS:
-            loads, uses, facts = [TASKS[stage].load], TASKS[stage].uses, facts_of(TASKS[stage])
+            task = TASKS[stage]
+            loads, uses, facts = [task.load], task.uses, facts_of(task)
+            chosen |= {table.folder: [] for table in task.unused}
         else:
             known = settings.STAGES[stage]
             loads, uses, facts = [known.run, *known.loads()], known.uses, known.facts()
         given = self.settings(stage, dataset, shard, method) if uses else {}
-        chosen = {table.folder: as_names(table, given[key]) for key, table in uses.items()}
-        # Audits of this installation are run by selfcheck alone; the limits of the others are read by every audit.
-        chosen["audits"] = [a.name for a in AUDITS.values() if stage == "selfcheck" or not a.selfcheck]
+        chosen |= {table.folder: as_names(table, given[key]) for key, table in uses.items()}
         key = repr((stage, sorted(chosen.items())))
         if key not in self._codes:
             self._codes[key] = code_digest([ADAPTER, *loads], self.root / "scripts", chosen, facts)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from svdflow.registry import RANK_RULES
+from svdflow.registry import IMAGE_FORMATS, MATRIX_FORMATS, RANK_RULES
 from svdflow.registry.options import UNIQUE, OfRow, OneOf, Options, Ranks, Share
 from svdflow.registry.tables import BITS_PER_PIXEL, JUDGED, KEY, MS_SSIM, RANK, SHAPE, Column, Table
 from svdflow.registry.task import Asked, Task
@@ -109,6 +109,7 @@ DECLARED = [
         source="Eckart and Young (1936)",
         options=CompressOptions,
         tables=(COMPRESS,),
+        unused=(IMAGE_FORMATS, MATRIX_FORMATS),  # a shard holds values
         leaves={"pictures": "pictures/{dataset}/compress/{shard}"},
         uses={"rank_rules": RANK_RULES},
         judged=True,

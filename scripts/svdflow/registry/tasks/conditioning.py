@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from svdflow.registry import IMAGE_FORMATS, MATRIX_FORMATS
 from svdflow.registry.audit_tables import AUDIT, CURVES, flat_thresholds
 from svdflow.registry.task import Asked, Task
 from svdflow.registry.tasks.compress import listed_rank
@@ -31,6 +32,7 @@ DECLARED = [
         section="audit",
         folder="audit",
         threads=1,
+        unused=(IMAGE_FORMATS, MATRIX_FORMATS),  # a shard holds values
         settings=settings,
         rank=rank,
         load="svdflow.audit.conditioning:audit_conditioning_shard",

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from svdflow.registry import DENOISERS, RANK_RULES, SHRINKERS
+from svdflow.registry import DENOISERS, IMAGE_FORMATS, MATRIX_FORMATS, RANK_RULES, SHRINKERS
 from svdflow.registry.denoisers.patch_svd import MOST_PASSES
 from svdflow.registry.options import UNIQUE, ByName, OfRow, OneOf, Options, Ranks
 from svdflow.registry.tables import JUDGED, KEY, MS_SSIM, SHAPE, Column, Table
@@ -173,6 +173,7 @@ DECLARED = [
         summary="Denoise the observations of a shard by one method at every rank, and measure it.",
         options=DenoiseOptions,
         tables=(DENOISE,),
+        unused=(IMAGE_FORMATS, MATRIX_FORMATS),  # a shard holds values
         leaves={"pictures": "pictures/{dataset}/denoise_{method}/{shard}"},
         methods=DENOISERS,
         uses={"method": DENOISERS, "rank_rules": RANK_RULES, "loss": SHRINKERS},

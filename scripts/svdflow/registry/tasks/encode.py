@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from svdflow.registry import ARCHIVE_FORMS, CODECS
+from svdflow.registry import ARCHIVE_FORMS, CODECS, IMAGE_FORMATS, MATRIX_FORMATS
 from svdflow.registry.numerals import real, whole
 from svdflow.registry.options import UNIQUE, Matches, OfRow, OneOf, Options
 from svdflow.registry.tables import BITS_PER_PIXEL, JUDGED, KEY, SHAPE, Column, Table
@@ -115,6 +115,7 @@ DECLARED = [
         tables=(RATES,),
         reads=("matrices",),
         uses={"forms": ARCHIVE_FORMS, "codecs": CODECS},
+        unused=(IMAGE_FORMATS, MATRIX_FORMATS),  # a shard holds values
         leaves={"archives": "archives/{dataset}/{shard}"},
         judged=True,
         seeded=True,
