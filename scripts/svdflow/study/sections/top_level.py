@@ -30,5 +30,6 @@ class TopLevel(Options):
         default=0,
         ge=0,
         le=MOST,
-        description="A run with more bad items than this fails at its end, the report standing.",
+        description="A run with more bad items than this fails at its end, the report standing. Rows of the code "
+        "`not_applicable` are no failures and do not count.",
     )
