@@ -332,3 +332,21 @@ def test_clean_values_are_no_truth_of_a_noisy_matrix(tmp_path):
     aggregate([tmp_path / "factors.h5"], tmp_path / "metrics.h5")
     [said] = [s for s in sentences(read_tables(tmp_path / "metrics.h5"), {}) if "are known" in s]
     assert said.startswith("Of the 1 factorization ") and "1e-15" in said
+
+
+def test_what_has_no_meaning_for_an_item_is_named_and_fails_nothing(tmp_path):
+    """A row of the code not_applicable counts against no limit; one of too_large does."""
+    rows = [
+        error_row("d", i, f"{i}.png", "denoise ssa", ItemError(code, "why"))
+        for i, code in enumerate(["not_applicable", "not_applicable", "too_large"])
+    ]
+    aggregate([part(tmp_path / "m.h5", "matrices", errors=rows[:2])], tmp_path / "fine.h5")
+    out = io.StringIO()
+    assert verdict(tmp_path / "fine.h5", stream=out)
+    assert "2 items of d left out as not_applicable" in out.getvalue() and "no errors" in out.getvalue()
+    aggregate([part(tmp_path / "m.h5", "matrices", errors=rows)], tmp_path / "large.h5")
+    out = io.StringIO()
+    assert not verdict(tmp_path / "large.h5", stream=out)
+    assert "1 item of d left out as too_large" in out.getvalue() and "1 error" in out.getvalue()
+    said = sentences(read_tables(tmp_path / "large.h5"), {})
+    assert any("not_applicable" in words and "denoise ssa 2" in words for words in said)
