@@ -105,4 +105,5 @@ def test_a_recipe_is_a_declaration_and_its_code(title):
 def test_every_kind_of_declaration_has_a_recipe():
     kinds = {p.name for p in (ROOT / "scripts/svdflow/registry").iterdir() if (p / "__init__.py").is_file()}
     declared = {name.split("/")[3] for blocks in RECIPES.values() for name in blocks if "/registry/" in name}
-    assert declared <= kinds
+    # A form of archive has no recipe: readers of archives have to know all of them (docs/archives.md).
+    assert declared == kinds - {"archive_forms"}

@@ -101,6 +101,7 @@ def test_every_public_name_works_after_every_module_was_imported(tmp_path):
         "read_table": lambda f: "rank" in f(tmp_path / "metrics.h5", "compress").columns,
         "encode": lambda f: f(A, tmp_path / "a.h5", rel_error=1e-3).rel_error <= 1e-3,
         "decode": lambda f: np.linalg.norm(f(tmp_path / "a.h5") - A) <= 1e-3 * np.linalg.norm(A),
+        "denoise": lambda f: np.linalg.norm(np.asarray(f(A, "shrink")) - A) < np.linalg.norm(A),
         "ConvergenceWarning": lambda f: issubclass(f, svdflow.errors.SvdflowWarning),
         "errors": lambda m: issubclass(m.ItemError, m.SvdflowError),
         "__version__": lambda text: text.count(".") == 2,
