@@ -259,7 +259,7 @@ def _unresolved(pixels: np.ndarray, noise: np.ndarray, valid: np.ndarray | None)
     channels = pixels.astype(np.float64)
     with np.errstate(over="ignore"):
         middle = np.median(channels if valid is None else channels[valid])
-        found = (np.abs(channels - middle) * EPS >= noise).any(2)
+        found: np.ndarray = np.any(np.abs(channels - middle) * EPS >= noise, axis=2)
     return found if valid is None else found & valid
 
 

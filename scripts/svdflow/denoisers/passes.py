@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 from math import lcm
 from typing import NamedTuple
@@ -215,7 +216,7 @@ class _Work:
                 ranks.append(self.patches.spread(flat, np.repeat(k, index.shape[1]), band))
             kept.append(k)
         if self.last:
-            ranks = [sum(ranks), self.patches.spread(flat, np.full(len(flat), len(kept)), band)]
+            ranks = [reduce(np.add, ranks), self.patches.spread(flat, np.full(len(flat), len(kept)), band)]
         means = np.stack(kept).mean(0)
         if alive is not None:
             means, some = np.full(len(alive), np.nan, np.float32), means

@@ -1,5 +1,6 @@
 """Structural similarity at one scale and at five."""
 
+from functools import reduce
 from math import nan
 
 import numpy as np
@@ -143,7 +144,7 @@ def _halved(plane: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 values; an odd last row or column is left out."""
     rows, columns = (side // 2 * 2 for side in plane.shape)
     quarters = (plane[i:rows:2, j:columns:2].astype(np.float64) for i in (0, 1) for j in (0, 1))
-    return sum(quarters) / 4
+    return reduce(np.add, quarters) / 4
 
 
 def has_window(shape: tuple[int, ...]) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.denoisers.denoised import Denoised
 from svdflow.denoisers.noise_levels import Levels, Noise, noise_levels
 from svdflow.denoisers.poisson import denoise_poisson
 from svdflow.denoisers.spectra import ObservedSpectrum, SpectralEstimate
@@ -222,9 +221,7 @@ def _refuse_what_is_too_large(
         )
 
 
-def with_arguments(
-    declared: Denoiser, context: Mapping[str, Any], wanted: Any
-) -> Callable[..., Denoised | SpectralEstimate]:
+def with_arguments(declared: Denoiser, context: Mapping[str, Any], wanted: Any) -> Callable[..., Any]:
     """The function of a denoiser with its options, and with what it takes of the `context`."""
     function = declared.code()
     taken = signature(function).parameters
