@@ -21,6 +21,7 @@ import numpy as np
 from svdflow.audit import slopes
 from svdflow.audit.records import Record
 from svdflow.audit.verdicts import Verdict, judge
+from svdflow.errors import AuditInputError
 from svdflow.registry import Threshold
 from svdflow.registry.limits import declared_limits
 
@@ -169,9 +170,7 @@ def taylor_order(
             Hv = _checked_product(hessian_product, x, v) if hessian_product else None
             found.append(_Line.along(steps, v, g, Hv, min(1.0, 2 * radius / steps.typical)))
     except Exception as error:
-        reason = (
-            str(error) if isinstance(error, slopes.AuditInputError) else f"{type(error).__name__}: {error}"
-        )
+        reason = str(error) if isinstance(error, AuditInputError) else f"{type(error).__name__}: {error}"
         return TaylorReport(Verdict.ERROR, reason, seed=seed)
     largest = max(abs(line.terms[power - 1]) for line in found)
     judged = [(line, line.order(power, threshold, largest)) for line in found]
@@ -181,9 +180,9 @@ def taylor_order(
 def _checked_product(product: Callable[[Array, Array], Any], x: Array, v: Array) -> Array:
     Hv = np.asarray(product(x.copy(), v.copy()))
     if Hv.shape != x.shape:
-        raise slopes.AuditInputError(f"the Hessian product has shape {Hv.shape}, x has {x.shape}")
+        raise AuditInputError(f"the Hessian product has shape {Hv.shape}, x has {x.shape}")
     if Hv.dtype.kind not in "fiu":
-        raise slopes.AuditInputError(f"the Hessian product has dtype {Hv.dtype}; give real numbers")
+        raise AuditInputError(f"the Hessian product has dtype {Hv.dtype}; give real numbers")
     slopes.refuse_non_finite("the Hessian product", Hv)
     return Hv.astype(np.float64)
 

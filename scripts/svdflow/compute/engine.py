@@ -146,7 +146,7 @@ class Engine:
             yield result.pop()  # given up as it is handed over
 
     def _stream_here(self, task: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-        running: deque = deque()
+        running: deque[Any] = deque()
         try:
             with one_blas_thread():
                 for item in items:
@@ -170,7 +170,9 @@ class Engine:
             while results:
                 yield results.pop()
 
-    def _leaves(self, task: Callable[[T], R], items: Sequence[T]) -> tuple[dict, list[tuple]]:
+    def _leaves(
+        self, task: Callable[[T], R], items: Sequence[T]
+    ) -> tuple[dict[Any, Any], list[tuple[Any, ...]]]:
         """A dask graph with one task an item, and its keys in the order of the items.
 
         A cluster keeps results by key, whoever asks, so the keys are those of no other read and of no other client.
@@ -180,7 +182,7 @@ class Engine:
         call = self._call(task)
         return {key: (*call, _Literal(item)) for key, item in zip(keys, items, strict=True)}, keys
 
-    def _call(self, task: Callable) -> tuple:
+    def _call(self, task: Callable[..., Any]) -> tuple[Any, ...]:
         """Start of a dask task: a function and its arguments before the item."""
         return _called, task
 
@@ -231,7 +233,7 @@ class ClusterEngine(Engine):
     def with_threads(self, threads: int) -> "ClusterEngine":
         return ClusterEngine(self._client, threads)
 
-    def _call(self, task: Callable) -> tuple:
+    def _call(self, task: Callable[..., Any]) -> tuple[Any, ...]:
         file, buffers, shared = io.BytesIO(), list[pickle.PickleBuffer](), list[Shared]()
         _Packer(file, buffers, shared).dump(task)
         packed = file.getvalue(), [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
@@ -272,7 +274,7 @@ class _Sums:
 class _Packer(cloudpickle.Pickler):
     """Pickles a task without the `Shared` objects in it, which it lists, and with arrays beside the pickle."""
 
-    def __init__(self, file: io.BytesIO, buffers: list, shared: list[Shared]) -> None:
+    def __init__(self, file: io.BytesIO, buffers: list[Any], shared: list[Shared]) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffers.append)
         self._shared = shared
 

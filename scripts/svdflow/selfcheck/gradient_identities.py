@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.audit.difference import EPS, GradientReport, check_gradient, singular_radius
+from svdflow.audit.difference import GradientReport, check_gradient, singular_radius
 from svdflow.audit.records import Judge, Record
+from svdflow.audit.slopes import EPS
 from svdflow.audit.verdicts import Verdict
 from svdflow.registry import Threshold
 from svdflow.selfcheck.sample_matrices import randsvd

@@ -6,6 +6,7 @@ ones, and NIST's Filip passes with no correct digit.
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -226,7 +227,9 @@ def _families(
                     yield words, A, b, V, factor * s
 
 
-def _ratio_record(judge: Judge, audit: str, name: str, method: Method, problems: list[tuple]) -> Record:
+def _ratio_record(
+    judge: Judge, audit: str, name: str, method: Method, problems: list[tuple[Any, ...]]
+) -> Record:
     worst, count = (0.0, "", ""), 0
     for words, A, b, V, s in problems:
         if name == "lstsq_qr" and len(s) < A.shape[1]:
@@ -243,7 +246,7 @@ def _ratio_record(judge: Judge, audit: str, name: str, method: Method, problems:
     return judge(audit, f"{name}, LAPACK ratios", value, 0.5, reason)
 
 
-def _sigma_record(judge: Judge, problems: list[tuple]) -> Record:
+def _sigma_record(judge: Judge, problems: list[tuple[Any, ...]]) -> Record:
     worst = (0.0, "")
     for words, A, b, _, s in problems:
         found = lstsq_svd(A, b).s[: len(s)]

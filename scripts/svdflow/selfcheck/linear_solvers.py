@@ -156,7 +156,7 @@ def audit_solve(
     yield from _forward_records(judge, cases, subject)
 
 
-def _backward_records(judge: Judge, cases: list[tuple], subject: Solver) -> Iterator[Record]:
+def _backward_records(judge: Judge, cases: list[tuple[Any, ...]], subject: Solver) -> Iterator[Record]:
     # exact residuals: what stays unseen is their one rounding
     for audit, name, solver in (
         ("solve_backward", getattr(subject, "__name__", "solver"), subject),
@@ -197,7 +197,7 @@ def _growth_record(judge: Judge, rng: np.random.Generator, subject: Solver) -> R
     return judge("peer_backward_error", f"{name}, Wilkinson's matrix", value, EPS, reason)
 
 
-def _forward_records(judge: Judge, cases: list[tuple], subject: Solver) -> Iterator[Record]:
+def _forward_records(judge: Judge, cases: list[tuple[Any, ...]], subject: Solver) -> Iterator[Record]:
     law, bound, width = (0.0, 0.0, ""), (0.0, 0.0), 0.0
     for kappa, A, b, inverse, truth in cases:
         x = subject(A, b)

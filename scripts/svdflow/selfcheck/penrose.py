@@ -1,6 +1,7 @@
 """Pseudo-inverses held against the equations that define them, and against their Tikhonov limit."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -105,7 +106,9 @@ def _large_deficient(rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndar
     return "deficient real 400 x 400", (U * s) @ V.T, s
 
 
-def _norm_record(judge: Judge, audit: str, name: str, inverse: Inverse, cases: list[tuple]) -> Record:
+def _norm_record(
+    judge: Judge, audit: str, name: str, inverse: Inverse, cases: list[tuple[Any, ...]]
+) -> Record:
     worst, wrong = (-1.0, ""), 0
     for words, A, s in cases:
         off = abs(float(np.linalg.norm(inverse(A), 2)) * s[-1] - 1)
@@ -174,7 +177,7 @@ def audit_tikhonov(
 
 
 def _path_ratios(
-    A: np.ndarray, b: np.ndarray, U: np.ndarray, s: np.ndarray, V: np.ndarray, path: list[tuple]
+    A: np.ndarray, b: np.ndarray, U: np.ndarray, s: np.ndarray, V: np.ndarray, path: list[tuple[Any, ...]]
 ) -> dict[str, float]:
     """Worst ratios along the dampings.
 

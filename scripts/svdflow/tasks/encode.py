@@ -189,7 +189,7 @@ def applicable(wanted: EncodeRequest, array: np.ndarray) -> list[str]:
 
 def plane_rows(
     array: np.ndarray, picture: bool, data_range: float, path: Path, wanted: EncodeRequest
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     """Rows of one plane: the archive that is kept, curves of all forms, curves of the other codecs."""
     peak = data_range if data_range > 0 else None
     measured: dict[str, Any] = {"data_range": data_range, "with_ssim": picture}
@@ -214,7 +214,7 @@ def plane_rows(
 
 def masked_rows(
     array: np.ndarray, mask: np.ndarray, picture: bool, data_range: float, path: Path, wanted: EncodeRequest
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """The row of the archive of a plane with missing pixels, judged on the others. Other codecs have none."""
     peak = data_range if data_range > 0 else None
     block = square_of(array) if picture else None
