@@ -194,7 +194,7 @@ def test_every_fact_counts(folder, ran, monkeypatch, fact):
     rows()
     ran.clear()
     if fact == "code":
-        monkeypatch.setattr(cache_module, "audits_digest", lambda *_: "another")
+        monkeypatch.setattr(cache_module, "audit_digest", lambda *_: "another")
     elif fact != "seed":
         assert environment()[fact], "an empty fact tells nothing apart"
         monkeypatch.setattr(cache_module, "environment", lambda: {**environment(), fact: ["another"]})

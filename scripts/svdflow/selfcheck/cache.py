@@ -22,7 +22,7 @@ from svdflow.registry import Audit
 from svdflow.registry.limits import declared_limits
 from svdflow.selfcheck.findings import Findings, Limits, numbers
 from svdflow.store.files import sweep_dead
-from svdflow.study.digest import audits_digest, digest
+from svdflow.study.digest import audit_digest, digest
 
 log = logging.getLogger("svdflow")
 
@@ -98,7 +98,6 @@ class Cache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._told = False
-        self._codes: dict[str, str] = {}
         try:
             self.folder = folder or cache_folder() / "selfcheck"
         except RuntimeError as error:
@@ -135,18 +134,14 @@ class Cache:
 
     def _facts(self, audit: Audit, seed: int, limits: Limits) -> tuple[dict[str, Any], dict[str, Any]]:
         """All that a file is named for: with the declared limits, and with those that differ from them."""
-        facts = {"audit": audit.name, "seed": seed, "code": self._code(audit), "environment": environment()}
+        code = audit_digest(audit, SCRIPTS)
+        facts = {"audit": audit.name, "seed": seed, "code": code, "environment": environment()}
         declared = {row: numbers(limit) for row, limit in declared_limits().items()}
         given = {row: numbers(limit) for row, limit in limits.items()}
         return facts, {
             **facts,
             "limits": {r: x for r, x in given.items() if repr(x) != repr(declared.get(r))},
         }
-
-    def _code(self, audit: Audit) -> str:
-        if audit.name not in self._codes:
-            self._codes[audit.name] = audits_digest([audit], SCRIPTS)
-        return self._codes[audit.name]
 
     def _path(self, audit: Audit, facts: Mapping[str, Any]) -> Path:
         return self.folder / f"{re.sub(r'[^A-Za-z0-9_]', '_', audit.name)[:64]}-{digest(facts)}.json"

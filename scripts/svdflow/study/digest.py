@@ -54,14 +54,17 @@ def code_digest(
     return found.digest(facts)
 
 
-def audits_digest(audits: Iterable[Audit], scripts: Path) -> str:
-    """Digest of what audits do: their code, keywords and limits; not of what is said about them."""
+def audit_digest(audit: Audit, scripts: Path) -> str:
+    """Digest of what an audit does: its code, keywords and limits; not of what is said about it."""
+    return digest([_reached_by(tuple(audit.modules), scripts), facts_of(audit)])
+
+
+@cache
+def _reached_by(modules: tuple[str, ...], scripts: Path) -> str:
     found = Reached(scripts, {"audits": []})
-    audits = list(audits)
-    for audit in audits:
-        for module in audit.modules:
-            found.follow(module)
-    return found.digest([facts_of(audit) for audit in audits])
+    for module in modules:
+        found.follow(module)
+    return found.digest()
 
 
 class Reached:
