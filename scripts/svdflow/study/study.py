@@ -202,8 +202,11 @@ class Study:
 
     def code(self, stage: str, dataset: str = "", shard: str = "", method: str = "") -> str:
         """Digest of the code that a job reaches with its settings."""
-        # Audits of this installation are run by selfcheck alone; the others are what every job may read the limits of.
-        chosen = {"audits": [a.name for a in AUDITS.values() if a.selfcheck == (stage == "selfcheck")]}
+        # What an audit of data runs and whose limits it reads; selfcheck runs the rest, and plants faults in them all.
+        examined = ("matrix", "function") if stage == "audit_own" else ("matrix", "factors")
+        chosen = {
+            "audits": [a.name for a in AUDITS.values() if stage == "selfcheck" or a.examines in examined]
+        }
         if stage in TASKS:
             task = TASKS[stage]
             loads, uses, facts = [task.load], task.uses, facts_of(task)
