@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from svdflow.store import publish, write_table
-from svdflow.store.schema import TABLES
+from svdflow.store.schema import columns
 
 ROOT = Path(__file__).parents[2]
 BLANK = {"text": "", "int": 0, "float": 0.0, "bool": False}
@@ -85,7 +85,7 @@ def folder(tmp_path, monkeypatch):
         file["A"] = A
     Path("results").mkdir()
     with publish(Path("results/metrics.h5"), "metrics") as file:
-        row = {column.name: BLANK[column.kind] for column in TABLES["compress"]}
+        row = {column.name: BLANK[column.kind] for column in columns("compress")}
         write_table(file, "compress", [row | {"dataset": "photos", "rank": 20, "psnr": 30.0}])
     return tmp_path
 

@@ -77,7 +77,7 @@ def denoise(
     Examples
     --------
     >>> import numpy as np
-    >>> noisy = np.outer(np.arange(40.0), np.ones(30)) + np.random.default_rng(0).normal(0, 1, (40, 30))
+    >>> noisy = np.outer(np.arange(40.0), np.ones(30)) + np.random.default_rng(1).normal(0, 1, (40, 30))
     >>> denoise(noisy, "shrink", sigma=1.0)
     <Denoised 40 x 30 float64: shrink, sigma 1, rank 1>
     """
