@@ -94,9 +94,9 @@ def encode_shard(
     Planes are encoded one by one, by all codecs alike: a codec that sees the colours of a picture together does
     better than its rows here say. A plane with missing pixels has an archive that keeps them as missing, and no rows
     of other codecs, which cannot. A matrix with a grid is encoded as the array (..., T). Pictures above two million
-    values are encoded in squares (`svdflow.codec.forms`). Matrices that are linked, sparse or complex are rows of
-    ``errors`` of the code ``not_applicable``; those above LIMIT values, and pictures too wide for a codec, of the code
-    ``too_large``.
+    values are encoded in squares (`svdflow.codec.forms`). Matrices that are linked, sparse or complex, and codecs
+    that a picture is too wide for, are rows of ``errors`` of the code ``not_applicable``; matrices above LIMIT values
+    are rows of the code ``too_large``.
     """
     wanted = EncodeRequest(target, forms, codecs, seed)
     with (
@@ -170,7 +170,7 @@ def too_wide(plane: str, array: np.ndarray, codecs: Sequence[str]) -> list[ItemE
     """A fault for each codec that would take a plane of its type were it not for its sides."""
     corner = array[(slice(0, 1),) * array.ndim]
     return [
-        ItemError("too_large", f"plane {plane}: {name} is left out: {reason}")
+        ItemError("not_applicable", f"plane {plane}: {name} is left out: {reason}")
         for name in codecs
         if (reason := refusal(CODECS[name], array)) and not refusal(CODECS[name], corner)
     ]
