@@ -10,7 +10,7 @@ import yaml
 
 from svdflow.errors import ConfigError
 from svdflow.registry import GENERATORS, TASKS
-from svdflow.study import manifest
+from svdflow.study import manifest, syntax
 from svdflow.study.config import complete_config, load_config
 from svdflow.study.digest import Reached, code_digest, digest
 from svdflow.study.options_page import config_schema, markdown
@@ -396,7 +396,7 @@ def write_package(root, body, other="X = 1\n"):
     (root / "svdflow" / "a.py").write_text(body)
     (root / "svdflow" / "b.py").write_text(other)
     (root / "svdflow" / "unrelated.py").write_text("Y = 1\n")
-    code_digest.__globals__["_parsed"].cache_clear()
+    syntax._of.cache_clear()
     return code_digest(["svdflow.a:f"], root)
 
 
@@ -416,7 +416,7 @@ def test_code_digest_sees_algorithms_and_not_comments(tmp_path):
     assert write_package(tmp_path, body, "X = 2\n") != first, "a module reached through another counts"
     assert write_package(tmp_path, body) == first
     (tmp_path / "svdflow" / "unrelated.py").write_text("Y = 2\n")
-    code_digest.__globals__["_parsed"].cache_clear()
+    syntax._of.cache_clear()
     assert code_digest(["svdflow.a:f"], tmp_path) == first, "a module that nothing imports does not count"
 
 

@@ -16,9 +16,10 @@ from svdflow.registry.limits import declared_limits, resolve
 from svdflow.selfcheck import cache as cache_module
 from svdflow.selfcheck import run
 from svdflow.selfcheck.audits import examine, families, publish_selfcheck
-from svdflow.selfcheck.cache import cache_folder, environment
+from svdflow.selfcheck.cache import environment
 from svdflow.selfcheck.findings import Findings
 from svdflow.store import read_table
+from svdflow.store.user_cache import cache_folder
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"stability": [AUDITS["precision"], AUDITS["kronecker"]], "gradients": [AUDITS["taylor_order"]]}

@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import re
-import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +21,7 @@ from svdflow.registry import Audit
 from svdflow.registry.limits import declared_limits
 from svdflow.selfcheck.findings import Findings, Limits, numbers
 from svdflow.store.files import sweep_dead
+from svdflow.store.user_cache import cache_folder
 from svdflow.study.digest import audit_digest, digest
 
 log = logging.getLogger("svdflow")
@@ -31,22 +31,6 @@ KEPT = 16  # files an audit before the oldest are removed: versions of code, see
 LARGEST = 2**24  # bytes of a file that is read; a larger one is none of ours
 LIBRARIES = ("numpy", "scipy", "dask", "h5py", "threadpoolctl")  # whose versions the rows may hang on
 SCRIPTS = Path(__file__).parents[2]
-
-
-def cache_folder() -> Path:
-    """Where findings are kept: ``$SVDFLOW_CACHE``, else ``svdflow`` in the user's folder for caches.
-
-    Raises
-    ------
-    RuntimeError
-        Nothing says where, and the user has no home.
-    """
-    if given := os.environ.get("SVDFLOW_CACHE"):
-        return Path(given)
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))  # by its specification, relative ones do not count
-    if not base.is_absolute():
-        base = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    return base / "svdflow"
 
 
 @cache

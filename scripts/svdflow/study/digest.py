@@ -6,7 +6,6 @@ all that they hold where it chooses nothing. Comments, docstrings and layout do 
 declares counts by the files of its package.
 """
 
-import ast
 import hashlib
 import json
 import re
@@ -15,17 +14,16 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from svdflow import registry
 from svdflow.registry import Audit, Declaration, Registry, Task
+from svdflow.study.syntax import PACKAGE, Module, kept, syntax
 
-PACKAGE = "svdflow"
 TEMPLATES = {".j2", ".css", ".json"}
 # What a declaration says to people and to the check of a sheet: nothing of it reaches a result. Nor does a cost that is
 # a number, which is for the plan alone.
 SAID = {"summary", "source", "advice", "title", "applies_to"}
-NAME = re.compile(r"[A-Za-z_]\w*([.]\w+)*")
 PLACE = re.compile(r"[A-Za-z_]\w*([.]\w+)*:\w+")
 
 
@@ -98,8 +96,9 @@ class Reached:
     def digest(self, facts: Any = None) -> str:
         """The digest of all that was reached, and of other facts."""
         templates = {file: file_digest(file) for module in self.files for file in _templates(module)}
-        code = {path: _tree(path).digest for path in self.files} | templates
+        code = {path: syntax(path).digest for path in self.files} | templates
         named = {str(path.relative_to(self.scripts)): value for path, value in code.items()}
+        kept().write()
         return digest([named, self.outside, self.facts, facts])
 
     def take(self, paths: Iterable[Path]) -> None:
@@ -109,7 +108,7 @@ class Reached:
             if path in self.files:
                 continue
             self.files.add(path)
-            module = _tree(path)
+            module = syntax(path)
             waiting.extend(_resolve(module.imports, self.scripts))
             for face in self._faces(module.imports):
                 waiting.extend(_resolve(face.places, self.scripts))
@@ -117,13 +116,13 @@ class Reached:
             runs = not module.lazy and path.relative_to(self.scripts).parts[:2] != (PACKAGE, "registry")
             self._registries(module.imports, run=runs)
 
-    def _faces(self, names: Iterable[str]) -> Iterator["_Module"]:
+    def _faces(self, names: Iterable[str]) -> Iterator[Module]:
         """Packages of which a name is imported that they import themselves only when it is asked for."""
         for name in names:
             package, _, inner = name.rpartition(".")
             file = self.scripts.joinpath(*package.split("."), "__init__.py")
             if file in _located(package, self.scripts) and not _is_module(name, self.scripts):
-                module = _tree(file)
+                module = syntax(file)
                 if module.lazy and inner not in module.bound:
                     yield module
 
@@ -151,9 +150,9 @@ class Reached:
             return
         self._packages.add(name)
         for path, label in _files_of(name):
-            self.outside[label] = _tree(path).digest if path.suffix == ".py" else file_digest(path)
+            self.outside[label] = syntax(path).digest if path.suffix == ".py" else file_digest(path)
             if path.suffix == ".py":
-                imports = _tree(path).imports
+                imports = syntax(path).imports
                 self.take(_resolve(imports, self.scripts))
                 for face in self._faces(imports):
                     self.take(_resolve(face.places, self.scripts))
@@ -235,81 +234,10 @@ def _files_of(package: str) -> list[tuple[Path, str]]:
     return found
 
 
-class _Module(NamedTuple):
-    """What is read off a module: the digest of its syntax tree without docstrings, and the svdflow names it imports.
-
-    One that is `lazy` imports names when they are asked for (``__getattr__``); `bound` are those that it has of its
-    own, `places` the modules that its text names.
-    """
-
-    digest: str
-    imports: tuple[str, ...]
-    lazy: bool
-    bound: frozenset[str]
-    places: tuple[str, ...]
-
-
-def _tree(path: Path) -> _Module:
-    status = path.stat()
-    return _parsed(path, status.st_mtime_ns, status.st_size)
-
-
 @cache
 def _templates(module: Path) -> list[Path]:
     """The templates beside a module."""
     return [file for file in module.parent.glob(f"{module.stem}.*") if file.suffix in TEMPLATES]
-
-
-@cache
-def _parsed(path: Path, *_: int) -> _Module:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = tuple(sorted(set(_imports(tree))))
-    texts = {
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    bound = frozenset(name for node in tree.body for name in _bound(node))
-    lazy = "__getattr__" in bound
-    package = ".".join(path.parts[path.parts.index(PACKAGE) : -1]) if lazy and PACKAGE in path.parts else ""
-    named = {
-        text if text.startswith(f"{PACKAGE}.") else f"{package}.{text}"
-        for text in texts
-        if NAME.fullmatch(text)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
-    seen = hashlib.blake2b(ast.dump(tree).encode(), digest_size=8).hexdigest()
-    return _Module(seen, imports, lazy, bound, tuple(sorted(named)) if package else ())
-
-
-def _bound(node: ast.stmt) -> Iterator[str]:
-    """Names that a statement of a module binds."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Import | ast.ImportFrom):
-        yield from ((a.asname or a.name).partition(".")[0] for a in node.names)
-    elif isinstance(node, ast.Assign | ast.AnnAssign):
-        yield from (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
-
-
-def _imports(tree: ast.Module) -> Iterator[str]:
-    """Names of svdflow that running the module may import; those for type checkers are never run."""
-    typing = [
-        node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-    ]
-    unrun = {id(inner) for node in typing for statement in node.body for inner in ast.walk(statement)}
-    for node in ast.walk(tree):
-        if id(node) in unrun:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (a.name for a in node.names if a.name.split(".")[0] == PACKAGE)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
-            yield node.module or ""
-            yield from (f"{node.module}.{a.name}" for a in node.names)
 
 
 def _resolve(names: Iterable[str], scripts: Path) -> Iterator[Path]:
