@@ -13,6 +13,8 @@ from injection import family, said, start, svdflow
 from svdflow.study.repair import make_way
 from svdflow.study.study import Study
 
+pytestmark = pytest.mark.budget(200)  # each test runs Snakemake, and one of them the small study
+
 FLIP = 5000  # an offset inside the numbers of the file that is damaged
 
 

@@ -9,6 +9,8 @@ from svdflow.study.config import load_config
 from svdflow.study.outputs import check_outputs, output_files, output_folders
 from svdflow.study.study import Study
 
+pytestmark = pytest.mark.budget(200)  # each test runs Snakemake, and one of them the small study
+
 PLANTED = [
     "metrics.h5",
     "report.html",

@@ -12,6 +12,8 @@ from svdflow.registry import Options
 from svdflow.store import read_table
 from svdflow.study.sections import config_model
 
+pytestmark = pytest.mark.budget(400)  # Snakemake plans the study once a key, and runs it
+
 END = {"aggregate", "tables", "report", "verdict"}
 STAGES = {"compress", "denoise", "conditioning"}  # what reads factors
 FACTORIZED = {"factorize"} | STAGES | END

@@ -11,6 +11,8 @@ from small_study import SHEET, small_workflow
 from svdflow import read_table
 from svdflow.store import open_published
 
+pytestmark = pytest.mark.budget(200)  # each test runs Snakemake, and one of them the small study
+
 
 def test_a_run_leaves_what_the_readme_says(finished):
     results = finished.folder / "results"
