@@ -20,7 +20,6 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 LONGEST = 400  # lines of a file, from where on it is a sign that a noun is missing
 # A file below scripts/ that is longer -> the reason.
 LONG = {
-    "svdflow/audit/decomposition.py": "checks of full factors, of stored ones and of both share their steps",
     "svdflow/report/reconstructions.py": "all pictures of a report come from the one library of arrays in it",
 }
 
