@@ -2,7 +2,9 @@
 
 import inspect
 import pickle
+import pkgutil
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,18 @@ def test_options_reach_the_method():
     mask = hole(values.shape)
     found = denoise(values, "patch_svd", NOISE, mask=mask, passes=1)
     np.testing.assert_array_equal(found[~mask], values[~mask])
+
+
+@pytest.mark.parametrize(
+    "room", ["svdflow", "svdflow.denoisers", "svdflow.ranks", "svdflow.svd", "svdflow.metrics"]
+)
+def test_no_public_name_is_hidden_by_a_module(room):
+    for module in pkgutil.walk_packages(svdflow.__path__, "svdflow."):
+        if module.name not in ("svdflow.__main__", "svdflow.compat.estimator"):  # scikit-learn may be missing
+            import_module(module.name)
+    package = import_module(room)
+    modules = [name for name in package.__all__ if inspect.ismodule(getattr(package, name))]
+    assert modules == (["errors"] if room == "svdflow" else [])
 
 
 # ---- an array
