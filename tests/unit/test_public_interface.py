@@ -98,7 +98,6 @@ def test_every_public_name_works_after_every_module_was_imported(tmp_path):
         "SVDResult": lambda f: isinstance(svdflow.truncated_svd(A, 2), f),
         "open_matrix": lambda f: f(tmp_path / "a.npy").shape == A.shape,
         "read_image": lambda f: f(tmp_path / "a.npy").pages[0].array.shape == A.shape,
-        "denoise": lambda f: f(A, "shrink", 0.1).shape == A.shape,
         "read_table": lambda f: "rank" in f(tmp_path / "metrics.h5", "compress").columns,
         "encode": lambda f: f(A, tmp_path / "a.h5", rel_error=1e-3).rel_error <= 1e-3,
         "decode": lambda f: np.linalg.norm(f(tmp_path / "a.h5") - A) <= 1e-3 * np.linalg.norm(A),
