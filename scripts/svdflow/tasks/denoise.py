@@ -38,7 +38,9 @@ KEPT = (
     4  # items of a shard whose estimates by values are kept for the report, as factors cannot give them again
 )
 CROP = 256  # pixels a side of what is kept
-BYTES_A_VALUE = 128  # memory of an item for each value of its planes: sums of overlapping patches, in double
+# Memory that an item takes for each value of its planes; decides how many are worked on side by side under a limit, and
+# no result: methods keep to their part of it by bands. Chosen, above what each declares
+BYTES_A_VALUE = 128
 
 Kept = dict[tuple[int, int, str], dict[str, np.ndarray]]
 
