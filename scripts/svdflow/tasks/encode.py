@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 LIMIT = 2**23
 OURS = "svdflow"
 # Memory that an item takes for each value of its planes; decides how many are worked on side by side under a limit, and
-# no result. tracemalloc: 74 of a plane of 768 x 768 with two forms and four codecs, what these take by themselves apart.
+# no result. tracemalloc: 74 of a plane of 768 x 768, two forms, four codecs, without what C libraries take.
 BYTES_A_VALUE = 96
 
 
