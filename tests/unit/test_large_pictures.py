@@ -103,7 +103,7 @@ def test_means_of_large_pictures_are_summed_in_bands(monkeypatch):
 # ---- scikit-image's
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("tv", 0.01), ("wavelet", 0.1), ("nl_means", 1e-9)])
+@pytest.mark.parametrize(("name", "tolerance"), [("tv", 0.02), ("wavelet", 0.1), ("nl_means", 1e-9)])
 @pytest.mark.parametrize("image", [TALL, COLOUR], ids=["grey", "rgb"])
 def test_bands_of_pictures_agree(name, tolerance, image, monkeypatch):
     """Root of the mean squared difference over sigma: total variation stops by a measure of all it sees, wavelets have

@@ -44,15 +44,16 @@ class Picture:
     def channel_axis(self) -> int | None:
         return None if self.pixels.ndim == 2 else -1
 
-    def denoised(self, work: Callable[[np.ndarray], np.ndarray], halo: int) -> Denoised:
+    def denoised(self, work: Callable[[np.ndarray], np.ndarray], halo: int, share: int = 1) -> Denoised:
         """The image after `work` on its float64 values times `unit`, as a whole, or in bands that see `halo` rows more.
 
-        Where there is nothing to denoise, no noise or constant channels, it is left as it is.
+        A band has `VALUES_AT_ONCE` values over `share`. Where there is nothing to denoise, no noise or constant channels,
+        it is left as it is.
         """
         pixels, unit = self.pixels, self.unit
         values = np.empty(pixels.shape)
         still = self.sigma == 0 or np.array_equal(pixels.max((0, 1)), pixels.min((0, 1)))
-        for band in row_bands(len(pixels), len(pixels) * VALUES_AT_ONCE // pixels.size, halo):
+        for band in row_bands(len(pixels), len(pixels) * (VALUES_AT_ONCE // share) // pixels.size, halo):
             seen = pixels[band.start : band.end].astype(np.float64) * unit
             found = seen if still else work(seen).reshape(seen.shape)  # sides of 1 may have been squeezed
             values[band.first : band.stop] = found[band.inner] / unit
