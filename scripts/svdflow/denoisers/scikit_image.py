@@ -45,10 +45,10 @@ class Picture:
         return None if self.pixels.ndim == 2 else -1
 
     def denoised(self, work: Callable[[np.ndarray], np.ndarray], halo: int, share: int = 1) -> Denoised:
-        """The image after `work` on its float64 values times `unit`, whole or in bands that see `halo` more rows.
+        """The image after `work` on its float64 values times `unit`, whole, or in bands with `halo` rows around them.
 
-        A band has `VALUES_AT_ONCE` values over `share`. Where there is nothing to denoise, no noise or constant channels,
-        it is left as it is.
+        A band has `VALUES_AT_ONCE` values over `share`. Where there is nothing to denoise, no noise or constant
+        channels, it is left as it is.
         """
         pixels, unit = self.pixels, self.unit
         values = np.empty(pixels.shape)
