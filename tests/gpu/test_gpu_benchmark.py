@@ -23,7 +23,7 @@ def gpu():
 
 
 def test_without_a_device_it_fails_and_says_so(gpu, monkeypatch, capsys):
-    monkeypatch.setattr(compute.choice, "_cupy_trouble", lambda: "no CUDA device was found")
+    monkeypatch.setattr(compute.backend, "_cupy_trouble", lambda: "no CUDA device was found")
     assert gpu.main([]) == 1
     assert "found none" in capsys.readouterr().err
 

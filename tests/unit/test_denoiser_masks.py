@@ -115,7 +115,6 @@ def test_the_stage_keeps_masks(factored_shard):
             method=method,
             ranks=[],
             rank_rules=[],
-            threads=1,
             options={"passes": 2} if method == "patch_svd" else {},
         )
         rows[method] = read_table(shard.out, "denoise"), read_table(shard.out, "errors")

@@ -344,7 +344,7 @@ def test_no_audit_takes_the_zeros_of_a_gap_for_values(shard, tmp_path):
 
 def test_the_archive_of_a_plane_with_gaps_is_judged_by_its_valid_pixels(shard, tmp_path):
     out = shard({"a": record(Page(SMOOTH, mask=GAP))})
-    options = {"target": "rel_error=0.02", "forms": ["svd"], "codecs": ["png"], "seed": 1, "threads": 1}
+    options = {"target": "rel_error=0.02", "forms": ["svd"], "codecs": ["png"], "seed": 1}
     encode_shard(out, tmp_path / "e.h5", tmp_path / "archives", dataset="d", shard=0, **options)
     (row,) = read_table(tmp_path / "e.h5", "rates").to_dict("records")
     (archive,) = (tmp_path / "archives").glob("*.h5")

@@ -143,7 +143,7 @@ def test_each_item_lets_our_own_errors_through():
     with pytest.raises(WriteError):
         each_item(
             work,
-            [SimpleNamespace(index=0, name="a.png")],
+            [SimpleNamespace(index=0, name="a.png", observations=[SimpleNamespace(planes={})])],
             stage="compress",
             dataset="d",
             runtime=Runtime(threads=1),

@@ -263,7 +263,7 @@ def _is_result(path: Path) -> bool:
 def output_files(study: "Study") -> Iterator[Path]:
     """Every file that a run of a study writes, folders left out: results, manifests, logs and benchmarks."""
     results = study.results
-    yield from (results / name for name in FILES)
+    yield from (results / name for name in FILES if name != "selfcheck.h5")  # of the audits, below
     yield from (study.manifest_path(name) for name in [*study.named("images"), *study.named("matrix")])
     stages = list(study.parts())
     for folder, shard in stages:
