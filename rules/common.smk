@@ -52,7 +52,7 @@ def any_of(names):
 
 
 def job_params(stage):
-    """Parameters of the rule of a stage or task: what it runs, what shapes its result, the digest of its code."""
+    """Parameters of a stage or task in its rule, as what runs, what shapes its result, and the digest of its code."""
 
     def settings(wildcards):
         return study.settings(stage, *place(wildcards))
