@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.denoisers.calling import as_denoised, with_arguments
 from svdflow.denoisers.denoised import Denoised
 from svdflow.denoisers.noise import is_picture
 from svdflow.images.item_range import value_range
@@ -70,7 +71,8 @@ def denoise(
     RegistryError
         An unknown method; the message gives the nearest name.
     ValueError, TypeError
-        What the method refuses: another shape, values that are not finite, an argument that it does not take.
+        What the method refuses: another shape, values that are not finite, an argument that it does not take. Or the
+        method of another package gave something else than a `Denoised` or a plain array of the shape of `x`.
     ItemError
         `x` is too large for the method within `memory_limit`.
 
@@ -85,8 +87,7 @@ def denoise(
     x = x if isinstance(x, np.ndarray) else np.asarray(x)
     name = _suited(x, mask) if method == "auto" else method
     declared = DENOISERS.find(name)
-    function = declared.code()
-    taken = signature(function).parameters
+    taken = signature(declared.code()).parameters
     asked = {"rank": rank, "mask": mask}
     for key, value in asked.items():
         if value is not None and key not in taken:
@@ -94,15 +95,14 @@ def denoise(
     if data_range is None and "data_range" in taken and x.size and x.dtype.kind in "iuf":
         found = value_range([_known(x, mask)])[2]
         data_range = found if np.isfinite(found) else None
-    given = {
+    context = {
         "data_range": data_range,
         "seed": seed,
         "threads": threads,
         "memory_limit": memory_limit,
         **asked,
     }
-    passed = {key: value for key, value in given.items() if key in taken and value is not None}
-    return function(x, sigma, **{**declared.arguments, **passed, **options})
+    return as_denoised(name, with_arguments(declared, context, options)(x, sigma), x.shape)
 
 
 def _known(x: np.ndarray, mask: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from svdflow.denoisers.arguments import given, number
+from svdflow.denoisers.calling import as_denoised
 from svdflow.denoisers.denoised import Denoised
 
 LEAST = 2 * sqrt(3 / 8)  # transform of zero counts
@@ -89,7 +90,7 @@ def inverse_anscombe(f: np.ndarray, gain: float = 1.0, sigma: float = 0.0, offse
 
 def denoise_poisson(
     image: np.ndarray,
-    method: Callable[..., Denoised],
+    method: Callable[..., Denoised | np.ndarray],
     *,
     gain: float = 1.0,
     sigma: float = 0.0,
@@ -104,7 +105,7 @@ def denoise_poisson(
     image : array, real
         As `anscombe` takes it, of any shape that the method takes.
     method : callable
-        ``method(values, sigma=..., **options) -> Denoised``: any denoiser of this package.
+        ``method(values, sigma=..., **options)`` that gives a `Denoised` or a plain array, as any denoiser does.
     gain, sigma, offset : float
         Of the noise, as `anscombe`.
     mask : bool array, optional
@@ -122,13 +123,15 @@ def denoise_poisson(
     ------
     ValueError
         As `anscombe` and the method.
+    TypeError
+        As `anscombe`; or the method gives something else.
     """
+    name = getattr(getattr(method, "func", method), "__name__", "the method")
     _read_noise(gain, sigma, offset)
     seen = given("denoise_poisson", "image", image, mask)
     counts, taken = seen.values, signature(method).parameters
     if seen.valid is not None:
         if "mask" not in taken and not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-            name = getattr(method, "__name__", "the method")
             raise ValueError(f"denoise_poisson: {name} does not take masks; fill the image, or crop it")
         counts, options["mask"] = np.where(seen.valid, counts, offset), seen.valid
     if "data_range" in taken:
@@ -136,7 +139,8 @@ def denoise_poisson(
         span = number("denoise_poisson: data_range", span, least=-inf)
         low, high = anscombe(np.array([offset, offset + max(span, gain)]), gain, sigma, offset)
         options["data_range"] = float(high - low)
-    found = method(anscombe(counts, gain, sigma, offset), sigma=1.0, **options)
+    white = anscombe(counts, gain, sigma, offset)
+    found = as_denoised(name, method(white, sigma=1.0, **options), white.shape)
     values = inverse_anscombe(np.ma.getdata(found.values), gain, sigma, offset)
     values, left = seen.returned(values)
     return replace(found, values=values, left=max(left, found.left))

@@ -16,10 +16,11 @@ EVERYTHING = (IMAGES, SYNTHETIC, MATRIX)
 
 @dataclass(frozen=True, kw_only=True)
 class Denoiser(Declaration):
-    """A denoiser: a function ``method(x, sigma=None, *, ...) -> Denoised``.
+    """A denoiser: a function ``method(x, sigma=None, *, ...)``.
 
-    Of the arguments ``rank``, ``mask``, ``data_range``, ``colour``, ``seed``, ``threads`` and ``memory_limit`` it is
-    given those that stand in its signature, and its options.
+    It gives a `svdflow.denoisers.Denoised`, or a plain array of the shape of `x`. Of the arguments ``rank``, ``mask``,
+    ``data_range``, ``colour``, ``seed``, ``threads`` and ``memory_limit`` it is given those that stand in its
+    signature, and its options.
 
     Attributes
     ----------
@@ -29,7 +30,8 @@ class Denoiser(Declaration):
         ``factors`` of the whole plane (`svdflow.denoisers.ObservedSpectrum`, or a matrix from Python); or values: a
         ``picture`` (H, W[, C]), a ``series`` (..., T), ``columns`` (T, n).
     rule : str
-        How it chooses what to keep, for the column `rule`; empty where rank rules choose.
+        How it chooses what to keep, for the column `rule`; empty where rank rules choose. One that works on values and
+        names none stands there under its own name.
     masks : bool
         Whether it leaves out what is missing; one that does not refuses it by name.
     cost : float

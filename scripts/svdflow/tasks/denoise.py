@@ -187,7 +187,7 @@ def check_names(method: str, rules: Sequence[str]) -> None:
     declared = DENOISERS.find(method)
     if unknown := sorted(set(rules) - RANK_RULES.keys()):
         raise ValueError(f"denoise: unknown rank rule {unknown[0]!r}; one of {', '.join(RANK_RULES)}")
-    if not rules and not declared.rule:
+    if not rules and not declared.rule and declared.works_on == "factors":
         raise ValueError(f"denoise: method {method!r} needs a rank rule; name one of {', '.join(RANK_RULES)}")
 
 

@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from inspect import signature
 from math import isfinite, nan
 from typing import Any
 
 import numpy as np
 
+from svdflow.denoisers.calling import as_denoised, as_estimate, with_arguments
 from svdflow.denoisers.noise_levels import Levels, Noise, noise_levels
 from svdflow.denoisers.poisson import denoise_poisson
 from svdflow.denoisers.spectra import ObservedSpectrum, SpectralEstimate
@@ -78,10 +77,10 @@ def by_spectrum(
     s = read_array(stored.s).astype(np.float64)
     spectrum = ObservedSpectrum(read_array(stored.U), s, read_array(stored.Vt), column_means(stored))
     declared = DENOISERS.find(wanted.method)
-    function = with_arguments(declared, {"loss": wanted.loss, "seed": wanted.seed}, wanted)
+    function = with_arguments(declared, {"loss": wanted.loss, "seed": wanted.seed}, wanted.options)
 
     def attempt(rule: str, noise: Noise, rank: int | None) -> Candidate:
-        estimate = function(spectrum, noise.sigma, rank=rank)
+        estimate = as_estimate(declared.name, function(spectrum, noise.sigma, rank=rank))
         return Candidate(rule, estimate.rank if rank is None else rank, noise, estimate.rows, estimate)
 
     found = [attempt("rank", levels.used, rank) for rank in wanted.ranks if rank <= len(s)]
@@ -160,15 +159,16 @@ def by_values(
             "threads": threads,
             "memory_limit": limit,
         }
-        function = with_arguments(declared, context, wanted)
+        function = with_arguments(declared, context, wanted.options)
         sigmas = [levels[name].used.sigma for name in names]
         try:
             if picture and wanted.poisson:  # after the Anscombe transform the noise of counts is 1
-                result = denoise_poisson(values, function, mask=valid)
+                estimate = denoise_poisson(values, function, mask=valid)
             else:
-                result = function(values, _one(sigmas) if picture else sigmas[0] if known else None)
+                estimate = function(values, _one(sigmas) if picture else sigmas[0] if known else None)
         except MemoryLimitError as error:
             raise ItemError("too_large", str(error)) from error
+        result = as_denoised(declared.name, estimate, values.shape)
         if valid is None and result.left:
             log.warning(
                 "item %d, %s: %d values outweigh all others, and were left as they are",
@@ -184,7 +184,7 @@ def by_values(
             elif wanted.poisson:
                 noise = Noise(nan, "poisson")
             plane = cut(result.values, i)
-            candidate = Candidate(declared.rule, rank, noise, _slicer(plane))
+            candidate = Candidate(declared.rule or declared.name, rank, noise, _slicer(plane))
             found[name] = Tried(levels[name], [candidate], result.maps)
     return found
 
@@ -219,15 +219,6 @@ def _refuse_what_is_too_large(
             f"denoise: {declared.name} needs {needed / 2**20:,.0f} MiB for this item, and the memory limit leaves "
             f"{limit / 2**20:,.0f} MiB; raise runtime.memory_limit, or take shrink or patch_svd",
         )
-
-
-def with_arguments(declared: Denoiser, context: Mapping[str, Any], wanted: Any) -> Callable[..., Any]:
-    """The function of a denoiser with its options, and with what it takes of the `context`."""
-    function = declared.code()
-    taken = signature(function).parameters
-    options = {name: wanted.options[name] for name in declared.options.model_fields if name in wanted.options}
-    given = {key: value for key, value in context.items() if key in taken}
-    return partial(function, **{**declared.arguments, **given, **options})
 
 
 def _one(sigmas: list[float]) -> float | list[float]:
