@@ -81,7 +81,12 @@ CONFIGS = {
         "finite",
     ),
     "negative": ("compress: {ranks: [-5]}\n", "'compress.ranks[0]'", "-5", "at least 1"),
-    "zero": ("denoise: {passes: 0}\n", "'denoise.passes'", "0", "at least 1"),
+    "zero": (
+        "denoise: {options: {patch_svd: {passes: 0}}}\n",
+        "'denoise.options.patch_svd.passes'",
+        "0",
+        "at least 1",
+    ),
     "huge rank": (
         f"compress: {{ranks: [{10**12}]}}\n",
         "'compress.ranks[0]'",

@@ -147,6 +147,20 @@ def test_a_denoiser_of_another_package_is_one_like_ours(plugin):
     )
 
 
+def test_passes_of_the_section_is_passes_of_patch_svd_for_one_version_more():
+    with pytest.warns(FutureWarning, match=r"denoise.passes goes with .*; write denoise: {options"):
+        old = complete_config({"denoise": {"passes": "2"}})
+    assert old == complete_config({"denoise": {"options": {"patch_svd": {"passes": 2}}}})
+    with pytest.warns(FutureWarning):
+        both = complete_config({"denoise": {"passes": 2, "options": {"patch_svd": {"passes": 3}}}})
+    assert both["denoise"]["options"] == {"patch_svd": {"passes": 3}}
+    with (
+        pytest.warns(FutureWarning),
+        pytest.raises(ConfigError, match=r"patch_svd.passes' is 0; .* at least 1"),
+    ):
+        complete_config({"denoise": {"passes": 0}})
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

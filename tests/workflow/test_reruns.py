@@ -53,8 +53,7 @@ TABLE = {
     "denoise.methods": (["truncate"], END),
     "denoise.rank_rules": (["elbow"], {"denoise"} | END),
     "denoise.loss": ("nuclear", {"denoise"} | END),
-    "denoise.passes": (1, {"denoise"} | END),
-    "denoise.options": ({"shrink": {}}, END),  # says what holds anyway
+    "denoise.options": ({"patch_svd": {"passes": 1}}, {"denoise"} | END),
     "encode.target": ("psnr=30", {"encode"} | END),
     "encode.forms": (["svd"], {"encode"} | END),
     "encode.codecs": (["png"], {"encode"} | END),

@@ -12,7 +12,10 @@ class PatchSvdOptions(Options):
     """What can be asked of `patch_svd`."""
 
     passes: int = Field(
-        default=5, ge=1, le=MOST_PASSES, description="Rounds of filtering; one takes a fifth of the time."
+        default=5,
+        ge=1,
+        le=MOST_PASSES,
+        description="Rounds of filtering; one takes a fifth of the time and loses 0.1 to 0.3 dB.",
     )
 
 

@@ -1,11 +1,12 @@
 """denoise: estimate what lies under the noise, by one method a job."""
 
+import warnings
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from svdflow.registry import DENOISERS, IMAGE_FORMATS, MATRIX_FORMATS, RANK_RULES, SHRINKERS
-from svdflow.registry.denoisers.patch_svd import MOST_PASSES
 from svdflow.registry.options import UNIQUE, ByName, OfRow, OneOf, Options, Ranks
 from svdflow.registry.tables import JUDGED, KEY, MS_SSIM, SHAPE, Column, Table
 from svdflow.registry.task import Asked, Task
@@ -29,18 +30,24 @@ class DenoiseOptions(Options):
     loss: Annotated[str, OneOf(SHRINKERS)] = Field(
         default="frobenius", description="Loss for which `shrink` is optimal (Gavish and Donoho 2017)."
     )
-    passes: int = Field(
-        default=5,
-        ge=1,
-        le=MOST_PASSES,
-        description="Passes of `patch_svd`; one takes a fifth of the time and loses 0.1 to 0.3 dB.",
-    )
     options: Annotated[
         dict[str, Any], ByName("Denoisers", lambda: {name: one.options for name, one in DENOISERS.items()})
     ] = Field(
         default={},
         description="Options of single denoisers, `{NAME: {KEY: VALUE}}`; a denoiser says which it has.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, given: Any) -> Any:
+        """Takes ``passes`` of 0.1 to the options of `patch_svd`, where it is no other's; goes with 0.2."""
+        if not isinstance(given, Mapping) or "passes" not in given:
+            return given
+        words = "denoise.passes goes with 0.2; write denoise: {options: {patch_svd: {passes: N}}}"
+        warnings.warn(words, FutureWarning, stacklevel=2)  # Python shows users no DeprecationWarning
+        options = dict(given.get("options") or {})
+        options["patch_svd"] = {"passes": given["passes"], **(options.get("patch_svd") or {})}
+        return {key: value for key, value in given.items() if key != "passes"} | {"options": options}
 
 
 def is_spectral(method: str) -> bool:
@@ -52,10 +59,7 @@ def settings(asked: Asked) -> dict[str, Any]:
     """Options that the method of the job reads; of the others what leaves them out."""
     options, declared = asked.options, DENOISERS[asked.method]
     spectral = is_spectral(asked.method)
-    shared = {
-        key: options[key] for key in declared.options.model_fields if key in options
-    }  # passes of the section
-    own = declared.options(**{**shared, **options["options"].get(asked.method, {})}).model_dump()
+    own = declared.options(**options["options"].get(asked.method, {})).model_dump()
     return {
         "method": asked.method,
         "ranks": options["ranks"] if spectral else [],
