@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import frexp, isfinite
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from svdflow.denoisers.arguments import (
     given,
     levels,
     number,
-    threads_of,
     whole,
 )
 from svdflow.denoisers.bands import VALUES_AT_ONCE, row_bands
@@ -27,10 +25,8 @@ from svdflow.denoisers.noise import estimate_sigma_of_plane
 from svdflow.denoisers.passes import ACROSS, GroupFilter, denoise_planes
 from svdflow.denoisers.patches import Patches
 from svdflow.errors import MemoryLimitError
-from svdflow.registry.denoisers.patch_svd import MOST_PASSES
 
 COLOURS = ("opponent", "channels")
-SEARCH = 20  # reach of the search for similar patches, in pixels; benchmarks/imagebench/denoise.py
 MEMORY = 2**31  # bytes to work in where no limit is given
 BAND_COLUMN = (
     2**16
@@ -261,46 +257,6 @@ def _unresolved(pixels: np.ndarray, noise: np.ndarray, valid: np.ndarray | None)
         middle = np.median(channels if valid is None else channels[valid])
         found: np.ndarray = np.any(np.abs(channels - middle) * EPS >= noise, axis=2)
     return found if valid is None else found & valid
-
-
-def most_side(side: int, observed: ObservedPixels) -> int:
-    """The side of a patch, but half of a small image at most, so that there is something to compare."""
-    return min(side, (min(observed.shape[:2]) + 1) // 2)
-
-
-def by_noise(table: Sequence[tuple[float, int, int]], sigma: float) -> tuple[int, int]:
-    """Side of a patch and size of a group for a noise level."""
-    return next((side, size) for limit, side, size in table if sigma <= limit)
-
-
-def checked_options(
-    name: str,
-    shape: tuple[int, ...],
-    passes: Any,
-    rank: Any,
-    patch: Any,
-    group: Any,
-    stride: Any,
-    search: Any,
-    threads: Any,
-) -> tuple[int | None, int | None, int | None, int | None, int | None, int]:
-    """The options of a method of groups, refused where they make no sense for an image of that shape."""
-    threads_of(name, threads)
-    short, long = min(shape[:2]), max(shape[:2])
-    fits = f"a side of the image {shape[0]} x {shape[1]}"
-
-    def option(what: str, value: Any, least: int, most: int | None = None, why: str = "") -> int | None:
-        return None if value is None else whole(f"{name}: {what}", value, least, most, why)
-
-    search = whole(f"{name}: search", search, 1, max(long, SEARCH), fits)
-    return (
-        option("passes", passes, 1, MOST_PASSES),
-        option("rank", rank, 0),
-        option("patch", patch, 2, max(short, 2), fits),
-        option("group", group, 2, (2 * search + 1) ** 2, f"the patches of a search of {search}"),
-        option("stride", stride, 1, long, fits),
-        search,
-    )
 
 
 def _noise(

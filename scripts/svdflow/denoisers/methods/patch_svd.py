@@ -1,12 +1,10 @@
 """patch_svd: denoising of photographs by low-rank groups of similar patches."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from svdflow.denoisers.denoised import Denoised
+from svdflow.denoisers.by_groups import GroupOptions, by_groups, by_noise, most_side
 from svdflow.denoisers.groups import BULK_EDGE
-from svdflow.denoisers.observed_pixels import SEARCH, by_noise, checked_options, most_side, observe
+from svdflow.denoisers.observed_pixels import ObservedPixels
 from svdflow.denoisers.passes import GroupFilter
 
 PASSES = 5  # rounds: 29.76 dB after one, 29.89 after two, 29.95 after five (Set12, sigma 25)
@@ -14,23 +12,8 @@ PASSES = 5  # rounds: 29.76 dB after one, 29.89 after two, 29.95 after five (Set
 BY_NOISE = ((20.0, 6, 60), (40.0, 7, 80), (np.inf, 9, 180))
 
 
-def patch_svd(
-    x: np.ndarray,
-    sigma: float | Sequence[float] | np.ndarray | None = None,
-    *,
-    rank: int | None = None,
-    mask: np.ndarray | None = None,
-    data_range: float = 255.0,
-    threads: int | None = None,
-    memory_limit: int | None = None,
-    passes: int | None = None,
-    patch: int | None = None,
-    group: int | None = None,
-    stride: int | None = None,
-    search: int = SEARCH,
-    colour: str = "opponent",
-    backend: str = "numpy",
-) -> Denoised:
+@by_groups
+def patch_svd(observed: ObservedPixels, asked: GroupOptions) -> GroupFilter:
     """Denoise an image by truncated SVD of its groups of similar patches.
 
     Parameters
@@ -91,23 +74,15 @@ def patch_svd(
     (2015), Image denoising using patch-based low-rank approximation, arXiv 1506.08353; Osher et al. (2005) for the
     passes. What is not in these papers: the first pass compares patches of a quick cosine-transform estimate.
     """
-    observed = observe("patch_svd", x, sigma, colour, data_range, mask)
-    options = checked_options(
-        "patch_svd", observed.given.values.shape, passes, rank, patch, group, stride, search, threads
-    )
-    if not observed.noisy:
-        return observed.unchanged()
-    passes, rank, patch, group, stride, search = options
     side, size = by_noise(BY_NOISE, observed.strength)
-    side, size = most_side(patch or side, observed), group or size
-    method = GroupFilter(
+    side, size = most_side(asked.patch or side, observed), asked.group or size
+    return GroupFilter(
         side=side,
-        stride=min(stride or (5 if side > 8 else 4), side),
-        search=search,
-        sizes=(size,) * (passes or PASSES),
+        stride=min(asked.stride or (5 if side > 8 else 4), side),
+        search=asked.search,
+        sizes=(size,) * (asked.passes or PASSES),
         rule=BULK_EDGE,
         blend=0.2,
         noise=0.45,
-        rank=rank,
+        rank=asked.rank,
     )
-    return observed.denoised(method, backend, threads, memory_limit)

@@ -1,12 +1,10 @@
 """wnnm: denoising of photographs by weighted nuclear norms of their groups of similar patches (WNNM)."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from svdflow.denoisers.denoised import Denoised
+from svdflow.denoisers.by_groups import GroupOptions, by_groups, by_noise, most_side
 from svdflow.denoisers.groups import Rule
-from svdflow.denoisers.observed_pixels import SEARCH, by_noise, checked_options, most_side, observe
+from svdflow.denoisers.observed_pixels import ObservedPixels
 from svdflow.denoisers.passes import GroupFilter
 
 # Up to this sigma, on a range of 255: side of a patch, patches of a group.
@@ -19,23 +17,8 @@ PASSES = {6: 8, 7: 12, 8: 14, 9: 14}
 WEIGHTED_NUCLEAR = Rule(lambda n, k: 8 * (2 * n) ** 0.5, lambda xp, x: (1 + xp.sqrt(1 - 1 / x)) / 2)
 
 
-def wnnm(
-    x: np.ndarray,
-    sigma: float | Sequence[float] | np.ndarray | None = None,
-    *,
-    rank: int | None = None,
-    mask: np.ndarray | None = None,
-    data_range: float = 255.0,
-    threads: int | None = None,
-    memory_limit: int | None = None,
-    passes: int | None = None,
-    patch: int | None = None,
-    group: int | None = None,
-    stride: int | None = None,
-    search: int = SEARCH,
-    colour: str = "opponent",
-    backend: str = "numpy",
-) -> Denoised:
+@by_groups
+def wnnm(observed: ObservedPixels, asked: GroupOptions) -> GroupFilter:
     """Denoise an image by weighted nuclear norm minimization over its groups of similar patches.
 
     Parameters
@@ -68,25 +51,17 @@ def wnnm(
     the authors' code. Each pass starts from the estimate with a tenth of the residual added back. What differs: the
     first pass compares patches of a quick cosine-transform estimate.
     """
-    observed = observe("wnnm", x, sigma, colour, data_range, mask)
-    options = checked_options(
-        "wnnm", observed.given.values.shape, passes, rank, patch, group, stride, search, threads
-    )
-    if not observed.noisy:
-        return observed.unchanged()
-    passes, rank, patch, group, stride, search = options
     side, size = by_noise(BY_NOISE, observed.strength)
-    passes = passes or PASSES[side]
-    side, size = most_side(patch or side, observed), group or size
-    method = GroupFilter(
+    passes = asked.passes or PASSES[side]
+    side, size = most_side(asked.patch or side, observed), asked.group or size
+    return GroupFilter(
         side=side,
-        stride=min(stride or max(1, side - 2), side),
-        search=search,
+        stride=min(asked.stride or max(1, side - 2), side),
+        search=asked.search,
         sizes=tuple(max(size - 10 * (number // 2), min(size, 20)) for number in range(passes)),
         rule=WEIGHTED_NUCLEAR,
         blend=0.1,
         noise=0.54 if observed.strength <= 20 else 0.56 if observed.strength <= 40 else 0.58,
         by_rank=False,
-        rank=rank,
+        rank=asked.rank,
     )
-    return observed.denoised(method, backend, threads, memory_limit)
