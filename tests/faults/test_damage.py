@@ -7,7 +7,8 @@ import pytest
 from injection import changed, contents, svdflow, users_files
 from small_study import SMALLEST as SETTINGS
 from svdflow.codec import decode
-from svdflow.store import StoredArray, StoreError, open_published, read_array
+from svdflow.errors import StoreError
+from svdflow.store import StoredArray, open_published, read_array
 
 STAGES = ("matrices", "factors", "compress", "denoise", "encode", "audit", "metrics.h5", "archives")
 FLIPS = 8  # a kind of file

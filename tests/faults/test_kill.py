@@ -20,8 +20,9 @@ from injection import (
     svdflow,
     users_files,
 )
+from svdflow.errors import StoreError
 from svdflow.registry import TASKS
-from svdflow.store import StoreError, verify
+from svdflow.store import verify
 from svdflow.study.settings import STAGES
 
 KILLS = 20

@@ -21,16 +21,12 @@ from soundness import Draw, Target, sound
 from svdflow import open_matrix
 from svdflow.__main__ import main
 from svdflow.codec import decode, describe, encode
-from svdflow.errors import ConfigError, FamilyError
+from svdflow.errors import ConfigError, FamilyError, ItemError, StoreError
 from svdflow.images.io import read_image
 from svdflow.registry import GENERATORS
 from svdflow.registry.numerals import real, whole
 from svdflow.registry.tasks.encode import parse_target
 from svdflow.store import (
-    ItemError,
-    StoreError,
-    add_item,
-    add_observation,
     items,
     open_published,
     publish,
@@ -40,6 +36,7 @@ from svdflow.store import (
     write_array,
     write_table,
 )
+from svdflow.store.shards import add_item, add_observation
 from svdflow.study import manifest
 from svdflow.study.config import load_config
 from svdflow.study.families import parse_parameters

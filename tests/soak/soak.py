@@ -26,7 +26,8 @@ import psutil
 from injection import changed, contents, family, kill_all, start, svdflow, users_files
 from small_study import smallest_workflow
 from svdflow.codec import decode, encode
-from svdflow.store import StoreError, open_published, publish, read_table, verify, write_array
+from svdflow.errors import StoreError
+from svdflow.store import open_published, publish, read_table, verify, write_array
 from svdflow.svd.factorize_shard import factorize_shard
 from svdflow.tasks.compress import compress_shard
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from svdflow.images.colour import to_planes
-from svdflow.store import add_item, add_observation, publish, write_array, write_table
+from svdflow.store import publish, write_array, write_table
+from svdflow.store.shards import add_item, add_observation
 
 
 class FactoredShard:

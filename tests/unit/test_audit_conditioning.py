@@ -13,7 +13,8 @@ from svdflow.audit.decomposition import Full, full_records
 from svdflow.audit.verdicts import Verdict
 from svdflow.registry.limits import resolve
 from svdflow.selfcheck.by_name import audit_by_name
-from svdflow.store import add_item, add_observation, publish, read_table, write_array
+from svdflow.store import publish, read_table, write_array
+from svdflow.store.shards import add_item, add_observation
 
 LIMITS = resolve()
 

@@ -26,8 +26,8 @@ from svdflow.codec import (
 from svdflow.codec.quality import closest
 from svdflow.codec.quantize import dead_zone
 from svdflow.codec.streams import NAMES, pack, unpack
-from svdflow.errors import UnreachableTargetError
-from svdflow.store import StoreError, publish, verify
+from svdflow.errors import StoreError, UnreachableTargetError
+from svdflow.store import publish, verify
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "archives.md"
 

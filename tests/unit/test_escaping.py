@@ -20,6 +20,7 @@ from PIL import Image
 
 from svdflow.__main__ import main
 from svdflow.compute import runtime
+from svdflow.errors import ItemError
 from svdflow.escaping import csv_cell, markdown, visible, xml
 from svdflow.report import figures, page, tables
 from svdflow.report.aggregate import aggregate
@@ -27,7 +28,8 @@ from svdflow.report.document import write_report
 from svdflow.report.junit import junit
 from svdflow.report.tables import write_csv, write_tables
 from svdflow.report.verdict import verdict
-from svdflow.store import ItemError, error_row, publish, write_table
+from svdflow.store import publish, write_table
+from svdflow.store.error_rows import error_row
 from svdflow.store.schema import columns
 
 ORDINARY = [

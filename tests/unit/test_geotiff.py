@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from svdflow.errors import ItemError
 from svdflow.images.io import read_image
-from svdflow.store import ItemError
 
 FOLDER = Path(__file__).parent / "data" / "gdal"
 EXPECTED = np.load(FOLDER / "expected.npz")

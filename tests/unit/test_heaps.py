@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from svdflow import open_matrix
-from svdflow.store import StoreError, open_published, publish, write_array
+from svdflow.errors import StoreError
+from svdflow.store import open_published, publish, write_array
 from svdflow.store.heaps import SIGNATURE, endless_heap
 
 

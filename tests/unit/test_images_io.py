@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+from svdflow.errors import ItemError
 from svdflow.images.io import picture_name, picture_suffix, read_image, write_image
-from svdflow.store import ItemError
 
 RNG = np.random.default_rng(20)
 GREY8 = RNG.integers(0, 256, (13, 17), dtype=np.uint8)

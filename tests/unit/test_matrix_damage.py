@@ -9,8 +9,8 @@ import scipy.io
 import scipy.sparse as sp
 
 from svdflow import open_matrix
+from svdflow.errors import StoreError
 from svdflow.matrix.file_errors import named
-from svdflow.store import StoreError
 
 A = np.arange(600.0).reshape(30, 20)
 HEAD = "%%MatrixMarket matrix coordinate real general\n"

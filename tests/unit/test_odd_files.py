@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from odd_files import arrays, pngs, streams, tiffs
+from svdflow.errors import ItemError
 from svdflow.images.io import read_image
-from svdflow.store import ItemError, read_table
+from svdflow.store import read_table
 
 ODD = list(chain(arrays.cases(), pngs.cases(), streams.cases(), tiffs.cases()))
 BAD = [odd for odd in ODD if odd.code]

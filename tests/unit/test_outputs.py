@@ -12,7 +12,8 @@ from PIL import Image
 
 from svdflow.__main__ import main
 from svdflow.errors import ConfigError
-from svdflow.store import publish, publish_directory, publish_text
+from svdflow.store import publish, publish_directory
+from svdflow.store.files import publish_text
 from svdflow.study.config import load_config
 from svdflow.study.outputs import adopt, check_outputs, clean, output_files, output_folders
 from svdflow.study.study import Study

@@ -15,17 +15,10 @@ from PIL import Image
 from svdflow import truncated_svd
 from svdflow.__main__ import main
 from svdflow.codec import decode, encode
-from svdflow.store import (
-    NotOursError,
-    StoreError,
-    publish,
-    publish_directory,
-    publish_files,
-    publish_text,
-    refuse_foreign,
-    write_array,
-)
-from svdflow.store.ownership import MARK, digest_of, listed, make_folder, remove_ours, survey
+from svdflow.errors import NotOursError, StoreError
+from svdflow.store import publish, publish_directory, write_array
+from svdflow.store.files import publish_files, publish_text
+from svdflow.store.ownership import MARK, digest_of, listed, make_folder, refuse_foreign, remove_ours, survey
 
 
 def everything(folder):
@@ -167,7 +160,7 @@ def test_writers_side_by_side_lose_no_line(tmp_path):
     code = """
         import sys
         from concurrent.futures import ThreadPoolExecutor
-        from svdflow.store import publish_text
+        from svdflow.store.files import publish_text
         folder, first = sys.argv[1], int(sys.argv[2])
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda i: publish_text(f"{folder}/{i}.txt", str(i)), range(first, first + 25)))

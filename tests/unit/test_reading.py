@@ -11,12 +11,12 @@ import h5py
 import numpy as np
 import pytest
 
-from svdflow.errors import FilterError
+from svdflow.errors import FilterError, StoreError
 from svdflow.matrix import open_matrix
 from svdflow.matrix.formats.hdf5 import HDF5Source, source_of_h5
 from svdflow.matrix.formats.hdf5_chunks import DEFLATE, FLETCHER32, SHUFFLE, decode, fletcher32, unshuffle
 from svdflow.matrix.formats.raw import RawFile
-from svdflow.store import StoreError, publish, write_array
+from svdflow.store import publish, write_array
 
 A = np.random.default_rng(3).standard_normal((53, 31))
 SMOOTH = np.round(np.add.outer(np.arange(53.0), np.arange(31.0)), 1)  # compresses, so no filter is left out

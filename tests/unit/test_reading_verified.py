@@ -13,13 +13,12 @@ from PIL import Image
 import svdflow
 from svdflow.audit.conditioning import audit_conditioning_shard
 from svdflow.codec import decode, encode
+from svdflow.errors import DamagedError, StoreError
 from svdflow.images.ingest_images import ingest_images
 from svdflow.matrix.ingest_synthetic import ingest_synthetic
 from svdflow.report.aggregate import aggregate
 from svdflow.store import (
-    DamagedError,
     StoredArray,
-    StoreError,
     open_published,
     publish,
     read_array,

@@ -9,8 +9,8 @@ import pytest
 
 from svdflow import open_matrix
 from svdflow.__main__ import main
+from svdflow.errors import ItemError
 from svdflow.images.io import read_image
-from svdflow.store import ItemError
 from svdflow.study.options_page import schema_of
 from svdflow.study.sections import sections
 from svdflow.study.sections.row import row_model

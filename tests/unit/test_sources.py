@@ -12,10 +12,11 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from svdflow.errors import StoreError
 from svdflow.matrix import as_source, open_matrix
 from svdflow.matrix.panels import LARGEST_PANEL, PANEL_BYTES, panel_bounds, panel_height
 from svdflow.matrix.sources import TransposedSource
-from svdflow.store import StoreError, publish, write_array
+from svdflow.store import publish, write_array
 
 A = np.random.default_rng(0).standard_normal((37, 23))
 C = A + 1j * A[::-1]

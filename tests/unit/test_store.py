@@ -9,13 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
+from svdflow.errors import ItemError, StoreError
 from svdflow.store import (
-    ItemError,
-    StoreError,
-    add_item,
-    add_observation,
     create_array,
-    error_row,
     items,
     open_published,
     publish,
@@ -23,12 +19,13 @@ from svdflow.store import (
     read_array,
     read_rows,
     read_table,
-    slug_of,
     verify,
     write_array,
     write_table,
 )
+from svdflow.store.error_rows import error_row
 from svdflow.store.schema import columns, markdown
+from svdflow.store.shards import add_item, add_observation, slug_of
 
 
 def bands(tmp_path, rows=5000, columns=1000):

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 
 from svdflow.compute.runtime import Runtime
+from svdflow.errors import ItemError, StoreError
 from svdflow.report.aggregate import aggregate, read_tables
 from svdflow.report.findings import findings, number, sentences
 from svdflow.report.select import middle_rank, select
 from svdflow.report.tables import markdown, summaries, write_tables
 from svdflow.report.verdict import verdict
-from svdflow.store import ItemError, StoreError, error_row, open_published, publish, read_table, write_table
+from svdflow.store import open_published, publish, read_table, write_table
+from svdflow.store.error_rows import error_row
 from svdflow.store.schema import columns, tables
 from svdflow.tasks.denoise_summaries import denoise_summary
 

@@ -16,24 +16,17 @@ from PIL import Image
 from skimage.measure import block_reduce
 
 from svdflow.compute.runtime import Runtime
+from svdflow.errors import ItemError
 from svdflow.report import audits as audits_of
 from svdflow.report import figures, reconstructions
 from svdflow.report.aggregate import aggregate
 from svdflow.report.document import write_report
 from svdflow.report.reconstructions import Kept, Library, data_uri, in_order
 from svdflow.report.select import Shown
-from svdflow.store import (
-    ItemError,
-    add_item,
-    add_observation,
-    error_row,
-    factors,
-    open_published,
-    publish,
-    write_array,
-    write_table,
-)
+from svdflow.store import factors, open_published, publish, write_array, write_table
+from svdflow.store.error_rows import error_row
 from svdflow.store.schema import columns
+from svdflow.store.shards import add_item, add_observation
 from svdflow.tasks.denoise_report import denoising_cards
 
 HOSTILE = "<script>alert('x')</script>\"&.png"

@@ -12,18 +12,13 @@ import pytest
 from PIL import Image
 
 from svdflow.compute.runtime import Runtime
+from svdflow.errors import WriteError
 from svdflow.images.batch import each_item
 from svdflow.images.ingest_images import ingest_images
 from svdflow.matrix.ingest_synthetic import ingest_synthetic
-from svdflow.store import (
-    WriteError,
-    error_row,
-    open_published,
-    publish,
-    publish_text,
-    read_table,
-    write_array,
-)
+from svdflow.store import open_published, publish, read_table, write_array
+from svdflow.store.error_rows import error_row
+from svdflow.store.files import publish_text
 from svdflow.svd.factorize_shard import factorize_shard
 from svdflow.tasks.compress import compress_shard
 from svdflow.tasks.denoise import denoise_shard
@@ -177,7 +172,8 @@ def test_the_process_ends_in_peace(tmp_path):
     code = f"""
         import errno, os
         import numpy as np
-        from svdflow.store import WriteError, publish, write_array
+        from svdflow.errors import WriteError
+        from svdflow.store import publish, write_array
         def full(*_): raise OSError(errno.ENOSPC, "full")
         os.pwrite = full
         try:

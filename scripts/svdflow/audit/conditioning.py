@@ -20,9 +20,10 @@ from svdflow.audit.verdicts import Verdict
 from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.registry import AUDITS
 from svdflow.registry.limits import resolve
-from svdflow.store import Factors, Item, StoredArray, StoredGroup, error_row, open_published, read_array
+from svdflow.store import Factors, Item, StoredArray, StoredGroup, open_published, read_array
 from svdflow.store import factors as stored_factors
 from svdflow.store import items as stored_items
+from svdflow.store.error_rows import error_row
 
 CHEAP_VALUES = (
     2**21

@@ -18,8 +18,9 @@ import numpy as np
 
 from svdflow.codec.quantize import Coded, Reader
 from svdflow.codec.streams import pack, unpack
+from svdflow.errors import StoreError
 from svdflow.registry import ARCHIVE_FORMS
-from svdflow.store import StoredArray, StoredFile, StoreError, open_published, publish
+from svdflow.store import StoredArray, StoredFile, open_published, publish
 from svdflow.store.reading import unwrapped
 
 KIND = "archive"

@@ -14,8 +14,8 @@ from svdflow.codec.forms import checked, encoder_of, forms_for, range_of
 from svdflow.codec.quality import Quality, shortfall
 from svdflow.codec.targets import check_arguments, refusal, search, target_of, whole
 from svdflow.compute.engine import one_blas_thread
-from svdflow.errors import ArchiveWarning, UnreachableTargetError
-from svdflow.store import StoreError, refuse_foreign
+from svdflow.errors import ArchiveWarning, StoreError, UnreachableTargetError
+from svdflow.store.ownership import refuse_foreign
 
 
 @dataclass(frozen=True)

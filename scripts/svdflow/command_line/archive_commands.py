@@ -53,7 +53,7 @@ def decode(args: argparse.Namespace) -> int:
 
     from svdflow.codec import decode as decode_archive
     from svdflow.images.io import write_image
-    from svdflow.store import publish_file
+    from svdflow.store.files import publish_file
 
     refuse_input(args.archive, [Path(args.out)])
     array = _filled(decode_archive(args.archive, rank=args.rank), args)

@@ -108,7 +108,8 @@ def _ranges(args: argparse.Namespace) -> list[Any]:
 
 def _show(table: "pandas.DataFrame", stages: Sequence[Path], pictures: Path, args: argparse.Namespace) -> int:
     """Put the pictures into their folder; print a table and what any stage could not do."""
-    from svdflow.store import publish_files, read_table
+    from svdflow.store import read_table
+    from svdflow.store.files import publish_files
 
     messages = [message for stage in stages for message in read_table(stage, "errors")["message"]]
     if table.empty and not messages:

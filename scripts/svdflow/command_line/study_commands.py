@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Verify that every result is complete and as svdflow left it; names all that are not."""
-    from svdflow.store import StoreError, verify
+    from svdflow.errors import StoreError
+    from svdflow.store import verify
     from svdflow.study.repair import changed_files
 
     study = _study(args)

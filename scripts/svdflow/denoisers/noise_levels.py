@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from svdflow.denoisers.noise import estimate_sigma_of_matrix, estimate_sigma_of_plane
+from svdflow.errors import ItemError
 from svdflow.images.batch import known_spectrum
 from svdflow.ranks.marchenko_pastur import sigma_from_singular_values
-from svdflow.store import Factors, ItemError
+from svdflow.store import Factors
 
 
 class Noise(NamedTuple):

@@ -9,7 +9,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from svdflow.compute.runtime import Runtime
-from svdflow.store import Factors, Item, StoredArray, StoredFile, error_row, factors, read_array
+from svdflow.store import Factors, Item, StoredArray, StoredFile, factors, read_array
+from svdflow.store.error_rows import error_row
 
 log = logging.getLogger(__name__)
 

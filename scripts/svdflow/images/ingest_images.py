@@ -10,20 +10,14 @@ import h5py
 import numpy as np
 
 from svdflow.compute.runtime import ALONE, Runtime
+from svdflow.errors import ItemError
 from svdflow.images.colour import COLOURS, to_dtype, to_planes
 from svdflow.images.formats.containers import PIXEL_LIMIT
 from svdflow.images.io import ImageRecord, read_image, split_dataset
 from svdflow.images.item_range import value_range
-from svdflow.store import (
-    ItemError,
-    add_item,
-    add_observation,
-    discard_item,
-    error_row,
-    publish,
-    write_array,
-    write_table,
-)
+from svdflow.store import publish, write_array, write_table
+from svdflow.store.error_rows import error_row
+from svdflow.store.shards import add_item, add_observation, discard_item
 from svdflow.study.located import files_of_shard
 
 # Pictures whose largest magnitude lies outside are refused: between these, squares (1e-240, 1e240) and sums of 10^60 of

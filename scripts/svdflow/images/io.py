@@ -20,12 +20,13 @@ import imagecodecs
 import numpy as np
 import tifffile
 
+from svdflow.errors import ItemError
 from svdflow.images.colour import to_dtype
 from svdflow.images.formats.containers import PIXEL_LIMIT, ImageFile, Page
 from svdflow.images.item_range import value_range
 from svdflow.matrix.integers import may_be_lossy, refuse_lossy
 from svdflow.registry import IMAGE_FORMATS, ImageFormat
-from svdflow.store import ItemError, slug_of
+from svdflow.store.shards import slug_of
 
 _GDAL_NODATA = 42113  # TIFF tag of the nodata value (GDAL, GeoTIFF driver)
 

@@ -9,12 +9,15 @@ import h5py
 import numpy as np
 
 from svdflow.compute.runtime import ALONE, Runtime
+from svdflow.errors import ItemError
 from svdflow.matrix.checked import guarded
 from svdflow.matrix.linked import described, link_attrs
 from svdflow.matrix.opening import open_matrix
 from svdflow.matrix.sources import MatrixSource
 from svdflow.matrix.stored_values import StoredRange, bits_of
-from svdflow.store import ItemError, add_item, add_observation, discard_item, error_row, publish, write_table
+from svdflow.store import publish, write_table
+from svdflow.store.error_rows import error_row
+from svdflow.store.shards import add_item, add_observation, discard_item
 from svdflow.study.located import file_state, files_of_shard
 
 REMEDY = "A matrix file holds a 2-D array of numbers; images and stacks of them go into a row of kind images"

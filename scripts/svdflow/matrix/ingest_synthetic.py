@@ -13,16 +13,9 @@ import numpy as np
 from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.matrix.generators import GeneratedMatrix, GeneratedSparseMatrix, derive_seed, generate
 from svdflow.matrix.stored_values import PLANE, StoredRange, bits_of
-from svdflow.store import (
-    add_item,
-    add_observation,
-    create_array,
-    discard_item,
-    error_row,
-    publish,
-    write_array,
-    write_table,
-)
+from svdflow.store import create_array, publish, write_array, write_table
+from svdflow.store.error_rows import error_row
+from svdflow.store.shards import add_item, add_observation, discard_item
 from svdflow.study.families import grid_of, parse_parameters
 from svdflow.study.value_range import SPAN
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from svdflow.errors import ItemError
 from svdflow.matrix.opening import open_matrix
 from svdflow.matrix.sources import MatrixSource
-from svdflow.store import ItemError, Observation
+from svdflow.store import Observation
 from svdflow.study.located import file_state
 
 DESCRIBED = ("m", "n", "dtype")

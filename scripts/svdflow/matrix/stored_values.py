@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from svdflow.store import ItemError
+from svdflow.errors import ItemError
 from svdflow.study.value_range import span
 
 PLANE = "matrix"

@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from svdflow.compute.runtime import ALONE, Runtime
+from svdflow.errors import StoreError
 from svdflow.registry import TASKS
 from svdflow.report.table_rows import Tables, records
-from svdflow.store import StoreError, open_published, publish, read_table, write_table
+from svdflow.store import open_published, publish, read_table, write_table
 from svdflow.store.schema import columns, tables
 
 

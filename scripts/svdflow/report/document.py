@@ -22,7 +22,8 @@ from svdflow.report.page import page
 from svdflow.report.reconstructions import Library, Material, in_order
 from svdflow.report.select import Shown, select
 from svdflow.report.table_rows import Tables
-from svdflow.store import open_published, publish_text, read_array
+from svdflow.store import open_published, read_array
+from svdflow.store.files import publish_text
 
 # Noise levels whose singular values are drawn beside the clean ones: more lines hide each other
 NOISY_SPECTRA = 2

@@ -15,7 +15,7 @@ from svdflow.registry.tables import Table
 from svdflow.report.aggregate import read_tables
 from svdflow.report.findings import count, failures, findings, kill_words, notes, sentences, verdict_words
 from svdflow.report.table_rows import Tables, records
-from svdflow.store import publish_text
+from svdflow.store.files import publish_text
 
 NAMED_ERRORS = 3  # errors named at the end of a run, whose last lines are ten in all
 

@@ -134,7 +134,7 @@ def write(manifest: Manifest, path: Path) -> None:
     NotOursError
         A file that svdflow did not write, or that was changed since, stands there.
     """
-    from svdflow.store import publish_file  # HDF5 costs a fifth of a second, which parsing need not spend
+    from svdflow.store.files import publish_file
 
     rows = [
         [str(i), e.name, str(e.size), str(e.mtime_ns), e.digest, e.extent]

@@ -249,7 +249,8 @@ def adopt(study: "Study", *, write: bool) -> list[Path]:
 
 
 def _is_result(path: Path) -> bool:
-    from svdflow.store import StoreError, open_published
+    from svdflow.errors import StoreError
+    from svdflow.store import open_published
 
     if path.suffix != ".h5":
         return False

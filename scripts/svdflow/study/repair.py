@@ -65,7 +65,8 @@ def date_back(study: "Study") -> list[str]:
 
 def damaged_files(study: "Study", *, checksums: bool) -> Iterator[tuple[Path, str]]:
     """Result files that are empty, unfinished or, where `checksums` are compared, not as they were published."""
-    from svdflow.store import StoreError, open_published, verify
+    from svdflow.errors import StoreError
+    from svdflow.store import open_published, verify
 
     for path in result_files(study):
         if not path.is_file():

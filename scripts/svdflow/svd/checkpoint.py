@@ -15,16 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.errors import StoreError
 from svdflow.matrix.sources import MatrixSource
-from svdflow.store import (
-    StoredFile,
-    StoreError,
-    open_published,
-    publish,
-    publish_text,
-    read_array,
-    write_array,
-)
+from svdflow.store import StoredFile, open_published, publish, read_array, write_array
+from svdflow.store.files import publish_text
 from svdflow.store.ownership import make_folder, refuse_foreign_in, remove_ours
 from svdflow.svd.plan import Plan
 from svdflow.svd.read.facts import Facts

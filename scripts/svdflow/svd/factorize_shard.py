@@ -14,17 +14,14 @@ import h5py
 import numpy as np
 
 from svdflow.compute.runtime import ALONE, Runtime
+from svdflow.errors import DamagedError, ItemError, StoreError
 from svdflow.matrix import MatrixSource, as_source
 from svdflow.matrix.linked import open_linked
 from svdflow.store import (
-    DamagedError,
     Item,
-    ItemError,
     Observation,
     StoredArray,
-    StoreError,
     create_array,
-    error_row,
     items,
     open_published,
     publish,
@@ -32,6 +29,7 @@ from svdflow.store import (
     write_array,
     write_table,
 )
+from svdflow.store.error_rows import error_row
 from svdflow.store.ownership import refuse_foreign_in, remove_ours
 from svdflow.svd.factorization import factorize
 from svdflow.svd.result import SVDResult

@@ -12,11 +12,11 @@ from svdflow.denoisers.calling import as_denoised, as_estimate, with_arguments
 from svdflow.denoisers.noise_levels import Levels, Noise, noise_levels
 from svdflow.denoisers.poisson import denoise_poisson
 from svdflow.denoisers.spectra import ObservedSpectrum, SpectralEstimate
-from svdflow.errors import MemoryLimitError
+from svdflow.errors import ItemError, MemoryLimitError
 from svdflow.images.batch import PlaneFactors, column_means, known_spectrum
 from svdflow.ranks.evidence import Evidence, applicable
 from svdflow.registry import DENOISERS, RANK_RULES, Denoiser
-from svdflow.store import Factors, Item, ItemError, Observation, StoredArray, StoredGroup, read_array
+from svdflow.store import Factors, Item, Observation, StoredArray, StoredGroup, read_array
 
 log = logging.getLogger(__name__)
 

@@ -14,17 +14,15 @@ from svdflow.codec.forms import square_of
 from svdflow.codec.other_codecs import CodecPoint, curve, point, refusal
 from svdflow.codec.quality import shortfall
 from svdflow.compute.runtime import ALONE, Runtime
-from svdflow.errors import TargetsMissedError
+from svdflow.errors import ItemError, TargetsMissedError
 from svdflow.images.batch import Rows, each_item
 from svdflow.images.io import picture_name
 from svdflow.images.item_range import Ranges, judged_by, with_range
 from svdflow.registry import CODECS
 from svdflow.store import (
     Item,
-    ItemError,
     StoredArray,
     StoredGroup,
-    error_row,
     items,
     open_published,
     publish,
@@ -32,6 +30,7 @@ from svdflow.store import (
     read_array,
     write_table,
 )
+from svdflow.store.error_rows import error_row
 
 log = logging.getLogger(__name__)
 

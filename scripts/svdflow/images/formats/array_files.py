@@ -8,13 +8,12 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from svdflow.errors import LinkError
+from svdflow.errors import ItemError, LinkError
 from svdflow.images.formats.containers import Decoded, ImageFile, Page, check_size
 from svdflow.matrix.formats.hdf5 import by_columns, coding_of_dataset, refuse_odd
 from svdflow.matrix.formats.hdf5_chunks import open_for_reading
 from svdflow.matrix.formats.hdf5_written import refuse_unwritten
 from svdflow.matrix.links import located
-from svdflow.store import ItemError
 
 _DEFLATE = 1  # H5Z_FILTER_DEFLATE
 _DEFLATE_FOLD = 1032  # largest ratio of deflate (RFC 1951): 258 bytes in two bits

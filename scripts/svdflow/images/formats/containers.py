@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 
-from svdflow.store import ItemError
+from svdflow.errors import ItemError
 
 PIXEL_LIMIT = 89_478_485  # Pillow's limit: a quarter of a gibibyte at three bytes a pixel
 FOLD = (

@@ -2,9 +2,9 @@
 
 import struct
 
+from svdflow.errors import ItemError
 from svdflow.images.formats.containers import Decoded, ImageFile
 from svdflow.images.formats.pillow import read_frames
-from svdflow.store import ItemError
 
 
 def read(file: ImageFile) -> Decoded:

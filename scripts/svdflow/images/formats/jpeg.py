@@ -12,9 +12,9 @@ import struct
 import imagecodecs
 import simplejpeg
 
+from svdflow.errors import ItemError
 from svdflow.images.formats.containers import Decoded, ImageFile
 from svdflow.images.formats.pillow import read_frames
-from svdflow.store import ItemError
 
 SCAN_LIMIT = (
     200  # scans that are decoded, each a pass over all pixels; encoders write about ten, bombs thousands

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
+from svdflow.errors import ItemError
 from svdflow.images.colour import cmyk_to_rgb
 from svdflow.images.formats.containers import Decoded, ImageFile, Page, check_size, split_alpha, walked
-from svdflow.store import ItemError
 
 _ORIENTATION = 0x0112  # EXIF 2.32, tag 274
 _PILLOW = threading.Lock()

@@ -17,8 +17,8 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
+from svdflow.errors import ItemError
 from svdflow.images.formats.containers import Decoded, ImageFile, Page, check_size, split_alpha, walked
-from svdflow.store import ItemError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # PNG specification, 11.2.2

@@ -12,11 +12,11 @@ import imagecodecs
 import numpy as np
 import tifffile
 
+from svdflow.errors import ItemError
 from svdflow.images.colour import cmyk_to_rgb, from_planes, to_dtype
 from svdflow.images.formats.containers import Decoded, ImageFile, Page, check_size
 from svdflow.images.formats.tiff_pages import Chosen, count_directories, image_pages
 from svdflow.images.formats.tiff_segments import SELF_DESCRIBED, check_segment
-from svdflow.store import ItemError
 
 # TIFF 6.0, PhotometricInterpretation: samples that carry colour.
 _COLOUR_SAMPLES = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tifffile
 
-from svdflow.store import ItemError
+from svdflow.errors import ItemError
 
 # TIFF 6.0, section 2, with the types of BigTIFF; private tags may be sloppy without harm.
 _TYPE_BYTES = dict.fromkeys((1, 2, 6, 7), 1) | dict.fromkeys((3, 8), 2) | dict.fromkeys((4, 9, 11, 13), 4)

@@ -3,12 +3,12 @@
 import re
 import struct
 
+from svdflow.errors import ItemError
 from svdflow.images.formats.containers import walked
 from svdflow.images.formats.jpeg import check_jpeg, jpeg_extent
 from svdflow.images.formats.png import png_extent
 from svdflow.images.formats.webp import webp_extent
 from svdflow.registry import IMAGE_FORMATS
-from svdflow.store import ItemError
 
 # TIFF tag Compression: numbers registered with Adobe, by the names that tifffile gives them.
 _JPEG, _LERC = 7, 34887

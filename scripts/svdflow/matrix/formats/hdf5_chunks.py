@@ -19,9 +19,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from svdflow.errors import FilterError
+from svdflow.errors import FilterError, StoreError
 from svdflow.matrix.formats.raw import RawFile, as_bytes
-from svdflow.store import StoreError
 from svdflow.store.arrays import SUFFIX
 from svdflow.store.heaps import endless_heap
 
