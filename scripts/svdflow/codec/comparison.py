@@ -5,7 +5,6 @@ from math import exp, isfinite, isnan, log, nan
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from svdflow.codec.other_codecs import CodecPoint
 from svdflow.metrics.rate import frontier
@@ -173,4 +172,8 @@ def _between(x: np.ndarray, y: np.ndarray, at: float) -> float:
     """y at a place between strictly ascending x; NaN outside, but for rounding."""
     if not len(x) or not x[0] - ROUNDING <= at <= x[-1] + ROUNDING:
         return nan
-    return float(PchipInterpolator(x, y)(min(max(at, x[0]), x[-1]))) if len(x) > 1 else float(y[0])
+    if len(x) == 1:
+        return float(y[0])
+    from scipy.interpolate import PchipInterpolator  # on use: it takes 0.3 s to import
+
+    return float(PchipInterpolator(x, y)(min(max(at, x[0]), x[-1])))

@@ -18,7 +18,6 @@ from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import cloudpickle
-import dask.threaded
 import numpy as np
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
@@ -30,6 +29,8 @@ R = TypeVar("R")
 ATTEMPTS = 3  # reads whose task a cluster lost with its last worker are sent this often in all. Chosen
 # Ordered results in flight a worker: one being computed, one waiting for its turn; memory grows with it
 WINDOW = 2
+# How many threads OpenBLAS starts with, which the wheels of NumPy and SciPy hold: scripts/job.py sets it to 1
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 class Shared:
@@ -46,7 +47,7 @@ class Engine:
         less, because Snakemake states a job's share there.
     get : callable, optional
         A dask scheduler, ``get(graph, keys) -> results``, for instance ``dask.get``. By default threads of this
-        process, by dask's threaded scheduler.
+        process.
     shared_memory : bool
         Whether tasks see this process's memory; then they may fill its arrays in place.
     """
@@ -108,7 +109,7 @@ class Engine:
     ) -> R:
         """Each thread takes the next item, and combines what that completes, until no item is left.
 
-        One dask task a thread, not one an item: dask needs 70 us for each, in which a thread may idle.
+        No dask here: importing it takes longer than many a job computes.
         """
         todo = deque(range(len(items)))
         take = todo.pop if backwards else todo.popleft
@@ -127,12 +128,12 @@ class Engine:
                     failures.append(error)
                     todo.clear()
 
-        turns = {f"turns-{i}": (take_turns,) for i in range(min(self.threads, len(items)))}
+        turns = min(self.threads, len(items))
         try:
-            if len(turns) == 1:
+            if turns == 1:
                 take_turns()
             else:
-                dask.threaded.get(turns, list(turns), pool=self._pool)
+                wait([self._pool.submit(take_turns) for _ in range(turns)])
         finally:
             todo.clear()  # after an interrupt no thread goes on to another item
         if failures:
@@ -391,6 +392,8 @@ def _take_control() -> None:
 @cache
 def _blas_controller() -> ThreadpoolController:
     import numpy.linalg  # noqa: F401  the controller sees only libraries that are loaded
-    import scipy.linalg  # noqa: F401
+
+    if os.environ.get(BLAS_THREADS) != "1":  # else SciPy's library starts at one thread, whenever it is loaded
+        import scipy.linalg  # noqa: F401
 
     return ThreadpoolController()

@@ -1,9 +1,9 @@
 """How strong the noise is: from the finest wavelets of an image, or from the singular values of a matrix."""
 
 from math import frexp
+from statistics import NormalDist
 
 import numpy as np
-from scipy.special import ndtri
 
 from svdflow.denoisers.arguments import choice, given, number
 from svdflow.denoisers.bands import VALUES_AT_ONCE
@@ -153,7 +153,7 @@ def _estimate(plane: np.ndarray, valid: np.ndarray | None) -> float:
             "estimate_sigma: no square of 4 x 4 pixels is wholly valid, so nothing tells the noise; give sigma"
         )
     details = np.concatenate(found)
-    return float(np.median(details) / ndtri(0.75)) * unit if details.size else 0.0
+    return float(np.median(details) / NormalDist().inv_cdf(0.75)) * unit if details.size else 0.0
 
 
 def _has_few_levels(values: np.ndarray) -> bool:

@@ -9,7 +9,6 @@ import numpy as np
 from svdflow.denoisers.arguments import floating, given, number
 from svdflow.denoisers.denoised import Denoised
 from svdflow.denoisers.noise import estimate_sigma_of_matrix, estimate_sigma_of_plane, is_picture
-from svdflow.svd import truncated_svd
 
 DENSE_SIDE = 1024  # up to this shorter side all singular values are computed at once, in a second or two
 FIRST_RANK = 256  # components that are looked for first of larger matrices
@@ -100,6 +99,8 @@ def _factored(A: np.ndarray, sigma: float | None, rank: int) -> tuple[ObservedSp
         if short <= DENSE_SIDE or 4 * rank > short:
             U, s, Vt = np.linalg.svd(A, full_matrices=False)
         else:
+            from svdflow.svd import truncated_svd  # on use: jobs of the workflow have their factors already
+
             U, s, Vt = truncated_svd(A, rank)
         level = estimate_sigma_of_matrix(s, A.shape, norm)[0] if sigma is None else sigma
         # The largest singular value of noise alone; Davidson and Szarek (2001), theorem 2.13.

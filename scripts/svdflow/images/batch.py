@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from svdflow.compute.engine import one_blas_thread
 from svdflow.compute.runtime import Runtime
 from svdflow.store import Factors, Item, StoredArray, StoredFile, factors, read_array
 from svdflow.store.error_rows import error_row
@@ -45,7 +45,7 @@ def each_item(
         except Exception as error:
             return [], [error_row(dataset, item.index, item.name, stage, error)]
 
-    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(workers) as pool:
         results = list(pool.map(guarded, items))
     return [row for rows, _ in results for row in rows], [row for _, errors in results for row in errors]
 

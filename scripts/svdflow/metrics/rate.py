@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 LEAST_POINTS = 4  # a curve of fewer says more of its interpolation than of the codec
 
@@ -87,5 +86,7 @@ def _mean_gap(reference: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) 
     high = min((x[-1] for x, _ in (reference, other) if len(x)), default=0.0)
     if min(len(reference[0]), len(other[0])) < LEAST_POINTS or not high > low:
         return float("nan")
+    from scipy.interpolate import PchipInterpolator  # on use: it takes 0.3 s to import, and most jobs have no curves
+
     areas = [PchipInterpolator(x, y).integrate(low, high) for x, y in (reference, other)]
     return float(areas[1] - areas[0]) / (high - low)

@@ -3,7 +3,6 @@
 from math import sqrt
 
 import numpy as np
-from scipy.optimize import brentq
 
 from svdflow.ranks.evidence import Evidence
 from svdflow.ranks.marchenko_pastur import sigma_from_singular_values
@@ -143,6 +142,8 @@ def screenot_threshold(
         other = ratio * f + (1 - ratio) / z
         other_slope = ratio * slope - (1 - ratio) / z**2
         return float(z * (slope / f + other_slope / other) + 4)
+
+    from scipy.optimize import brentq  # on use: it takes 0.2 s to import
 
     return edge * float(brentq(excess, 1 + 1e-9, 100, xtol=1e-12))
 

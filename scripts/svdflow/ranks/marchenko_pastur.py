@@ -8,8 +8,6 @@ from functools import lru_cache
 from math import acos, pi, sqrt
 
 import numpy as np
-from scipy.integrate import quad
-from scipy.optimize import brentq
 
 from svdflow.ranks.singular_values import checked_shape, checked_values, number
 
@@ -37,6 +35,9 @@ def sigma_from_singular_values(s: np.ndarray, shape: tuple[int, int]) -> float:
 
 @lru_cache(maxsize=256)
 def _mp_median(beta: float) -> float:
+    from scipy.integrate import quad  # on use: both take 0.25 s to import
+    from scipy.optimize import brentq
+
     low, high = (1 - sqrt(beta)) ** 2, (1 + sqrt(beta)) ** 2
 
     def mass(median: float) -> float:
