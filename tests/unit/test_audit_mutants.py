@@ -10,11 +10,11 @@ from svdflow.audit.records import Judge
 from svdflow.audit.verdicts import Verdict
 from svdflow.registry.limits import resolve
 from svdflow.selfcheck import run
+from svdflow.selfcheck.kill_rate import audit_kill_rate
 from svdflow.selfcheck.mutants import (
     FAMILY,
     GROUPS,
     Mutant,
-    audit_kill_rate,
     audit_mutants,
     decompositions,
     derivatives,

@@ -29,8 +29,6 @@ R = TypeVar("R")
 ATTEMPTS = 3  # reads whose task a cluster lost with its last worker are sent this often in all. Chosen
 # Ordered results in flight a worker: one being computed, one waiting for its turn; memory grows with it
 WINDOW = 2
-# How many threads OpenBLAS starts with, which the wheels of NumPy and SciPy hold: scripts/job.py sets it to 1
-BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 class Shared:
@@ -393,7 +391,7 @@ def _take_control() -> None:
 def _blas_controller() -> ThreadpoolController:
     import numpy.linalg  # noqa: F401  the controller sees only libraries that are loaded
 
-    if os.environ.get(BLAS_THREADS) != "1":  # else SciPy's library starts at one thread, whenever it is loaded
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":  # in a job SciPy's starts at one thread
         import scipy.linalg  # noqa: F401
 
     return ThreadpoolController()

@@ -86,7 +86,7 @@ def _mean_gap(reference: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) 
     high = min((x[-1] for x, _ in (reference, other) if len(x)), default=0.0)
     if min(len(reference[0]), len(other[0])) < LEAST_POINTS or not high > low:
         return float("nan")
-    from scipy.interpolate import PchipInterpolator  # on use: it takes 0.3 s to import, and most jobs have no curves
+    from scipy.interpolate import PchipInterpolator  # on use: it takes 0.3 s to import
 
     areas = [PchipInterpolator(x, y).integrate(low, high) for x, y in (reference, other)]
     return float(areas[1] - areas[0]) / (high - low)

@@ -12,10 +12,9 @@ from svdflow.registry import AUDITS, Audit
 from svdflow.registry.limits import nearest, resolve
 from svdflow.selfcheck.cache import Cache
 from svdflow.selfcheck.findings import Findings, Limits
+from svdflow.selfcheck.kill_rate import FAMILY as MUTANTS
 
 log = logging.getLogger("svdflow")
-
-MUTANTS = "mutants"
 
 
 def run(
@@ -118,5 +117,5 @@ def examine(
 
 def _share_caught(rows: list[Record]) -> Audit:
     """The audit of the planted faults together, once the rows of each are there."""
-    load = "svdflow.selfcheck.mutants:audit_kill_rate"
+    load = "svdflow.selfcheck.kill_rate:audit_kill_rate"
     return Audit(name=MUTANTS, family=MUTANTS, summary="", load=load, keywords={"rows": rows})

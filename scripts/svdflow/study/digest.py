@@ -9,7 +9,7 @@ declares counts by the files of its package.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -89,7 +89,7 @@ class Reached:
     def follow(self, module: str) -> None:
         """Take in a module and all that it reaches."""
         if module.partition(".")[0] == PACKAGE:
-            self.take(_resolve([module], self.scripts))
+            self.take(_resolve((module,), self.scripts))
         else:
             self._package(module.partition(".")[0])
 
@@ -110,21 +110,11 @@ class Reached:
             self.files.add(path)
             module = syntax(path)
             waiting.extend(_resolve(module.imports, self.scripts))
-            for face in self._faces(module.imports):
+            for face in _faces(module.imports, self.scripts):
                 waiting.extend(_resolve(face.places, self.scripts))
                 self._registries(face.imports)
             runs = not module.lazy and path.relative_to(self.scripts).parts[:2] != (PACKAGE, "registry")
             self._registries(module.imports, run=runs)
-
-    def _faces(self, names: Iterable[str]) -> Iterator[Module]:
-        """Packages of which a name is imported that they import themselves only when it is asked for."""
-        for name in names:
-            package, _, inner = name.rpartition(".")
-            file = self.scripts.joinpath(*package.split("."), "__init__.py")
-            if file in _located(package, self.scripts) and not _is_module(name, self.scripts):
-                module = syntax(file)
-                if module.lazy and inner not in module.bound:
-                    yield module
 
     def _registries(self, names: Iterable[str], *, run: bool = True) -> None:
         """The declarations of the registries that a module imports, and their code where the module may run it.
@@ -154,7 +144,7 @@ class Reached:
             if path.suffix == ".py":
                 imports = syntax(path).imports
                 self.take(_resolve(imports, self.scripts))
-                for face in self._faces(imports):
+                for face in _faces(imports, self.scripts):
                     self.take(_resolve(face.places, self.scripts))
                     self._registries(face.imports)
                 self._registries(imports)
@@ -240,10 +230,27 @@ def _templates(module: Path) -> list[Path]:
     return [file for file in module.parent.glob(f"{module.stem}.*") if file.suffix in TEMPLATES]
 
 
-def _resolve(names: Iterable[str], scripts: Path) -> Iterator[Path]:
+@cache
+def _resolve(names: tuple[str, ...], scripts: Path) -> list[Path]:
     """Files of the modules named, and of the packages that importing them runs."""
-    for name in names:
-        yield from _located(name, scripts)
+    return [path for name in names for path in _located(name, scripts)]
+
+
+def _faces(names: tuple[str, ...], scripts: Path) -> list[Module]:
+    """Packages of which a name is imported that they import themselves only when it is asked for."""
+    found = ((syntax(file), inner) for file, inner in _packages_of(names, scripts))
+    return [module for module, inner in found if module.lazy and inner not in module.bound]
+
+
+@cache
+def _packages_of(names: tuple[str, ...], scripts: Path) -> list[tuple[Path, str]]:
+    """For each name that is no module, the file of the package that gives it, and the name within."""
+    found = []
+    for package, _, inner in (name.rpartition(".") for name in names):
+        file = scripts.joinpath(*package.split("."), "__init__.py")
+        if file in _located(package, scripts) and not _is_module(f"{package}.{inner}", scripts):
+            found.append((file, inner))
+    return found
 
 
 @cache

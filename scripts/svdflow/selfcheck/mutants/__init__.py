@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from svdflow.audit.records import Judge, Record
+from svdflow.selfcheck.kill_rate import FAMILY
 from svdflow.selfcheck.mutants import (
     arithmetic,
     decompositions,
@@ -13,7 +14,7 @@ from svdflow.selfcheck.mutants import (
     proofs,
     solvers,
 )
-from svdflow.selfcheck.mutants.mutant import FAMILY, Limits, Mutant, outcome
+from svdflow.selfcheck.mutants.mutant import Limits, Mutant, outcome
 
 GROUPS = {
     "gradient_checks": gradient_checks.MUTANTS,
@@ -54,12 +55,3 @@ def audit_mutants(
             controls[key] = mutant.control(seed, limits)
         dead, reason = outcome(mutant, mutant.run(seed, limits), controls[key])
         yield judge("mutant", mutant.name, float(not dead), 0.0, reason)
-
-
-def audit_kill_rate(seed: int, limits: Limits, *, rows: Iterable[Record]) -> Iterator[Record]:
-    """The share of the mutants that survived, from the rows of `audit_mutants`; nothing planted is nothing shown."""
-    rows = list(rows)
-    killed = sum(row.value == 0 for row in rows)
-    judge = Judge(FAMILY, FAMILY, seed, limits)
-    share = 1 - killed / max(len(rows), 1)
-    yield judge("kill_rate", "all mutants", share, 0.0, f"{killed} of {len(rows)} killed")

@@ -10,8 +10,8 @@ from typing import Any
 from svdflow.audit.records import Record, attempt
 from svdflow.audit.verdicts import Verdict
 from svdflow.registry import Threshold
+from svdflow.selfcheck.kill_rate import FAMILY
 
-FAMILY = "mutants"
 Limits = Mapping[str, Threshold]
 AuditOf = Callable[[int, Limits, Any], Iterable[Record]]
 
