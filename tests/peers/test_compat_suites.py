@@ -1,6 +1,7 @@
 """What svdflow.compat stands in for has tests of its own, scikit-learn's and dask's: they are run on svdflow.compat."""
 
 import ast
+import functools
 import importlib
 import inspect
 import itertools
@@ -82,16 +83,32 @@ def without(function, assertions):
     return scope[function.__name__]
 
 
+def counting(function):
+    """A list that grows with each call, and the function that makes it grow."""
+    calls = []
+
+    @functools.wraps(function)
+    def counted(*args, **kwargs):
+        calls.append(function)
+        return function(*args, **kwargs)
+
+    return calls, counted
+
+
 def run_sklearn_case(monkeypatch, module, name, arguments, door=randomized_svd):
-    monkeypatch.setattr(module, "randomized_svd", door)
+    calls, counted = counting(door)
+    monkeypatch.setattr(module, "randomized_svd", counted)
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or the test of the array API skips itself
     without(getattr(module, name), RANDOMIZED_SVD_CASES[name])(**arguments)
+    assert calls, f"{name} called another randomized_svd"
 
 
 def run_dask_case(monkeypatch, module, name, arguments, door=svd_compressed):
-    monkeypatch.setattr(module, "svd_compressed", door)
-    monkeypatch.setattr(da.linalg, "svd_compressed", door)
+    calls, counted = counting(door)
+    monkeypatch.setattr(module, "svd_compressed", counted)
+    monkeypatch.setattr(da.linalg, "svd_compressed", counted)
     getattr(module, name)(**arguments)
+    assert calls, f"{name} called another svd_compressed"
 
 
 @pytest.mark.parametrize(("module", "name", "arguments"), peer_cases(SKLEARN_TESTS, RANDOMIZED_SVD_CASES))

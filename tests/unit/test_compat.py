@@ -372,14 +372,15 @@ def test_bad_arguments_of_svd_compressed(arguments):
 
 def run_python(code, **environment):
     paths = os.pathsep.join(p for p in sys.path if p)
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        check=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,
         timeout=60,
     )
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_sklearn():

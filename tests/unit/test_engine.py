@@ -72,7 +72,9 @@ def test_backwards_runs_the_last_item_first(count):
 def test_threads_take_neighbouring_items(backwards):
     """Each item waits for the one beside it, so any other order would never end."""
     pairs = [threading.Barrier(2, timeout=10) for _ in range(8)]
-    Engine(2).reduce(lambda i: pairs[i // 2].wait(), range(16), lambda a, b: None, backwards=backwards)
+    met = Engine(2).reduce(lambda i: [(pairs[i // 2].wait(), i)], range(16), add, backwards=backwards)
+    assert sorted(i for _, i in met) == list(range(16))
+    assert sorted(place for place, _ in met) == [0] * 8 + [1] * 8, "two came to each barrier"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

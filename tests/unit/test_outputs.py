@@ -15,7 +15,7 @@ from svdflow.errors import ConfigError
 from svdflow.store import publish, publish_directory
 from svdflow.store.files import publish_text
 from svdflow.study.config import load_config
-from svdflow.study.outputs import adopt, check_outputs, clean, output_files, output_folders
+from svdflow.study.outputs import adopt, check_outputs, clean, foreign_outputs, output_files, output_folders
 from svdflow.study.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -176,7 +176,9 @@ def test_what_stands_beside_is_no_hindrance(folder, name):
     path = folder / "results" / name
     path.parent.mkdir(parents=True)
     path.write_text("mine")
-    check_outputs(study(folder))
+    one = study(folder)
+    check_outputs(one)
+    assert [*foreign_outputs(one)] == [] and path.read_text() == "mine"
 
 
 def test_a_finished_study_is_no_hindrance_and_an_edit_of_it_is(folder):
@@ -227,6 +229,7 @@ def test_what_a_kill_leaves_is_no_hindrance(folder):
     (folder / "results/metrics.h5").write_bytes(b"")
     shutil.rmtree("results/tables")
     check_outputs(one)
+    assert [*foreign_outputs(one)] == []
 
 
 def test_plan_refuses_before_it_writes_anything(folder, capsys):

@@ -90,6 +90,8 @@ def test_a_folder_that_was_touched_copied_or_moved_is_still_ours(tmp_path, chang
     change(path, elsewhere)
     for place in (path, elsewhere):
         refuse_foreign(place)
+        publish_text(place, "ours anew")
+        assert place.read_text() == "ours anew"
 
 
 def test_a_file_moved_into_another_folder_is_the_users(tmp_path):

@@ -13,6 +13,7 @@ from unit.svd_promises import with_spectrum as spectrum_of
 
 EPS = np.finfo(float).eps
 I = np.arange(1.0, 61.0)
+DTYPES = [np.float64, np.float32, np.complex128, np.complex64]
 SPECTRA = {
     "slow": 1 / I,
     "fast": np.exp(-I / 2),
@@ -62,7 +63,7 @@ def small_panels(monkeypatch):
     monkeypatch.setattr("svdflow.svd.methods.single_pass.LEAST_ROWS", 1)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128, np.complex64])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", SPECTRA)
 def test_factors(name, dtype, small_panels):
     A = with_spectrum(SPECTRA[name], dtype=dtype)
@@ -72,14 +73,31 @@ def test_factors(name, dtype, small_panels):
     assert_factors(A, result, 1e-6 if single else 1e-12)
     exact = np.linalg.svd(A.astype(np.complex128), compute_uv=False)
     assert np.all(result.s <= exact[:8] + 1e-12 * exact[0])  # of a projection
-    if name in ("fast", "gap"):
-        rows = 5 if name == "gap" else 8
-        assert np.max(np.abs(result.s - exact[:8])[:rows]) <= 1e-3 * exact[rows]
-    if name in ("rank 4", "zero"):
-        rank = 4 if name == "rank 4" else 0
-        assert result.info.reason == "rank_deficient" or single
-        assert result.info.numerical_rank == rank or single
-        np.testing.assert_allclose(result.s, exact[:8], rtol=0, atol=FLOOR if single else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "rows"), [("fast", 8), ("gap", 5)])
+def test_values_before_a_fall_are_those_of_lapack(name, rows, dtype, small_panels):
+    s = stream(with_spectrum(SPECTRA[name], dtype=dtype), 8, cut=13).s
+    assert np.max(np.abs(s - SPECTRA[name][:8])[:rows]) <= 1e-3 * SPECTRA[name][rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "rank", "reason"),
+    [
+        *(("rank 4", dtype, 4, "rank_deficient") for dtype in (np.float64, np.complex128)),
+        *(
+            ("rank 4", dtype, 4, "unresolved") for dtype in (np.float32, np.complex64)
+        ),  # its rounding is a rest
+        *(("zero", dtype, 0, "rank_deficient") for dtype in DTYPES),
+    ],
+)
+def test_what_is_deficient_is_called_so(name, dtype, rank, reason, small_panels):
+    result = stream(with_spectrum(SPECTRA[name], dtype=dtype), 8, cut=13)
+    assert (result.info.numerical_rank, result.info.reason) == (rank, reason)
+    np.testing.assert_allclose(
+        result.s, SPECTRA[name][:8], rtol=0, atol=FLOOR if reason == "unresolved" else 1e-12
+    )
 
 
 def test_mean_error_obeys_the_theorem():
