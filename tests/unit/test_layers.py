@@ -18,10 +18,6 @@ LEVELS = [set(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| (`.+?) \|
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 LONGEST = 400  # lines of a file, from where on it is a sign that a noun is missing
-# A file below scripts/ that is longer -> the reason.
-LONG = {
-    "svdflow/report/reconstructions.py": "all pictures of a report come from the one library of arrays in it",
-}
 
 
 def modules(scripts: Path) -> dict[str, Path]:
@@ -104,10 +100,8 @@ def test_imports_make_no_circle():
     assert circle(imports(SCRIPTS)) == []
 
 
-def test_no_file_is_long_without_a_reason():
-    assert too_long(SCRIPTS) - set(LONG) == set()
-    assert all((SCRIPTS / file).is_file() for file in LONG)
-    assert all(len(reason) > 20 for reason in LONG.values())
+def test_no_file_is_long():
+    assert too_long(SCRIPTS) == set()
 
 
 @pytest.fixture

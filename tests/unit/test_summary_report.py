@@ -17,11 +17,13 @@ from skimage.measure import block_reduce
 
 from svdflow.compute.runtime import Runtime
 from svdflow.errors import ItemError
+from svdflow.images.colour import in_order
 from svdflow.report import audits as audits_of
 from svdflow.report import figures, reconstructions
 from svdflow.report.aggregate import aggregate
 from svdflow.report.document import write_report
-from svdflow.report.reconstructions import Kept, Library, data_uri, in_order
+from svdflow.report.material import Library
+from svdflow.report.reconstructions import Kept, data_uri
 from svdflow.report.select import Shown
 from svdflow.store import factors, open_published, publish, write_array, write_table
 from svdflow.store.error_rows import error_row

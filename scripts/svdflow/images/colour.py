@@ -5,7 +5,7 @@ JPEG (ITU T.871); ``channels`` takes every band as it is stored. A grey image ha
 colour is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -167,3 +167,19 @@ def page_planes(planes: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]
 
 def _chroma_centre(dtype: np.dtype) -> float:
     return 2.0 ** (8 * dtype.itemsize - 1) if dtype.kind == "u" else 0.0
+
+
+def page_of(plane: str) -> str:
+    """The number of the page that a plane is of, as its name ends; empty where there is one page."""
+    return plane.partition("_p")[2]
+
+
+def in_order(planes: Iterable[str]) -> list[str]:
+    """Names of planes as people say them: r, g, b and y, cb, cr, where HDF5 sorts by letter."""
+    said = ("r", "g", "b", "y", "cb", "cr")
+
+    def place(plane: str) -> tuple[int, str]:
+        stem = plane.partition("_p")[0]
+        return said.index(stem) if stem in said else len(said), plane
+
+    return sorted(planes, key=place)

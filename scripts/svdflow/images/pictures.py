@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from svdflow.images.batch import column_means
-from svdflow.images.colour import for_display, from_planes, page_planes
+from svdflow.images.colour import for_display, from_planes, page_of, page_planes
 from svdflow.images.io import picture_name, picture_suffix, write_image
 from svdflow.store import Factors, Item, read_array
 
@@ -43,8 +43,8 @@ def write_panel(folder: Path, item: Item, factors: Mapping[str, Factors], ranks:
     8-bit pictures are shown as they are; others are stretched between two quantiles of the original, which a line below
     the pictures names. Missing pixels are grey.
     """
-    page = min(_page_of(name) for name in factors)
-    first = {name.partition("_p")[0]: stored for name, stored in factors.items() if _page_of(name) == page}
+    page = min(page_of(name) for name in factors)
+    first = {name.partition("_p")[0]: stored for name, stored in factors.items() if page_of(name) == page}
     planes = item.observations[0].planes
     original = {name: read_array(planes[stored.plane]) for name, stored in first.items()}
     step = max(1, ceil(max(next(iter(original.values())).shape) / TILE))
@@ -202,7 +202,3 @@ def _pooled(array: np.ndarray, step: int) -> np.ndarray:
     starts = np.arange(0, len(array), step)
     counts = np.diff([*starts, len(array)])
     return np.add.reduceat(array, starts, axis=0, dtype=np.float64) / counts[:, None]
-
-
-def _page_of(plane: str) -> str:
-    return plane.partition("_p")[2]

@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from svdflow.compute.runtime import ALONE, Runtime
+from svdflow.images.colour import in_order
 from svdflow.registry import TASKS
 from svdflow.registry.declaration import imported
 from svdflow.report import audits, figures, grids
@@ -18,8 +19,8 @@ from svdflow.report.drift import drift
 from svdflow.report.family_pages import write_family_pages
 from svdflow.report.findings import count, findings, judged, number, sentences
 from svdflow.report.item_sections import Card, Cards, Drawing, Listing, ReportData, Section, Words
+from svdflow.report.material import Library, Material
 from svdflow.report.page import page
-from svdflow.report.reconstructions import Library, Material, in_order
 from svdflow.report.select import Shown, select
 from svdflow.report.table_rows import Tables
 from svdflow.store import open_published, read_array

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from markupsafe import Markup
 
-from svdflow.report.reconstructions import Library, Material, Picture
+from svdflow.report.material import Library, Material
+from svdflow.report.reconstructions import Picture
 from svdflow.report.select import Shown
 from svdflow.report.table_rows import Tables
 

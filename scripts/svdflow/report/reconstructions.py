@@ -6,31 +6,19 @@ cropped ones.
 """
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from svdflow.images.colour import for_display
 from svdflow.images.pictures import display_limits, eight_bits
 from svdflow.ranks.shrinkage import shrunk_values
-from svdflow.registry import TASKS
-from svdflow.report.select import Shown
-from svdflow.store import (
-    Factors,
-    Item,
-    Observation,
-    StoredArray,
-    factors,
-    items,
-    open_published,
-    read_array,
-    read_rows,
-)
+from svdflow.report.material import Material, dense
+from svdflow.store import Factors, Item, StoredArray, read_array, read_rows
 
 # Pictures inside the report, which stays one file: these decide its size and no figure of it. Chosen
 WIDTH = 400  # columns of a reduced picture, at most
@@ -67,84 +55,6 @@ class Kept(NamedTuple):
         return (s if self.sigma is None else shrunk_values(s, shape, self.sigma))[: self.rank]
 
 
-@dataclass(frozen=True)
-class Material:
-    """What the shard files hold of one item: its matrices, its factors per level and plane, and per level, plane and
-    method the estimates and maps that were kept of it."""
-
-    item: Item
-    factors: Mapping[tuple[int, str], Factors]
-    kept: Mapping[tuple[int, str, str], Mapping[str, np.ndarray]] = field(default_factory=dict)
-
-    def planes(self, level: int) -> dict[str, StoredArray]:
-        """Stored planes of one observation; linked and sparse ones are no pictures."""
-        found = [o for o in self.item.observations if o.level == level]
-        return _dense(found[0].planes) if found else {}
-
-    def observation(self, sigma_added: float) -> Observation | None:
-        """The observation with this noise level."""
-        close = [o for o in self.item.observations if np.isclose(o.sigma_added, sigma_added)]
-        return close[0] if close else None
-
-
-class Library:
-    """Finds the stored matrices and factors of an item among the files of a study.
-
-    Parameters
-    ----------
-    matrices, factors : sequence of path
-        Files named ``.../{dataset}/{shard}.h5``.
-    tasks : sequence of path
-        Files of tasks, of which those of a task that is split by methods, ``.../{task}/{dataset}/{method}/{shard}.h5``,
-        may keep arrays of an item under ``/kept``.
-    """
-
-    def __init__(
-        self,
-        matrices: Sequence[str | Path],
-        factors: Sequence[str | Path],
-        tasks: Sequence[str | Path] = (),
-    ) -> None:
-        self._split: dict[tuple[str, int], dict[str, Path]] = {}
-        split = {task.place for task in TASKS.values() if task.methods is not None}
-        for path in map(Path, tasks):
-            if path.parts[-4:-3] and path.parts[-4] in split:
-                place = path.parent.parent.name, int(path.stem)
-                self._split.setdefault(place, {})[path.parent.name] = path
-        self._matrices = {_place(path): Path(path) for path in matrices}
-        self._factors = {_place(path): Path(path) for path in factors}
-
-    @contextmanager
-    def open(self, shown: Shown) -> Iterator[Material | None]:
-        """The stored material of an item while its files are open; None where there is none."""
-        place = (shown.dataset, shown.shard)
-        if place not in self._matrices or place not in self._factors:
-            yield None
-            return
-        with ExitStack() as stack:
-            matrices = stack.enter_context(open_published(self._matrices[place], "matrices"))
-            stored = stack.enter_context(open_published(self._factors[place], "factors"))
-            found = [item for item in items(matrices) if item.index == shown.item]
-            mine = {(f.level, f.plane): f for f in factors(stored) if f.index == shown.item}
-            yield Material(found[0], mine, self._kept(shown)) if found else None
-
-    def _kept(self, shown: Shown) -> dict[tuple[int, str, str], dict[str, np.ndarray]]:
-        kept = {}
-        for method, path in sorted(self._split.get((shown.dataset, shown.shard), {}).items()):
-            with open_published(path) as file:
-                for level, planes in file.get(f"kept/{shown.item:06d}", {}).items():
-                    for plane, group in planes.items():
-                        arrays = {name: read_array(node) for name, node in group.items()}
-                        kept[int(level), plane, method] = arrays
-        return kept
-
-
-def in_order(planes: Iterable[str]) -> list[str]:
-    """Plane names as people say them: r, g, b and y, cb, cr, where HDF5 sorts by letter."""
-    said = ("r", "g", "b", "y", "cb", "cr")
-    return sorted(planes, key=lambda plane: (said.index(plane) if plane in said else len(said), plane))
-
-
 def rank_pictures(material: Material, captions: Mapping[int, str]) -> list[Picture]:
     """The original beside its versions at those ranks of `captions` that are stored, reduced in size."""
     planes = material.planes(0)
@@ -171,13 +81,13 @@ def denoise_pictures(
     The middle is shown, at full size.
     """
     observation = material.observation(sigma_added)
-    planes = _dense(observation.planes) if observation else {}
+    planes = dense(observation.planes) if observation else {}
     if observation is None or not planes or any(plane.dtype.kind == "c" for plane in planes.values()):
         return []
     first = next(iter(planes.values()))
     rows, columns = (_middle(size) for size in first.shape[:2])
     observed = {name: _cut(plane, rows, columns) for name, plane in planes.items()}
-    clean = _dense(material.item.clean)
+    clean = dense(material.item.clean)
     reference = {name: _cut(plane, rows, columns) for name, plane in clean.items()}
     reference = reference if reference.keys() == planes.keys() else {}
     show, words = _viewer(material.item, reference or observed, lambda layer: layer[rows, columns])
@@ -198,7 +108,7 @@ def denoise_pictures(
 def residual_pictures(material: Material, sigma_added: float, method: str, sigma: float) -> list[Picture]:
     """What a method took away, grey where that is nothing, and where it kept many components; grey images only."""
     observation = material.observation(sigma_added)
-    planes = _dense(observation.planes) if observation else {}
+    planes = dense(observation.planes) if observation else {}
     if observation is None or len(planes) != 1:
         return []
     name, plane = next(iter(planes.items()))
@@ -208,7 +118,7 @@ def residual_pictures(material: Material, sigma_added: float, method: str, sigma
     rows, columns = (_middle(size) for size in plane.shape)
     taken = _cut(plane, rows, columns) - kept["estimate"]
     shown = [_grey(taken, -4 * sigma, 4 * sigma, f"what {method} took away: from -4 to 4 sigma")]
-    clean = _dense(material.item.clean).get(name)
+    clean = dense(material.item.clean).get(name)
     if clean is not None:
         wrong = kept["estimate"] - _cut(clean, rows, columns)
         shown.append(_grey(wrong, -sigma, sigma, f"error of {method}: from -1 to 1 sigma"))
@@ -220,7 +130,7 @@ def series_pictures(
 ) -> list[Picture]:
     """The middle frame of a series as observed, as each of `choices` leaves it, and clean; then its maps."""
     observation = material.observation(sigma_added)
-    planes = _dense(observation.planes) if observation else {}
+    planes = dense(observation.planes) if observation else {}
     grid = material.item.attrs.get("grid")
     if observation is None or not planes or not grid:
         return []
@@ -236,7 +146,7 @@ def series_pictures(
         space = np.asarray(column, float).reshape(grid)
         return space if space.ndim == 2 else space[..., space.shape[-1] // 2]
 
-    clean = _dense(material.item.clean).get(name)
+    clean = dense(material.item.clean).get(name)
     observed = read_array(plane)[:, middle]
     reference = frame(observed if clean is None else read_array(clean)[:, middle])
     low, high = float(reference.min()), float(reference.max())
@@ -338,8 +248,6 @@ def _viewer(
 def _recombine(planes: dict[str, np.ndarray], attrs: Mapping[str, Any]) -> np.ndarray:
     if len(planes) == 1:
         return next(iter(planes.values()))
-    from svdflow.images.colour import for_display
-
     planes = {name.partition("_p")[0]: plane for name, plane in planes.items()}
     return np.asarray(for_display(planes, attrs["colour"], np.dtype(attrs["dtype"])), dtype=float)
 
@@ -388,22 +296,3 @@ def _middle(size: int) -> slice:
 def _of_level(material: Material, level: int, planes: Mapping[str, Any]) -> dict[str, Factors]:
     stored = {name: material.factors[level, name] for name in planes if (level, name) in material.factors}
     return stored if stored.keys() == planes.keys() else {}
-
-
-def _dense(planes: Mapping[str, Any]) -> dict[str, StoredArray]:
-    """Stored planes of numbers, of the first page where an item has several."""
-    first = min((_page(name) for name in planes), default="")
-    return {
-        name: p
-        for name, p in planes.items()
-        if isinstance(p, StoredArray) and p.ndim == 2 and p.dtype.kind in "uifc" and _page(name) == first
-    }
-
-
-def _page(plane: str) -> str:
-    return plane.partition("_p")[2]
-
-
-def _place(path: str | Path) -> tuple[str, int]:
-    """Dataset and shard, which the layout of the results folder fixes."""
-    return Path(path).parent.name, int(Path(path).stem)

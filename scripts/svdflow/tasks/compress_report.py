@@ -11,8 +11,9 @@ from svdflow.report import figures
 from svdflow.report.findings import count, number
 from svdflow.report.grids import Grid
 from svdflow.report.item_sections import Card, Cards, Drawing, Drawings, ReportData, Section
+from svdflow.report.material import Material
 from svdflow.report.range_notes import range_words
-from svdflow.report.reconstructions import Material, rank_pictures
+from svdflow.report.reconstructions import rank_pictures
 from svdflow.report.select import Shown, by_item, middle_rank
 from svdflow.report.table_rows import Tables, groups, listed
 from svdflow.study.value_range import EIGHT

@@ -25,10 +25,10 @@ from svdflow.report.figures import (
 from svdflow.report.findings import number
 from svdflow.report.grids import Grid, decibels
 from svdflow.report.item_sections import Card, Cards, Drawing, ReportData, Section
+from svdflow.report.material import Material
 from svdflow.report.range_notes import range_words
 from svdflow.report.reconstructions import (
     Kept,
-    Material,
     Picture,
     denoise_pictures,
     residual_pictures,

@@ -14,6 +14,7 @@ from svdflow.denoisers.poisson import denoise_poisson
 from svdflow.denoisers.spectra import ObservedSpectrum, SpectralEstimate
 from svdflow.errors import ItemError, MemoryLimitError
 from svdflow.images.batch import PlaneFactors, column_means, known_spectrum
+from svdflow.images.colour import in_order, page_of
 from svdflow.ranks.evidence import Evidence, applicable
 from svdflow.registry import DENOISERS, RANK_RULES, Denoiser
 from svdflow.store import Factors, Item, Observation, StoredArray, StoredGroup, read_array
@@ -256,9 +257,9 @@ def _views(
             return views
         pages: dict[str, list[str]] = {}
         for name in planes:
-            pages.setdefault(name.partition("_p")[2], []).append(name)
+            pages.setdefault(page_of(name), []).append(name)
         for _, names in sorted(pages.items()):
-            names = _in_order(names)
+            names = in_order(names)
             if len(names) == 1:
                 views.append((names, planes[names[0]], lambda values, i: values))
             else:
@@ -288,13 +289,6 @@ def _of_matrix(
     if works_on == "series" and grid:
         return [([name], plane.reshape(*grid, -1), lambda values, i: values.reshape(plane.shape))]
     return []
-
-
-def _in_order(names: list[str]) -> list[str]:
-    """Channels as people say them, so that the first one is luma or red."""
-    said = ("r", "g", "b", "y", "cb", "cr")
-    stems = {name: name.partition("_p")[0] for name in names}
-    return sorted(names, key=lambda name: said.index(stems[name]) if stems[name] in said else -1)
 
 
 def _range(item: Item) -> float:
