@@ -237,7 +237,7 @@ SHEETS = {
     "less than no noise": (HEAD + GOOD.replace("gray\t-", "gray\t-5"), "'noise_sigma[0]'", "-5", "above 0"),
     "noise beyond doubles": (HEAD + GOOD.replace("gray\t-", "gray\t1e400"), "'noise_sigma[0]'", "1e400", "finite"),
     "a generator's rows": (
-        HEAD + "g\tsynthetic\thilbert\t-\t-\tcompress\t-\trows=1_0\n", "rows", "'1_0'", "not a finite number",
+        HEAD + "g\tsynthetic\thilbert\t-\t-\tcompress\t-\trows=1_0\n", "rows", "'1_0'", "whole number",
     ),
     "a generator's huge rows": (
         HEAD + f"g\tsynthetic\thilbert\t-\t-\tcompress\t-\trows={10**20}\n", "rows", str(10**20), "whole number",
@@ -476,7 +476,7 @@ def test_sizes_that_no_machine_has(limit):
 
 @pytest.mark.parametrize("value", [10**20, True, "1_0", "١", float("nan"), 1e300])
 def test_sides_of_a_generator_that_no_array_has(value):
-    with pytest.raises(FamilyError, match="hilbert: rows"):
+    with pytest.raises(FamilyError, match="hilbert: 'rows'"):
         parse_parameters("hilbert", {"rows": value})
 
 

@@ -75,11 +75,11 @@ def test_text_is_cast_to_the_type_of_the_default():
 @pytest.mark.parametrize(
     ("name", "given", "parts"),
     [
-        ("low_rank_noise", {}, ["low_rank_noise", "nearest: low_rank_plus_noise"]),
-        ("power_decay", {"row": 5}, ["power_decay", "'row'", "nearest: rows"]),
-        ("power_decay", {"rows": "many"}, ["power_decay: rows", "'many'"]),
+        ("low_rank_noise", {}, ["low_rank_noise", "did you mean 'low_rank_plus_noise'"]),
+        ("power_decay", {"row": 5}, ["power_decay", "'row'", "did you mean 'rows'"]),
+        ("power_decay", {"rows": "many"}, ["power_decay: 'rows'", "'many'"]),
         ("power_decay", {"rows": 2.5}, ["whole number"]),
-        ("power_decay", {"rows": True}, ["power_decay: rows"]),
+        ("power_decay", {"rows": True}, ["power_decay: 'rows'"]),
         ("power_decay", {"rows": 0}, ["at least 1"]),
         ("power_decay", {"p": "nan"}, ["finite"]),
         ("power_decay", {"dtype": "float16"}, ["float64, float32, complex128"]),

@@ -144,7 +144,7 @@ def test_a_complex_state_keeps_its_phases(out):
 
 
 def test_a_wrong_parameter_stops_before_anything_is_written(out):
-    with pytest.raises(FamilyError, match="nearest: rows"):
+    with pytest.raises(FamilyError, match="did you mean 'rows'"):
         synthetic(out, "power_decay", {"row": 3})
     assert not out.exists()
 

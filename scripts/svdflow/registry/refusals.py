@@ -68,7 +68,8 @@ def explain(error: ErrorDetails, model: type[Options]) -> str:
         field = _place(path, model)[1]
         hint = (field.description if field else None) or "write it otherwise"
         return f"'{key}' is {shown}; {hint[0].lower()}{hint[1:]}"
-    return f"'{key}': {error['msg'].removeprefix('Value error, ')}"
+    words = error["msg"].removeprefix("Value error, ")
+    return f"'{key}': {words}" if key else words
 
 
 def _place(path: Sequence[str | int], model: type[Options]) -> tuple[type[Options], FieldInfo | None]:

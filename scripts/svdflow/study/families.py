@@ -3,16 +3,14 @@
 Read while the workflow is parsed: no array library. What families there are says `svdflow.registry.GENERATORS`.
 """
 
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
-from typing import Any, get_args
-
-from pydantic import ValidationError
+from collections.abc import Mapping
+from typing import Any
 
 from svdflow.errors import FamilyError
 from svdflow.registry import GENERATORS, Generator
-from svdflow.registry.numerals import LARGEST, real, whole
-from svdflow.registry.refusals import BOUNDS
+from svdflow.registry.numerals import LARGEST
+from svdflow.registry.options import as_spelled
+from svdflow.registry.refusals import faults, nearest
 
 ITEM_SIZES = {"float32": 4, "float64": 8, "complex128": 16}  # bytes of a value (IEEE 754)
 # SciPy's sparse matrices index with 32 bits up to here and take 64 bits above, twice the bytes
@@ -30,7 +28,7 @@ def find_family(name: str) -> Generator:
         There is none; the message gives the nearest name.
     """
     if name not in GENERATORS:
-        raise FamilyError(f"no synthetic family {name!r}{_nearest(name, GENERATORS)}")
+        raise FamilyError(f"unknown family '{name}'{nearest(name, list(GENERATORS))}")
     return GENERATORS[name]
 
 
@@ -56,26 +54,22 @@ def parse_parameters(name: str, given: Params | None = None) -> dict[str, Any]:
         the key and the nearest valid one.
     """
     options = find_family(name).options
-    params = {}
-    for key, value in (given or {}).items():
-        if key not in options.model_fields:
-            raise FamilyError(f"{name}: no parameter {key!r}{_nearest(key, options.model_fields)}")
-        params[key] = CASTS.get(options.model_fields[key].annotation, _to_str)(f"{name}: {key}", value)
-    try:
-        return options(**params).model_dump()
-    except ValidationError as error:
-        raise FamilyError(f"{name}: {_fault(options, error.errors()[0])}") from None
+    kinds = {key: field.annotation for key, field in options.model_fields.items()}
+    params = {key: _read(value, kinds.get(key)) for key, value in (given or {}).items()}
+    if found := faults(params, options):
+        raise FamilyError(f"{name}: {found[0][1]}")
+    return options(**params).model_dump()
 
 
-def _fault(options: Any, found: Mapping[str, Any]) -> str:
-    """What pydantic found wrong, in the words of other messages."""
-    if found["type"] == "value_error":
-        return str(found["ctx"]["error"])
-    key, value = found["loc"][0], found["input"]
-    if found["type"] == "literal_error":
-        return f"{key}: {value!r} is none of {', '.join(map(str, get_args(options.model_fields[key].annotation)))}"
-    words, bound = BOUNDS[found["type"]]
-    return f"{key}: {value} must be {words} {found['ctx'][bound]:g}"
+def _read(value: Any, kind: Any) -> Any:
+    """A parameter as people write it: 5e3 is a whole number too, and what 64 bits do not hold is none."""
+    value = as_spelled(value.strip() if isinstance(value, str) else value, kind)
+    if kind is not int or isinstance(value, bool):
+        return value
+    number = as_spelled(value, float)
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    return str(number) if isinstance(number, int) and abs(number) > LARGEST else number
 
 
 def shape_of(name: str, given: Params | None = None) -> tuple[int, int]:
@@ -112,45 +106,3 @@ def bytes_of(name: str, given: Params | None = None, with_clean: bool = False) -
         return entries * (size + index) + (rows + 1) * index + truth
     copies = 2 if with_clean and params.get("noise", 0.0) > 0 else 1
     return copies * rows * columns * size + truth
-
-
-def _to_float(where: str, value: Any) -> float:
-    try:
-        if isinstance(value, str):
-            return real(value.strip())
-        number = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if number - number != 0:  # NaN or infinity
-        raise FamilyError(f"{where}: {value!r} is not a finite number")
-    return number
-
-
-def _to_int(where: str, value: Any) -> int:
-    try:
-        return whole(value.strip()) if isinstance(value, str) else _whole(value)
-    except (TypeError, ValueError):
-        number = _to_float(where, value)
-        if number != int(number) or abs(number) > LARGEST:
-            raise FamilyError(f"{where}: {value!r} is not a whole number") from None
-        return int(number)
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
-        raise ValueError
-    return value
-
-
-def _to_str(where: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise FamilyError(f"{where}: {value!r} is not a word")
-    return value.strip()
-
-
-CASTS: dict[Any, Callable[[str, Any], int | float | str]] = {int: _to_int, float: _to_float}
-
-
-def _nearest(word: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(str(word), known, n=1, cutoff=0.5)
-    return f" (nearest: {close[0]})" if close else f" (known: {', '.join(known)})"

@@ -9,9 +9,9 @@ from typing import Any, get_origin
 
 from pydantic.fields import FieldInfo
 
-from svdflow.errors import ConfigError
+from svdflow.errors import ConfigError, FamilyError
 from svdflow.escaping import visible
-from svdflow.registry import DENOISERS, GENERATORS, TASKS
+from svdflow.registry import DENOISERS, TASKS
 from svdflow.registry.kinds import IMAGES, MATRIX, SYNTHETIC
 from svdflow.registry.numerals import real
 from svdflow.registry.refusals import faults, nearest, refuse
@@ -147,11 +147,9 @@ def _faults(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _generator(family: str, parameters: Mapping[str, str], where: str) -> dict[str, Any]:
-    if family not in GENERATORS:
-        raise ConfigError(f"{where}: unknown family '{family}'{nearest(family, list(GENERATORS))}")
     try:
         return parse_parameters(family, parameters)
-    except ValueError as error:
+    except FamilyError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
