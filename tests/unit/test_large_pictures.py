@@ -113,11 +113,11 @@ def test_bands_of_pictures_agree(name, tolerance, image, monkeypatch):
     method = DENOISERS[name].code()
     whole = method(image, SIGMA)
     seen = []
-    rows = bands.row_bands
-    monkeypatch.setattr(scikit_image, "row_bands", lambda *a, **k: seen.extend(rows(*a, **k)) or iter(seen))
+    tiles = bands.tiles
+    monkeypatch.setattr(scikit_image, "tiles", lambda *a: seen.extend(tiles(*a)) or iter(seen))
     monkeypatch.setattr(scikit_image, "VALUES_AT_ONCE", -(-image.size // 3))
     parts = method(image, SIGMA)
-    assert len(seen) >= 3 and all(band.end - band.start < len(image) for band in seen)
+    assert len(seen) >= 3 and all(rows.end - rows.start < len(image) for rows, _ in seen)
     assert np.sqrt(np.mean((np.asarray(parts) - whole) ** 2)) <= tolerance * SIGMA
 
 
@@ -136,6 +136,22 @@ def test_bands_hold_each_row_once():
             assert band.first % step == band.start % step == 0
             assert band.start == 0 or band.first - band.start >= halo
             assert band.end == rows or band.end - band.stop >= halo
+
+
+def test_tiles_hold_each_pixel_once():
+    for shape, most, halo in (
+        ((100, 30), 400, 5),
+        ((30, 400, 3), 900, 7),
+        ((600, 36), 7200, 48),
+        ((5, 7), 1, 0),
+    ):
+        count = np.zeros(shape[:2], int)
+        for rows, columns in bands.tiles(shape, most, halo):
+            part = count[rows.start : rows.end, columns.start : columns.end][rows.inner, columns.inner]
+            assert part.size * np.prod(shape[2:]) <= most
+            part += 1
+        assert (count == 1).all()
+    assert len(list(bands.tiles((40, 50, 3), 6000, 9))) == 1
 
 
 # ---- what is known of them

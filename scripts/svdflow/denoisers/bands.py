@@ -1,9 +1,9 @@
-"""Bands of rows of a large picture, worked on one after the other with what lies around them."""
+"""Bands and tiles of a large picture, worked on one after the other with what lies around them."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from math import ceil
+from math import ceil, isqrt, prod
 from typing import NamedTuple, TypeVar
 
 # Values of a picture that scikit-image works on at once, 10 to 20 arrays of 32 MB; larger pictures go in bands.
@@ -47,6 +47,16 @@ def row_bands(rows: int, height: int, halo: int, *, step: int = 1) -> Iterator[R
     for first in range(0, rows, each):
         stop = min(first + each, rows)
         yield RowBand(first, stop, max(0, first - halo) // step * step, min(rows, stop + halo))
+
+
+def tiles(shape: tuple[int, ...], most: int, halo: int) -> Iterator[tuple[RowBand, RowBand]]:
+    """Rows and columns of parts of a picture (H, W) or (H, W, C), about square, of at most so many values without their
+    surroundings; all of it where it fits."""
+    height, width = shape[:2]
+    pixels = most // prod(shape[2:])
+    for columns in row_bands(width, width if height * width <= pixels else isqrt(pixels), halo):
+        for rows in row_bands(height, pixels // (columns.stop - columns.first), halo):
+            yield rows, columns
 
 
 def in_order(work: Callable[[T], R], jobs: Iterable[T], pool: ThreadPoolExecutor, most: int) -> Iterator[R]:

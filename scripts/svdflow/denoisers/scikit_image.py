@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from svdflow.denoisers.arguments import Given, check_levels, given, levels, number
-from svdflow.denoisers.bands import VALUES_AT_ONCE, row_bands
+from svdflow.denoisers.bands import VALUES_AT_ONCE, tiles
 from svdflow.denoisers.denoised import Denoised, overall
 from svdflow.denoisers.missing import filled, modest, outliers, together
 from svdflow.denoisers.noise import estimate_sigma_of_plane
@@ -45,18 +45,19 @@ class Picture:
         return None if self.pixels.ndim == 2 else -1
 
     def denoised(self, work: Callable[[np.ndarray], np.ndarray], halo: int, share: int = 1) -> Denoised:
-        """The image after `work` on its float64 values times `unit`, whole, or in bands with `halo` rows around them.
+        """The image after `work` on its float64 values times `unit`, whole, or in tiles with `halo` pixels around them.
 
-        A band has `VALUES_AT_ONCE` values over `share`. Where there is nothing to denoise, no noise or constant
+        A tile has `VALUES_AT_ONCE` values over `share`. Where there is nothing to denoise, no noise or constant
         channels, it is left as it is.
         """
         pixels, unit = self.pixels, self.unit
         values = np.empty(pixels.shape)
         still = self.sigma == 0 or np.array_equal(pixels.max((0, 1)), pixels.min((0, 1)))
-        for band in row_bands(len(pixels), len(pixels) * (VALUES_AT_ONCE // share) // pixels.size, halo):
-            seen = pixels[band.start : band.end].astype(np.float64) * unit
+        for rows, columns in tiles(pixels.shape, VALUES_AT_ONCE // share, halo):
+            seen = pixels[rows.start : rows.end, columns.start : columns.end].astype(np.float64) * unit
             found = seen if still else work(seen).reshape(seen.shape)  # sides of 1 may have been squeezed
-            values[band.first : band.stop] = found[band.inner] / unit
+            place = slice(rows.first, rows.stop), slice(columns.first, columns.stop)
+            values[place] = found[rows.inner, columns.inner] / unit
         treated = self.valid
         if treated is not None:
             treated = treated.reshape(*treated.shape, *[1] * (values.ndim - 2))

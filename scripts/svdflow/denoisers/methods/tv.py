@@ -9,12 +9,10 @@ from skimage import restoration
 from svdflow.denoisers.denoised import Denoised
 from svdflow.denoisers.scikit_image import picture
 
-# Rows beyond a band that it is computed with: what lies farther away changes it by less than 0.02 sigma
+# Pixels beyond a tile that it is computed with: what lies farther away changes it by less than 0.02 sigma
 # (tests/unit/test_large_pictures.py).
 HALO = 48
-SHARE = (
-    4  # bands of a million values: 3.2 s a megapixel, where 4 million take 4.4 (benchmarks/large_pictures.py)
-)
+SHARE = 2  # tiles of two million values: of four million each value takes a third longer (benchmarks/large_pictures.py)
 WEIGHT = 0.9  # over sigma; from 0.85 to 1 the mean PSNR differs by 0.15 dB (benchmarks/imagebench/stacks.py)
 
 
