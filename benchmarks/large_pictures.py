@@ -1,10 +1,12 @@
-"""Large photographs through every denoiser: seconds a megapixel and peak memory, at one megapixel and at many.
+"""Large photographs through every denoiser, compress and encode: seconds a megapixel and peak memory, of any size.
 
-    python benchmarks/large_pictures.py --megapixels 1 24 --methods tv nl_means --limit 2GiB
+    python benchmarks/large_pictures.py --megapixels 1 24 --methods tv nl_means compress --limit 2GiB
 
-Each method works in a process of its own on a photograph that is made of scikit-image's samples, tiled, each tile
-turned and lit in another way, with noise of 25 added; the stage `denoise` is what a job of a study does: it reads,
-denoises, judges and writes the picture. Slow methods take their time: 24 megapixels of wnnm are an hour of one core.
+Each works in a process of its own on a photograph that is made of scikit-image's samples, tiled, each tile turned and lit
+in another way, with noise of 25 added for denoisers; the stage `denoise` is what a job of a study does: it reads,
+denoises, judges and writes the picture. `compress` and `encode` are the stages of that name as the default study asks
+for them; of encode, the column PSNR is that of the archive. Slow methods take their time: 24 megapixels of wnnm are an
+hour of one core.
 """
 
 import argparse
@@ -26,9 +28,12 @@ from svdflow.images.io import write_image
 from svdflow.registry import DENOISERS
 from svdflow.registry.kinds import IMAGES
 from svdflow.store import read_table
+from svdflow.study.config import complete_config
 from svdflow.study.sizes import parse_size
 from svdflow.svd.factorize_shard import factorize_shard
+from svdflow.tasks.compress import compress_shard
 from svdflow.tasks.denoise import denoise_shard
+from svdflow.tasks.encode import encode_shard
 
 SIGMA, RANK = 25, 256
 SAMPLES = ("camera", "astronaut", "coffee", "chelsea", "brick", "grass", "gravel")
@@ -50,7 +55,15 @@ def photograph(megapixels: float, *, colour: bool = False) -> np.ndarray:
     return picture if colour else picture[..., 1]
 
 
-def measure(method: str, megapixels: float, limit: int, threads: int, colour: bool, passes: int) -> dict:
+def measure(
+    method: str,
+    megapixels: float,
+    limit: int,
+    threads: int,
+    colour: bool,
+    passes: int,
+    codecs: list[str] | None,
+) -> dict:
     """Seconds of the stage, and the peak of memory of this process, in MiB."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -60,23 +73,41 @@ def measure(method: str, megapixels: float, limit: int, threads: int, colour: bo
         place = {"dataset": "large", "shard": 0}
         kind = "rgb" if colour else "gray"
         ingest_images([file], matrices, **place, colour=kind, noise_sigma=[SIGMA], seed=0)
-        by_factors = DENOISERS[method].works_on == "factors"
+        stored = (
+            RANK
+            if method == "compress" or (method in DENOISERS and DENOISERS[method].works_on == "factors")
+            else 0
+        )
+        ranks = {"item_rank": stored if method == "compress" else 0, "noisy_rank": stored}
         start = time.perf_counter()
-        factorize_shard(
-            matrices, factors, **place, item_rank=0, noisy_rank=RANK if by_factors else 0, seed=0,
-            refuse_masked=False,
-        )  # fmt: skip
+        factorize_shard(matrices, factors, **place, **ranks, seed=0, refuse_masked=False)
         factorized = time.perf_counter() - start
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         start, used = time.perf_counter(), time.process_time()
-        denoise_shard(
-            matrices, factors, out, folder / "pictures", **place, method=method, ranks=[],
-            rank_rules=["gavish_donoho"], runtime=Runtime(threads=threads, memory_limit=limit),
-            options={"passes": passes} if method == "patch_svd" else {},
-        )  # fmt: skip
+        runtime = Runtime(threads=threads, memory_limit=limit)
+        asked = complete_config({})
+        if method == "compress":
+            kept = {
+                name: asked[method][name]
+                for name in ("ranks", "energies", "powers_of_two", "metrics", "images")
+            }
+            compress_shard(matrices, factors, out, folder / "pictures", **place, **kept, runtime=runtime)
+        elif method == "encode":
+            kept = {name: asked[method][name] for name in ("target", "forms")}
+            named = asked[method]["codecs"] if codecs is None else codecs
+            encode_shard(
+                matrices, out, folder / "archives", **place, **kept, codecs=named, seed=0, runtime=runtime
+            )
+        else:
+            denoise_shard(
+                matrices, factors, out, folder / "pictures", **place, method=method, ranks=[],
+                rank_rules=["gavish_donoho"], runtime=runtime,
+                options={"passes": passes} if method == "patch_svd" else {},
+            )  # fmt: skip
         seconds, cpu = time.perf_counter() - start, time.process_time() - used
-        table, errors = read_table(out, "denoise"), read_table(out, "errors")
-        chosen = table[table["chosen"]]
+        table = read_table(out, {"compress": "compress", "encode": "rates"}.get(method, "denoise"))
+        errors = read_table(out, "errors")
+        chosen = table[table[{"compress": "reached", "encode": "kept"}.get(method, "chosen")]]
     return {
         "method": method, "megapixels": megapixels, "factorize_s": factorized, "seconds": seconds, "cpu_s": cpu,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "before_mib": before,
@@ -87,14 +118,16 @@ def measure(method: str, megapixels: float, limit: int, threads: int, colour: bo
 
 def main() -> None:
     pictures = [name for name, declared in DENOISERS.items() if IMAGES in declared.applies_to]
+    stages = [*pictures, "compress", "encode"]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 24])
-    parser.add_argument("--methods", nargs="+", choices=pictures, default=pictures)
+    parser.add_argument("--methods", nargs="+", choices=stages, default=stages)
     parser.add_argument("--limit", default="2GiB", help="runtime.memory_limit of the job")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--passes", type=int, default=1, help="of patch_svd")
+    parser.add_argument("--codecs", nargs="*", help="beside encode; by default those of the default study")
     parser.add_argument("--colour", action="store_true")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -106,6 +139,7 @@ def main() -> None:
             args.threads,
             args.colour,
             args.passes,
+            args.codecs,
         )
         print(json.dumps(found))
         return

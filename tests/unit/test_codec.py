@@ -558,6 +558,43 @@ def test_each_square_is_the_archive_of_its_part(tmp_path):
         np.testing.assert_array_equal(found.decoded[place], alone.decoded)
 
 
+@pytest.mark.parametrize("form", ["svd", "tiles"])
+def test_a_memory_limit_changes_no_byte_of_an_archive(form, tmp_path, monkeypatch):
+    """Decompositions of squares that do not fit are made anew at each step."""
+    from svdflow.codec import forms
+
+    made = []
+    start = forms.Encoder.__init__
+    monkeypatch.setattr(
+        forms.Encoder, "__init__", lambda self, *a, **k: made.append(1) or start(self, *a, **k)
+    )
+    A = photographs.camera()[100:190, 200:277]
+    counts = []
+    for limit in (None, forms.OF_A_TRIAL * A.size + 3 * forms.OF_A_MODEL * 32 * 32, 1):
+        encode(A, tmp_path / f"{limit}.h5", psnr=35, form=form, block=32, memory_limit=limit)
+        counts.append(len(made) - sum(counts))
+    assert counts[0] == 9 < counts[1] < counts[2]
+    first, *others = (path.read_bytes() for path in tmp_path.glob("*.h5"))
+    assert all(other == first for other in others)
+
+
+def test_large_arrays_are_judged_in_bands(monkeypatch):
+    from svdflow.codec import quality
+
+    A = photographs.camera()[100:190, 200:277]
+    decoded = A[::-1]
+    mask = A > 40
+    whole = [quality.quality(A, decoded, 255, m) for m in (None, mask)]
+    words = quality.shortfall(A, 3, 0.9), quality.shortfall(A, 3, 0.9, mask)
+    monkeypatch.setattr(quality, "AT_ONCE", 500)
+    assert len(quality.parts_of(A)) > 10
+    for one, m in zip(whole, (None, mask), strict=True):
+        found = quality.quality(A, decoded, 255, m)
+        assert found.max_abs == one.max_abs and found.rmse == pytest.approx(one.rmse, rel=1e-13)
+        assert found.rel_error == pytest.approx(one.rel_error, rel=1e-13)
+    assert (quality.shortfall(A, 3, 0.9), quality.shortfall(A, 3, 0.9, mask)) == words and all(words)
+
+
 def test_squares_keep_missing_values_even_where_all_of_one_are_missing(tmp_path):
     A, mask = photographs.camera()[100:164, 180:244], np.ones((64, 64), bool)
     mask[:32, :40], mask[50, 60] = False, False

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import imagecodecs
 import numpy as np
+import pandas as pd
 import pytest
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -13,6 +14,7 @@ from svdflow.compute.runtime import Runtime
 from svdflow.images import ingest_images, io
 from svdflow.registry import CODECS as CODECS_DECLARED
 from svdflow.store import read_table, verify
+from svdflow.tasks import encode as tasks_encode
 from svdflow.tasks.encode import encode_shard
 
 CAMERA = data.camera()[100:196, 180:276]
@@ -20,12 +22,20 @@ CODECS = ("png", "jpeg", "jpeg2000", "webp", "avif", "zfp", "sz3", "zstd")
 
 
 def run(
-    shard, folder, *, target="psnr=32", forms=("svd", "tiles", "tucker"), codecs=CODECS, threads=1, errors=()
+    shard,
+    folder,
+    *,
+    target="psnr=32",
+    forms=("svd", "tiles", "tucker"),
+    codecs=CODECS,
+    threads=1,
+    errors=(),
+    memory_limit=None,
 ):
     shard.write()
     encode_shard(
         shard.matrices, shard.out, folder / "archives", dataset="test", shard=0, target=target, forms=forms,
-        codecs=codecs, seed=0, runtime=Runtime(threads=threads),
+        codecs=codecs, seed=0, runtime=Runtime(threads=threads, memory_limit=memory_limit),
     )  # fmt: skip
     assert list(read_table(shard.out, "errors")["code"]) == list(errors)
     return read_table(shard.out, "rates")
@@ -113,6 +123,41 @@ def test_a_large_picture_is_encoded_in_squares(factored_shard, tmp_path, monkeyp
     ours = table[(table["codec"] == "svdflow") & ~table["kept"]]
     assert set(ours["form"]) == {"svd", "tiles"}
     assert all(ours[ours["form"] == form]["psnr"].is_monotonic_increasing for form in ("svd", "tiles"))
+
+
+@pytest.mark.parametrize("limit", [2**31, 600_000])
+def test_a_memory_limit_changes_no_row(factored_shard, tmp_path, monkeypatch, limit):
+    """Not even one that holds the decompositions of four of nine squares."""
+    monkeypatch.setattr("svdflow.codec.forms.WHOLE", 96 * 96 - 1)
+    monkeypatch.setattr("svdflow.codec.forms.BLOCK", 40)
+    shard = factored_shard().image(CAMERA)
+    tables = [run(shard, tmp_path, codecs=["jpeg"], memory_limit=most) for most in (None, limit)]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_a_plane_above_the_memory_limit_is_a_row_of_errors(factored_shard, tmp_path):
+    shard = factored_shard().image(CAMERA)
+    table = run(shard, tmp_path, memory_limit=2**19, errors=["too_large"])
+    message = read_table(shard.out, "errors")["message"][0]
+    assert table.empty and "9,216 values" in message and "runtime.memory_limit" in message
+
+
+def test_large_pictures_go_side_by_side_as_memory_allows(factored_shard, tmp_path, monkeypatch):
+    seen = []
+    each = tasks_encode.each_item
+    monkeypatch.setattr(
+        tasks_encode, "each_item", lambda *a, **k: seen.append(k["runtime"].threads) or each(*a, **k)
+    )
+    shard = factored_shard()
+    for i in range(3):
+        shard.image(np.roll(CAMERA, 9 * i, axis=1), name=f"{i}.png")
+    need = tasks_encode.bytes_of(CAMERA.size)
+    monkeypatch.setattr(tasks_encode, "LEAST_BYTES", 0)
+    for limit in (None, 2 * need, need // 2):
+        run(shard, tmp_path, codecs=[], threads=3, memory_limit=limit)
+    assert seen == [3, 2, 1]
+    sizes = [tasks_encode.bytes_of(n) for n in (1, 2**21, 2**21 + 1, 2**24, 2**26)]
+    assert sizes == sorted(sizes)
 
 
 def test_a_target_out_of_reach_keeps_nothing_and_the_curves_stay(factored_shard, tmp_path):

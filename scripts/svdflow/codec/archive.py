@@ -70,7 +70,7 @@ def sealed(coded: Coded, attributes: Mapping[str, Any]) -> np.ndarray:
     """
     parts, index = [], []
     for number, codes in enumerate(coded.streams):
-        coder, part = pack(codes, smooth=number in coded.smooth)
+        coder, part = pack(codes.astype(np.int64, copy=False), smooth=number in coded.smooth)
         parts.append(part)
         index.append([coder, len(part), *codes.shape, zlib.crc32(part)])
     text = json.dumps({**attributes, "streams": index}, default=_plain, separators=(",", ":"))
@@ -159,7 +159,7 @@ def masked(coded: Coded, mask: np.ndarray | None) -> Coded:
     """Codes with a last stream that is 1 where a value is missing."""
     if mask is None:
         return coded
-    missing = (~mask).astype(np.int64).reshape(mask.shape[0], -1)
+    missing = (~mask).astype(np.int8).reshape(mask.shape[0], -1)
     return replace(coded, streams=[*coded.streams, missing])
 
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from svdflow.codec import archive
 from svdflow.codec.forms import checked, encoder_of, forms_for, range_of
-from svdflow.codec.quality import Quality, shortfall
+from svdflow.codec.quality import Quality, parts_of, shortfall
 from svdflow.codec.targets import check_arguments, refusal, search, target_of, whole
 from svdflow.compute.engine import one_blas_thread
 from svdflow.errors import ArchiveWarning, StoreError, UnreachableTargetError
+from svdflow.metrics.errors import double, squared_norm
 from svdflow.store.ownership import refuse_foreign
 
 
@@ -76,6 +77,7 @@ def encode(
     seed: int = 0,
     provenance: Mapping[str, Any] | None = None,
     force: bool = False,
+    memory_limit: int | None = None,
 ) -> ArchiveInfo:
     """Write an array as an archive of quantized factors that just meets a target.
 
@@ -110,6 +112,9 @@ def encode(
         Kept in the description of the archive, so it must be JSON; its bytes count.
     force : bool
         Replace a file at `path` that svdflow did not write, or that was changed since. Never the file that `A` maps.
+    memory_limit : int, optional
+        Bytes to work in beside `A`, of a picture in squares (`block`): what does not fit is computed anew for each step
+        that is tried. More time, the same bits.
 
     Returns
     -------
@@ -144,22 +149,30 @@ def encode(
             f"form {form!r} does not apply to shape {A.shape}; choose {', '.join(forms)} or auto"
         )
     with one_blas_thread():
-        norm = float(np.linalg.norm(A.astype(np.float64)))
         peak = range_of(A, mask) if data_range is None else float(data_range)
         count = A.size if mask is None else int(mask.sum())
         goal = peak * 10 ** (-value / 20) if target == "psnr" else value
-        allowed = {"rel_error": goal * norm, "psnr": goal * count**0.5}.get(target)
+        allowed = None
+        if target == "rel_error":
+            allowed = goal * float(np.sqrt(sum(squared_norm(double(A[part])) for part in parts_of(A))))
+        elif target == "psnr":
+            allowed = goal * count**0.5
+        asked: dict[str, Any] = {
+            "mask": mask,
+            "rank": rank,
+            "error": allowed,
+            "data_range": peak,
+            "seed": seed,
+            "block": block,
+        }
         best: tuple[Any, ...] | None = None
         failures: list[float] = []
+        encoder = trial = None
         for name in forms if form == "auto" else [form]:
-            asked: dict[str, Any] = {
-                "mask": mask,
-                "rank": rank,
-                "error": allowed,
-                "data_range": peak,
-                "seed": seed,
-            }
-            encoder = encoder_of(A, name, block=block, **asked)
+            encoder = trial = (
+                None  # what the last form made of the array goes before the next one takes its place
+            )
+            encoder = encoder_of(A, name, memory_limit=memory_limit, **asked)
             try:
                 trial = search(encoder, target, goal, value, provenance)
             except UnreachableTargetError as error:
@@ -173,7 +186,7 @@ def encode(
         if best is None:
             raise ValueError(refusal(target, value, min(failures), peak))
         _, content, attributes, judge = best
-        del encoder, trial  # what the last form made of the array is no longer needed
+        del encoder, trial
         _publish(path, content, attributes, judge, goal, force)
     info = describe(path)
     if words := shortfall(A, info.rank, info.rel_error, mask):

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
 
 from svdflow.codec import archive
 from svdflow.codec.quality import Quality, quality
-from svdflow.codec.quantize import Coded
+from svdflow.codec.quantize import Coded, narrowed
 from svdflow.images.item_range import value_range
 from svdflow.matrix.masks import materialized
 from svdflow.registry import ARCHIVE_FORMS
@@ -23,6 +23,9 @@ LEAST_SHARE = 2**-0.5
 # cost its pixels times its shorter side. Another value gives other archives of pictures between the two.
 WHOLE = 2**21
 BLOCK = 1024  # python benchmarks/images.py --case squares
+# Bytes of each value of a picture in squares: factors in float64, the most that a form has; codes of a byte or two with
+# what they decode to. They decide which decompositions are held, and no result.
+OF_A_MODEL, OF_A_TRIAL = 16, 8
 TINY, HUGE = 1e-120, 1e120  # between them sums of squares neither vanish nor overflow
 
 
@@ -118,6 +121,9 @@ class BlockEncoder(Encoder):
     A : array (m, n)
     block : int
         Rows and columns of a square, fewer at the right and lower edge.
+    memory_limit : int, optional
+        Bytes to work in beside `A`. The decompositions of squares that do not fit are computed anew at each step: the
+        same bits in more time.
     """
 
     def __init__(
@@ -128,22 +134,33 @@ class BlockEncoder(Encoder):
         block: int,
         mask: np.ndarray | None = None,
         data_range: float,
+        memory_limit: int | None = None,
         **asked: Any,
     ) -> None:
         self.A, self.form, self.mask, self.range, self.block = A, form, mask, data_range, block
-        places = archive.squares(A.shape, block)
-        self.judge = partial(quality, A, data_range=data_range, mask=mask, places=places)
-        self.parts = [
-            Encoder(
-                A[place], form, mask=None if mask is None else mask[place], data_range=data_range, **asked
-            )
-            for place in places
-        ]
-        energy = sum((part.scale**2 * part.A.size for part in self.parts), 0.0)
+        self.places = archive.squares(A.shape, block)
+        self.judge = partial(quality, A, data_range=data_range, mask=mask, places=self.places)
+        self.asked = {"data_range": data_range, **asked}
+        room = inf if memory_limit is None else memory_limit - OF_A_TRIAL * A.size
+        self.held = {}
+        energy, squares, valid = 0.0, 0.0, 0
+        for number in range(len(self.places)):
+            part = self._part(number)
+            count = part.A.size if part.mask is None else int(np.count_nonzero(part.mask))
+            energy += part.scale**2 * part.A.size
+            squares += part.root_mean_square**2 * count
+            valid += count
+            room -= OF_A_MODEL * part.A.size
+            if room >= 0:
+                self.held[number] = part
         self.scale = (energy / A.size) ** 0.5
-        valid = [part.A.size if part.mask is None else np.count_nonzero(part.mask) for part in self.parts]
-        squares = [part.root_mean_square**2 * count for part, count in zip(self.parts, valid, strict=True)]
-        self.root_mean_square = float(sum(squares) / sum(valid)) ** 0.5
+        self.root_mean_square = float(squares / valid) ** 0.5
+
+    def _part(self, number: int) -> Encoder:
+        """The square of that number, ready to be quantized."""
+        place = self.places[number]
+        mask = None if self.mask is None else self.mask[place]
+        return self.held.get(number) or Encoder(self.A[place], self.form, mask=mask, **self.asked)
 
     def at(self, step: float) -> Trial:
         """Quantize square by square."""
@@ -151,10 +168,10 @@ class BlockEncoder(Encoder):
         smooth: set[int] = set()
         layouts: list[dict[str, Any]] = []
         decoded = np.empty_like(self.A)
-        for place, part in zip(archive.squares(self.A.shape, self.block), self.parts, strict=True):
-            coded, own, decoded[place] = part.quantized(step)
-            smooth |= {len(streams) + number for number in coded.smooth}
-            streams += coded.streams
+        for number, place in enumerate(self.places):
+            coded, own, decoded[place] = self._part(number).quantized(step)
+            smooth |= {len(streams) + stream for stream in coded.smooth}
+            streams += map(narrowed, coded.streams)
             layouts.append({**own, "count": len(coded.streams)})
         rank = max(own["rank"] for own in layouts)
         attributes = {
@@ -174,11 +191,13 @@ def square_of(picture: np.ndarray) -> int | None:
     return BLOCK if picture.ndim == 2 and picture.size > WHOLE else None
 
 
-def encoder_of(A: np.ndarray, form: str, *, block: int | None = None, **asked: Any) -> Encoder:
+def encoder_of(
+    A: np.ndarray, form: str, *, block: int | None = None, memory_limit: int | None = None, **asked: Any
+) -> Encoder:
     """An `Encoder`, or a `BlockEncoder` for a picture of more than one square."""
     if block is None or A.ndim != 2 or max(A.shape) <= block:
         return Encoder(A, form, **asked)
-    return BlockEncoder(A, form, block=block, **asked)
+    return BlockEncoder(A, form, block=block, memory_limit=memory_limit, **asked)
 
 
 def layout_of(A: np.ndarray, form: str, step: float) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import imagecodecs
 import numpy as np
 
-from svdflow.metrics import bits_per_pixel, max_error, psnr, relative_error, ssim
-from svdflow.metrics.errors import valid_pair
+from svdflow.codec.quality import quality
+from svdflow.metrics import bits_per_pixel, ssim
+from svdflow.metrics.errors import check_pair, valid_pair
 from svdflow.registry import Codec
 
 
@@ -102,16 +103,18 @@ def point(
     ValueError
         The shapes differ.
     """
+    check_pair(array, decoded)
     known = data_range > 0
+    found = quality(array, decoded, data_range if known else 1.0, mask)
     similar = with_ssim and known and array.ndim == 2 and not np.iscomplexobj(array)
     return CodecPoint(
         codec=codec,
         setting=setting,
         bytes=int(n_bytes),
         bits_per_value=bits_per_pixel(n_bytes, array.shape),
-        psnr=psnr(array, decoded, data_range=data_range, mask=mask) if known else nan,
-        relative_error=relative_error(array, decoded, mask=mask),
-        max_error=max_error(array, decoded, mask=mask),
+        psnr=found.psnr if known else nan,
+        relative_error=found.rel_error,
+        max_error=found.max_abs,
         ssim=ssim(array, decoded, data_range=data_range, mask=mask) if similar else nan,
         lossless=bool(np.array_equal(*valid_pair(array, decoded, mask))),
     )

@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.codec.quantize import chunks_of
 from svdflow.errors import StepTooFineError, UnreachableTargetError
 from svdflow.metrics.errors import difference, double, largest, psnr_of_error, ratio, squared_norm
+
+AT_ONCE = (
+    2**22
+)  # values judged at once, in a few arrays of 32 MB; sums of larger arrays are rounded otherwise. Chosen
 
 # When an error is worth a warning, and how long the search for a step goes on: closer costs trials, each a
 # quantization of the whole array, looser gives larger archives. Chosen; `python benchmarks/images.py --case archive`
@@ -37,15 +42,14 @@ def quality(
     decoded: np.ndarray,
     data_range: float,
     mask: np.ndarray | None = None,
-    places: Sequence[Any] = (...,),
+    places: Sequence[Any] | None = None,
 ) -> Quality:
     """Errors in float64, over the values that `mask` (True where one is valid) leaves; over all without one.
 
-    `places` are indices of the parts that the sums are taken over, one after the other: all of the array at once as it
-    comes.
+    `places` are indices of the parts that are summed, one after the other; by default `parts_of` the array.
     """
     squared, norm, farthest, count = 0.0, 0.0, 0.0, 0
-    for place in places:
+    for place in places or parts_of(A):
         values, found = A[place], decoded[place]
         if mask is not None:
             values, found = values[mask[place]], found[mask[place]]
@@ -60,6 +64,11 @@ def quality(
         max_abs=farthest,
         psnr=psnr_of_error(squared, count, data_range),
     )
+
+
+def parts_of(A: np.ndarray) -> list[slice]:
+    """Bands of rows of an array, one where all of it is judged at once; at least one."""
+    return [slice(*band) for band in chunks_of(max(1, len(A)), max(1, AT_ONCE * len(A) // max(1, A.size)))]
 
 
 def shortfall(A: np.ndarray, rank: int, rel_error: float, mask: np.ndarray | None = None) -> str:
@@ -82,10 +91,15 @@ def shortfall(A: np.ndarray, rank: int, rel_error: float, mask: np.ndarray | Non
         An array of more than one value was archived as a constant, or with an error (root mean square) above half of
         its standard deviation, so that a quarter of its variance is gone.
     """
-    values = double(A if mask is None else A[mask])
-    middle = float(values.mean())
-    spread = (squared_norm(values - middle) / values.size) ** 0.5
-    error = rel_error * (squared_norm(values) / values.size) ** 0.5
+    parts = [(part, ...) if mask is None else (part, mask[part]) for part in parts_of(A)]
+    count = A.size if mask is None else int(np.count_nonzero(mask))
+
+    def mean_of(figure: Callable[[np.ndarray], float]) -> float:
+        return sum(float(figure(double(A[part][valid]))) for part, valid in parts) / count
+
+    middle = mean_of(np.sum)
+    spread = mean_of(lambda values: squared_norm(values - middle)) ** 0.5
+    error = rel_error * mean_of(squared_norm) ** 0.5
     if spread <= abs(middle) * np.finfo(np.float64).eps:
         return ""
     if rank == 0:

@@ -27,7 +27,7 @@ class Coded:
         Components that are stored.
     layout : dict
         Attributes by which the form is put together again; they are named in docs/archives.md.
-    streams : list of int64 arrays, each (p, q)
+    streams : list of arrays of signed integers, each (p, q)
         In the order that the form documents.
     smooth : set of int
         Streams whose neighbours are alike in value.
@@ -51,6 +51,13 @@ def dead_zone(values: np.ndarray, step: float | np.ndarray, rounding: float = RO
             f"a step of {np.min(step):.3g} needs codes above {LARGEST}; ask for a larger error"
         )
     return np.copysign(np.floor(magnitude + rounding), values).astype(np.int64)
+
+
+def narrowed(codes: np.ndarray) -> np.ndarray:
+    """The codes in the narrowest of the types of signed integers that hold them, an eighth or a quarter of int64."""
+    low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, 0)
+    kinds = (np.int8, np.int16, np.int32, np.int64)
+    return codes.astype(next(k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max))
 
 
 def exponents_of(scales: np.ndarray) -> np.ndarray:

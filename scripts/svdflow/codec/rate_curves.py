@@ -1,6 +1,8 @@
 """What an array costs in one form of an archive, at many steps."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +59,21 @@ def rate_curve(
         From about 0.1 to 3 bits a value for integers, from a relative error of 0.1 to 1e-4 for floats. ``bytes`` is
         the size of the file that `encode` would write. An array that is exact at rank 0 has one point.
     """
+    return list(each_step(A, form, count=count, block=block, mask=mask, data_range=data_range, seed=seed))
+
+
+def each_step(
+    A: np.ndarray,
+    form: str,
+    *,
+    count: int = 6,
+    block: int | None = None,
+    mask: np.ndarray | None = None,
+    data_range: float | None = None,
+    seed: int = 0,
+    memory_limit: int | None = None,
+) -> Iterator[RatePoint]:
+    """The points of `rate_curve` one by one, so that one decoded array is held; `memory_limit` as for `encode`."""
     A, mask = checked(A, mask)
     if form not in forms_for(A.shape, A.dtype):
         raise ValueError(f"form {form!r} does not apply to shape {A.shape}: {forms_for(A.shape, A.dtype)}")
@@ -65,10 +82,13 @@ def rate_curve(
     check_arguments(None, data_range)
     with one_blas_thread():
         peak = range_of(A, mask) if data_range is None else float(data_range)
-        encoder = encoder_of(A, form, block=block, mask=mask, data_range=peak, seed=seed)
-        if encoder.scale == 0:
-            return [_point(encoder, 1.0)]
-        return [_point(encoder, step) for step in _curve_steps(encoder, count)]
+        asked: dict[str, Any] = {"block": block, "mask": mask, "data_range": peak, "seed": seed}
+        encoder = encoder_of(A, form, memory_limit=memory_limit, **asked)
+        steps = _curve_steps(encoder, count) if encoder.scale else [1.0]
+    for step in steps:
+        with one_blas_thread():
+            found = _point(encoder, step)
+        yield found
 
 
 def _point(encoder: Encoder, step: float) -> RatePoint:

@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from svdflow.codec import ArchiveInfo, decode, encode, forms_for, rate_curve
-from svdflow.codec.forms import square_of
+from svdflow.codec import ArchiveInfo, decode, encode, forms_for
+from svdflow.codec.forms import WHOLE, square_of
 from svdflow.codec.other_codecs import CodecPoint, curve, point, refusal
 from svdflow.codec.quality import shortfall
+from svdflow.codec.rate_curves import each_step
 from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.errors import ItemError, TargetsMissedError
 from svdflow.images.batch import Rows, each_item
@@ -38,9 +39,13 @@ log = logging.getLogger(__name__)
 # ones are left to `encode` itself, outside a study.
 LIMIT = 2**23
 OURS = "svdflow"
-# Memory that an item takes for each value of its planes; decides how many are worked on side by side under a limit, and
-# no result. tracemalloc: 74 of a plane of 768 x 768, two forms, four codecs, without what C libraries take.
-BYTES_A_VALUE = 96
+# Memory that a plane takes for each of its values: whole, and in squares. It decides how many items are worked on side
+# by side under a limit, and no result. tracemalloc: 74 of 768 x 768, two forms, four codecs, without what C libraries
+# take; benchmarks/results/large_pictures.md: 28 of 8 megapixels in squares, the most of all forms and codecs.
+BYTES_A_VALUE, BYTES_IN_SQUARES = 96, 32
+# Of each value where no decomposition is held, what codecs take: a plane that needs more is too large for the limit.
+LEAST_BYTES = 16
+BASE = 2**28  # bytes of a job beside its planes: Python and the libraries. Measured
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class EncodeRequest:
     forms: Sequence[str]
     codecs: Sequence[str]
     seed: int
+    memory_limit: int | None = None  # bytes for the codes of a plane
 
 
 def encode_shard(
@@ -88,7 +94,8 @@ def encode_shard(
     data_range : list of (kind of samples, range, source)
         The range of the dataset's values; empty takes that of each item. See `svdflow.images.item_range`.
     runtime : Runtime
-        Threads and memory decide how many items are worked on side by side; never changes a result.
+        Threads and memory decide how many items are worked on side by side, and whether decompositions of large
+        pictures are held or computed anew; never changes a result.
 
     Notes
     -----
@@ -97,7 +104,7 @@ def encode_shard(
     of other codecs, which cannot. A matrix with a grid is encoded as the array (..., T). Pictures above two million
     values are encoded in squares (`svdflow.codec.forms`). Matrices that are linked, sparse or complex, and codecs
     that a picture is too wide for, are rows of ``errors`` of the code ``not_applicable``; matrices above LIMIT values
-    are rows of the code ``too_large``.
+    are rows of the code ``too_large``, and so are planes that the memory limit cannot hold.
     """
     wanted = EncodeRequest(target, forms, codecs, seed)
     with (
@@ -106,7 +113,11 @@ def encode_shard(
         publish(out, "encode", runtime.provenance) as file,
     ):
         unmet: Rows = []
-        listed = with_range(items(source), data_range)
+        listed = list(with_range(items(source), data_range))
+        together = runtime.side_by_side(bytes_of(max(map(largest_plane, listed), default=0)))
+        if runtime.memory_limit is not None:
+            share = runtime.memory_limit // min(together, max(1, len(listed)))
+            wanted = replace(wanted, memory_limit=max(share - BASE, share // 4))
 
         def work(item: Item) -> Rows:
             key = {"dataset": dataset, "shard": shard, "item": item.index, "name": item.name}
@@ -114,9 +125,8 @@ def encode_shard(
             unmet.extend([error_row(dataset, item.index, item.name, "encode", fault) for fault in faults])
             return rows
 
-        rows, errors = each_item(
-            work, listed, stage="encode", dataset=dataset, runtime=runtime, bytes_a_value=BYTES_A_VALUE
-        )
+        workers = replace(runtime, threads=together)
+        rows, errors = each_item(work, listed, stage="encode", dataset=dataset, runtime=workers)
         write_table(file, "rates", rows)
         write_table(file, "errors", sorted(errors + unmet, key=itemgetter("item")))
 
@@ -130,7 +140,7 @@ def encode_item(
     missed: list[str] = []
     faults: list[ItemError] = []
     for plane, node in observation.planes.items():
-        if fault := unfit(plane, node, item.kind == "image"):
+        if fault := unfit(plane, node, item.kind == "image", wanted.memory_limit):
             faults.append(fault)
             continue
         place = {**key, "plane": plane, "sigma_added": observation.sigma_added}
@@ -153,7 +163,20 @@ def encode_item(
     return rows, faults
 
 
-def unfit(plane: str, node: StoredArray | StoredGroup, picture: bool) -> ItemError | None:
+def bytes_of(values: int) -> int:
+    """Memory that a plane of so many values takes; no less than a smaller one."""
+    return max(BYTES_A_VALUE * min(values, WHOLE), BYTES_IN_SQUARES * values)
+
+
+def largest_plane(item: Item) -> int:
+    """Values of the largest of the planes that are stored whole."""
+    planes = item.observations[0].planes.values()
+    return max((plane.size for plane in planes if isinstance(plane, StoredArray)), default=0)
+
+
+def unfit(
+    plane: str, node: StoredArray | StoredGroup, picture: bool, memory_limit: int | None = None
+) -> ItemError | None:
     """Why a plane is not encoded; None where it is."""
     if not isinstance(node, StoredArray):
         words = "is linked or sparse, and archives hold arrays: give svdflow.encode an array of it"
@@ -163,6 +186,12 @@ def unfit(plane: str, node: StoredArray | StoredGroup, picture: bool) -> ItemErr
         return ItemError("not_applicable", f"plane {plane} {words}")
     if node.size > LIMIT and not picture:
         words = f"has {node.size:,} values, above the {LIMIT:,} of a study: svdflow.encode takes any number"
+        return ItemError("too_large", f"plane {plane} {words}")
+    if memory_limit is not None and LEAST_BYTES * node.size > memory_limit:
+        words = (
+            f"has {node.size:,} values, whose archives need {LEAST_BYTES * node.size / 2**20:,.0f} MiB, and the memory "
+            f"limit leaves {memory_limit / 2**20:,.0f} MiB: raise runtime.memory_limit, or crop"
+        )
         return ItemError("too_large", f"plane {plane} {words}")
     return None
 
@@ -202,7 +231,8 @@ def plane_rows(
         note = shortfall(array, kept.rank, kept.rel_error)
         yield {**_row(found), "form": kept.form, "target": wanted.target, "kept": True, "note": note}
     for form in forms:
-        for sample in rate_curve(array, form, block=block, data_range=peak, seed=wanted.seed):
+        asked: dict[str, Any] = {"block": block, "data_range": peak, "seed": wanted.seed}
+        for sample in each_step(array, form, memory_limit=wanted.memory_limit, **asked):
             found = point(OURS, f"step={sample.step:.4g}", sample.bytes, array, sample.decoded, **measured)
             yield {**_row(found), "form": form, "target": "", "kept": False, "note": ""}
     for name in wanted.codecs:
@@ -254,6 +284,7 @@ def smallest(
                 mask=mask,
                 data_range=data_range,
                 seed=wanted.seed,
+                memory_limit=wanted.memory_limit,
                 **aim,
             )
         except ValueError as error:
