@@ -2,8 +2,8 @@
 
     python benchmarks/large_pictures.py --megapixels 1 24 --methods tv nl_means compress --limit 2GiB
 
-Each works in a process of its own on a photograph that is made of scikit-image's samples, tiled, each tile turned and lit
-in another way, with noise of 25 added for denoisers; the stage `denoise` is what a job of a study does: it reads,
+Each works in a process of its own on a photograph that is made of scikit-image's samples, tiled, each tile turned and
+lit in another way, with noise of 25 added for denoisers; the stage `denoise` is what a job of a study does: it reads,
 denoises, judges and writes the picture. `compress` and `encode` are the stages of that name as the default study asks
 for them; of encode, the column PSNR is that of the archive. Slow methods take their time: 24 megapixels of wnnm are an
 hour of one core.
