@@ -95,7 +95,12 @@ class Workflow:
         (self.folder / "study.yaml").write_text(yaml.safe_dump(config))
 
     def dry_run(self) -> tuple[int, str]:
-        """Status and words of ``snakemake --dry-run``, in a fork of this process, which has Snakemake imported once."""
+        """Status and words of ``snakemake --dry-run``."""
+        done = self.forked("--dry-run", "--configfile", "study.yaml")
+        return done.returncode, done.stdout
+
+    def forked(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of Snakemake's that starts no job, in a fork of this process, which has Snakemake imported once."""
         import snakemake.cli
 
         with tempfile.TemporaryFile("w+") as said:
@@ -113,7 +118,7 @@ class Workflow:
                     ours = {"svdflow", *(file.stem for folder in self.path for file in folder.glob("*.py"))}
                     for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
                         del sys.modules[name]  # the copy in the folder is imported anew
-                    snakemake.cli.main(["--dry-run", "--configfile", "study.yaml"])
+                    snakemake.cli.main(list(words))
                     status = 0
                 except SystemExit as stop:
                     status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -125,7 +130,7 @@ class Workflow:
                     os._exit(status)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             said.seek(0)
-            return status, said.read()
+            return subprocess.CompletedProcess(words, status, said.read(), "")
 
     def due(self) -> dict[str, int]:
         """The rules that a run would execute now, with the number of jobs each, `all` left out."""

@@ -97,7 +97,7 @@ def studied(tmp_path_factory):
 
 
 def test_its_rule_has_its_name(studied):
-    listed = studied.command("--list-rules", "--configfile", "study.yaml").stdout
+    listed = studied.forked("--list-rules", "--configfile", "study.yaml").stdout
     assert "means (Take the mean of every plane of a shard.)" in listed
     assert not re.search(r"^(compress|denoise|encode|conditioning)\b", listed, re.M), (
         "rules of what nobody asked for"
@@ -141,5 +141,5 @@ def test_it_reruns_alone_when_its_file_or_its_option_changes(studied, tmp_path):
 
 def test_its_options_are_checked_like_any(studied):
     studied.configure(audit={"functions_file": "", "functions": []}, means={"power": 4})
-    done = studied.command("--dry-run", "--configfile", "study.yaml")
+    done = studied.forked("--dry-run", "--configfile", "study.yaml")
     assert done.returncode != 0 and "'means.power' is 4" in done.stdout + done.stderr

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from injection import svdflow
 from small_study import small_workflow
 from svdflow.study.config import load_config
 from svdflow.study.outputs import check_outputs, output_files, output_folders
@@ -41,13 +42,12 @@ def test_a_study_does_not_start_where_files_of_the_users_stand(tmp_path, command
     workflow = small_workflow(tmp_path / "study")
     results = workflow.folder / "results"
     plant(results)
-    words, module = {
-        "snakemake": (["--configfile", "study.yaml"], "snakemake"),
-        "dry run": (["--dry-run", "--configfile", "study.yaml"], "snakemake"),
-        "plan": (["plan", "--write", "--config", "study.yaml"], "svdflow"),
-        "resume": (["resume", "--config", "study.yaml"], "svdflow"),
-    }[command]
-    done = workflow.command(*words, module=module)
+    done = {
+        "snakemake": lambda: workflow.forked("--configfile", "study.yaml"),
+        "dry run": lambda: workflow.forked("--dry-run", "--configfile", "study.yaml"),
+        "plan": lambda: svdflow(workflow, "plan", "--write"),
+        "resume": lambda: svdflow(workflow, "resume"),
+    }[command]()
     said = done.stdout + done.stderr
     assert done.returncode != 0
     for name in PLANTED:

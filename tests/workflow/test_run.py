@@ -91,7 +91,7 @@ def mixed(tmp_path):
     np.save(folder / "broken-nan.npy", np.full((20, 20), np.nan))
     (folder / "broken-link.png").symlink_to("nowhere.png")
     (workflow.folder / "sheet.tsv").write_text(
-        SHEET.splitlines()[0] + "\nphotos\timages\tphotos\tgray\t-\tcompress\t8\t-\n"
+        SHEET.splitlines()[0] + "\nphotos\timages\tphotos\tgray\t-\tcompress\t10\t-\n"
     )
     return workflow
 
@@ -139,7 +139,7 @@ def test_a_wrong_study_is_refused_before_any_job(tmp_path, config, sheet, words)
     workflow.configure(**config)
     if sheet:
         (workflow.folder / "sheet.tsv").write_text(sheet)
-    for done in (workflow.run(), workflow.command("--configfile", "study.yaml")):
+    for done in (workflow.run(), workflow.forked("--configfile", "study.yaml")):
         text = done.stdout + done.stderr
         assert done.returncode != 0 and "Traceback" not in text
         for word in words:
@@ -151,7 +151,7 @@ def test_a_plain_snakemake_sees_the_line_that_it_merged_away(tmp_path):
     workflow = small_workflow(tmp_path / "wrong")
     study = workflow.folder / "study.yaml"
     study.write_text(study.read_text() + "title: one\ntitle: two\n")
-    done = workflow.command("--configfile", "study.yaml")
+    done = workflow.forked("--configfile", "study.yaml")
     text = done.stdout + done.stderr
     assert done.returncode != 0 and "Traceback" not in text
     assert "study.yaml: line" in text and "key 'title' stands twice" in text
