@@ -9,8 +9,9 @@ from svdflow.compute.runtime import ALONE, Runtime
 from svdflow.errors import StoreError
 from svdflow.registry import TASKS
 from svdflow.report.table_rows import Tables, records
-from svdflow.store import open_published, publish, read_table, write_table
+from svdflow.store import open_published, publish, write_table
 from svdflow.store.schema import columns, tables
+from svdflow.store.tables import table_in
 
 
 def tables_of_kinds() -> dict[str, list[str]]:
@@ -58,21 +59,20 @@ def aggregate(
 
 def read_tables(metrics: str | Path) -> Tables:
     """All tables of a metrics file, by name."""
-    with open_published(metrics, "metrics"):
-        pass
-    return {name: read_table(metrics, name) for name in tables()}
+    with open_published(metrics, "metrics") as file:
+        return {name: table_in(file, name) for name in tables()}
 
 
 def _tables_of(part: str | Path) -> Tables:
     with open_published(part) as file:
-        kind = str(file.attrs["kind"])
-        present = [name for name in tables() if name in file]
-    known = tables_of_kinds()
-    if kind not in known:
-        raise StoreError(f"{part}: kind {kind!r} holds no tables; gather only {', '.join(known)}")
-    if missing := [name for name in known[kind] if name not in present]:
-        raise StoreError(f"{part}: no table {missing[0]!r}, which a {kind} file has; delete it and run again")
-    return {name: read_table(part, name) for name in known[kind]}
+        kind, known = str(file.attrs["kind"]), tables_of_kinds()
+        if kind not in known:
+            raise StoreError(f"{part}: kind {kind!r} holds no tables; gather only {', '.join(known)}")
+        if missing := [name for name in known[kind] if name not in file]:
+            raise StoreError(
+                f"{part}: no table {missing[0]!r}, which a {kind} file has; delete it and run again"
+            )
+        return {name: table_in(file, name) for name in known[kind]}
 
 
 def _in_order(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:

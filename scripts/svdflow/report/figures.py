@@ -201,7 +201,6 @@ def finish(figure: Figure, key: str, label: str) -> str:
         figure.legend(
             handles, names, loc="outside lower center", ncols=columns, handlelength=1.9, columnspacing=1.4
         )
-    figure.draw_without_rendering()
     return svg(figure, key, label)
 
 

@@ -42,7 +42,7 @@ class StoredArray:
             self.chunks: tuple[int, ...] | None = node.chunks
             self._checksums = band_checksums(node)
             if sealed:
-                _compare(node, name)
+                self.attrs.compare(node)
 
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: int(np.prod(self.shape, dtype=np.int64)))
@@ -89,7 +89,7 @@ class StoredGroup(Mapping[str, Any]):
             self.attrs = Attributes(node, path, name)
             self._names = sorted(member for member in node if not member.endswith(SUFFIX))
             if sealed:
-                _compare(node, name)
+                self.attrs.compare(node)
 
     def __getitem__(self, key: str) -> Any:
         first, _, rest = key.strip("/").partition("/")
@@ -135,8 +135,13 @@ class Attributes(dict[str, Any]):
     """The attributes of a node as h5py gives them, without its digest; one that is missing raises `MissingError`."""
 
     def __init__(self, node: h5py.Group | h5py.Dataset, path: Path, name: str) -> None:
-        super().__init__((key, value) for key, value in node.attrs.items() if key != STRUCTURE)
-        self._path, self._name = path, name
+        super().__init__(node.attrs.items())
+        self._path, self._name, self._digest = path, name, self.pop(STRUCTURE, None)
+
+    def compare(self, node: h5py.Group | h5py.Dataset) -> None:
+        """Raise StoreError where the digest of the node is not that of what it has."""
+        if structure(node, self._name, self) != self._digest:
+            raise StoreError("names, types or attributes are damaged")
 
     def __missing__(self, key: str) -> Any:
         raise MissingError(f"{self._path}: {self._name} has no attribute {key!r}; {REMEDY}")
@@ -194,15 +199,16 @@ def seal_nodes(file: h5py.File) -> None:
     file.attrs[COMPLETE] = True
 
 
-def structure(node: h5py.Group | h5py.Dataset, name: str) -> int:
-    """crc32 of all that is known of a node beside its numbers.
+def structure(node: h5py.Group | h5py.Dataset, name: str, attrs: Mapping[str, Any] | None = None) -> int:
+    """crc32 of all that is known of a node beside its numbers; `attrs` are its attributes, where they were read before.
 
     Of the text ``repr`` of a list: name; attributes sorted by name as (name, type, shape, value), without
     ``structure`` and ``complete``; of a group the sorted names of its members, of an array its shape, its type and the
     bytes of its band checksums.
     """
     skipped = (STRUCTURE, COMPLETE)
-    facts: list[Any] = [name, [(k, *_plain(v)) for k, v in sorted(node.attrs.items()) if k not in skipped]]
+    attrs = dict(node.attrs.items()) if attrs is None else attrs
+    facts: list[Any] = [name, [(k, *_plain(attrs[k])) for k in sorted(attrs) if k not in skipped]]
     if isinstance(node, h5py.Dataset):
         checksums = band_checksums(node)
         facts += [node.shape, _type(node.dtype), None if checksums is None else checksums.tobytes()]
@@ -225,11 +231,6 @@ def damage(path: Path, name: str = "") -> Iterator[None]:
         if text.startswith(str(path)):
             raise
         raise DamagedError(f"{where}: {text}; {REMEDY}") from error
-
-
-def _compare(node: h5py.Group | h5py.Dataset, name: str) -> None:
-    if structure(node, name) != node.attrs[STRUCTURE]:
-        raise StoreError("names, types or attributes are damaged")
 
 
 def _type(dtype: np.dtype) -> Any:

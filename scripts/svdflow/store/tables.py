@@ -11,7 +11,7 @@ import numpy as np
 from svdflow.errors import StoreError
 from svdflow.registry.tables import Column
 from svdflow.store.files import open_published
-from svdflow.store.reading import read_array
+from svdflow.store.reading import StoredFile, read_array
 from svdflow.store.schema import columns, tables
 
 if TYPE_CHECKING:
@@ -67,13 +67,19 @@ def read_table(path: str | Path, stage: str) -> "pandas.DataFrame":
     StoreError
         The file is unfinished or holds no such table.
     """
+    with open_published(path) as file:
+        return table_in(file, stage)
+
+
+def table_in(file: StoredFile, stage: str) -> "pandas.DataFrame":
+    """`read_table` of an open file."""
     import pandas
 
-    with open_published(path) as file:
-        if stage not in file:
-            known = ", ".join(name for name in tables() if name in file) or "none"
-            raise StoreError(f"{path}: no table {stage!r} (tables here: {known})")
-        data = read_array(file, stage)
+    path = file.filename
+    if stage not in file:
+        known = ", ".join(name for name in tables() if name in file) or "none"
+        raise StoreError(f"{path}: no table {stage!r} (tables here: {known})")
+    data = read_array(file, stage)
     if missing := [c.name for c in columns(stage) if c.name not in (data.dtype.names or ())]:
         raise StoreError(
             f"{path}: table {stage!r} has no column {missing[0]!r}; another version of svdflow made it: run again"
