@@ -21,6 +21,7 @@ from svdflow.selfcheck.mutants import (
     gradient_checks,
 )
 
+SEED = 42  # what a study has unless it says otherwise
 LIMITS = resolve({})
 MUTANTS = [mutant for group in GROUPS.values() for mutant in group]
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
@@ -46,11 +47,12 @@ def told(*mutants, limits=LIMITS):
 
 
 def test_every_fault_is_caught_as_expected():
-    rows = run(["mutants"], seed=0, cache=False)
+    """With the seed of the small study, whose selfcheck finds the same within one run of the tests: once is enough."""
+    rows = run(["mutants"], seed=SEED)
     assert not [str(row) for row in rows if row.verdict is not Verdict.PASS]
     assert len(rows) == len(MUTANTS) + 1
     assert rows[-1].reason == f"{len(MUTANTS)} of {len(MUTANTS)} killed"
-    assert all(row.family == FAMILY and row.reproduce.endswith("mutants --seed 0") for row in rows)
+    assert all(row.family == FAMILY and row.reproduce.endswith(f"mutants --seed {SEED}") for row in rows)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
