@@ -25,6 +25,6 @@ include: "rules/summarize.smk"
 rule all:
     default_target: True
     input:
-        all_results(),
+        in_results(everything(study)),
     message:
         "all results are there"

@@ -20,7 +20,7 @@ rule selfcheck:
 rule audit_own:
     """Audit a user's own functions and matrices."""
     input:
-        file=named_file("functions_file"),
+        file=study.config["audit"]["functions_file"] or [],
     output:
         out="<results>/audit/own.h5",
     log:

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from snakemake.exceptions import WorkflowError
 from svdflow.study.config import ConfigError
 from svdflow.study.run_lock import RunLock
-from svdflow.study.outputs import GATHER, check_outputs, output_folders, result_files
+from svdflow.study.outputs import check_outputs, everything, files_of_part, gathered_files, shard_files
 from svdflow.study.study import Study
 
 try:
@@ -75,54 +75,11 @@ def memory(wildcards, threads):
     return study.memory_mb(share=threads / max(threads, workflow.resource_settings.cores or 1))
 
 
-def task_inputs(task):
-    """What the rule of a task reads, by the names that its function gives them."""
-    return {name: f"<results>/{name}/{{dataset}}/{{shard}}.h5" for name in task.reads}
-
-
-def task_outputs(task):
-    """The file with its tables, and the folders beside it."""
-    folders = {name: directory(f"<results>/{pattern}") for name, pattern in task.leaves.items()}
-    return {"out": f"<results>/{task.pattern}/{{shard}}.h5", **folders}
-
-
-def task_folders():
-    """Folders below the results that hold the files of tasks."""
-    return [task.place for task in study.all_tasks()]
-
-
-def named_file(key):
-    """The file that a key of the audits names, if it names one."""
-    return study.config["audit"][key] or []
-
-
-def shard_files(*folders):
-    """The files in these folders below the results, for all shards, in the order of the sheet."""
-    wanted = [(folder, shard) for folder, shard in study.parts() if folder.split("/")[0] in folders]
-    return [f"<results>/{folder}/{shard}.h5" for folder, shard in wanted]
-
-
-def stage_files():
-    """Every file with measurements or errors in it."""
-    parts = [f"<results>/{folder}/{shard}.h5" for folder, shard in study.parts()]
-    return parts + [f"<results>/{file}" for file in study.audit_files]
-
-
-def all_results():
-    """Everything that a study makes: what is missing of it is made anew, whatever stands after it."""
-    made = [*result_files(study), *output_folders(study)]
-    return [f"<results>/{path.relative_to(study.results)}" for path in made]
+def in_results(files):
+    """Files below the results, as rules name them."""
+    return [f"<results>/{file}" for file in files]
 
 
 def part_files(wildcards):
     """The stage files that one gathering job reads."""
-    start = int(wildcards.part) * GATHER
-    return stage_files()[start : start + GATHER]
-
-
-def metrics_files(wildcards):
-    """What the metrics are gathered from: the stage files, or their parts where there are many."""
-    count = len(stage_files())
-    if count <= GATHER:
-        return stage_files()
-    return [f"<results>/parts/{part:05d}.h5" for part in range(-(-count // GATHER))]
+    return in_results(files_of_part(study, int(wildcards.part)))

@@ -21,7 +21,7 @@ rule gather:
 rule aggregate:
     """Gather every measurement in one file."""
     input:
-        parts=metrics_files,
+        parts=in_results(gathered_files(study)),
     output:
         out="<results>/metrics.h5",
     log:
@@ -42,7 +42,7 @@ rule tables:
     """Summarize the measurements per dataset, rank and method."""
     input:
         metrics="<results>/metrics.h5",
-        baseline=named_file("baseline"),
+        baseline=study.config["audit"]["baseline"] or [],
     output:
         outdir=report(
             directory("<results>/tables"),
@@ -69,10 +69,10 @@ rule report:
     """Write the report, one page that opens offline."""
     input:
         metrics="<results>/metrics.h5",
-        matrices=shard_files("matrices"),
-        factors=shard_files("factors"),
-        tasks=shard_files(*task_folders()),
-        baseline=named_file("baseline"),
+        matrices=in_results(shard_files(study, ["matrices"])),
+        factors=in_results(shard_files(study, ["factors"])),
+        tasks=in_results(shard_files(study, [task.place for task in study.all_tasks()])),
+        baseline=study.config["audit"]["baseline"] or [],
     output:
         out=report(
             "<results>/report.html",

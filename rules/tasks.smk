@@ -4,9 +4,10 @@ for task in study.all_tasks():
         name:
             task.name
         input:
-            **task_inputs(task),
+            **{name: f"<results>/{name}/{{dataset}}/{{shard}}.h5" for name in task.reads},
         output:
-            **task_outputs(task),
+            **{name: directory(f"<results>/{leaf}") for name, leaf in task.leaves.items()},
+            out=f"<results>/{task.pattern}/{{shard}}.h5",
         log:
             f"<logs>/{task.pattern}/{{shard}}.log",
         benchmark:

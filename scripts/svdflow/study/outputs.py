@@ -3,7 +3,7 @@
 import posixpath
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -266,20 +266,48 @@ def output_files(study: "Study") -> Iterator[Path]:
     results = study.results
     yield from (results / name for name in FILES if name != "selfcheck.h5")  # of the audits, below
     yield from (study.manifest_path(name) for name in [*study.named("images"), *study.named("matrix")])
-    stages = list(study.parts())
-    for folder, shard in stages:
+    for folder, shard in study.parts():
         yield results / folder / f"{shard}.h5"
         stage, _, rest = folder.partition("/")
         yield from _records(results, f"{RULE_OF.get(stage, stage)}/{rest}/{shard}")
     for file in study.audit_files:
         yield results / file
         yield from _records(results, file.removesuffix(".h5"))
-    count = len(stages) + len(study.audit_files)
-    for part in range(-(-count // GATHER) if count > GATHER else 0):
-        yield results / "parts" / f"{part:05d}.h5"
-        yield from _records(results, f"gather/{part:05d}")
+    for file in gathered_files(study):
+        if file.startswith("parts/"):
+            yield results / file
+            yield from _records(results, f"gather/{Path(file).stem}")
     for rule in ("aggregate", "tables", "report", "verdict"):
         yield from _records(results, rule)
+
+
+def shard_files(study: "Study", tops: Sequence[str]) -> list[str]:
+    """Files of all shards in these folders below the results, in the order of the sheet."""
+    return [f"{folder}/{shard}.h5" for folder, shard in study.parts() if folder.split("/")[0] in tops]
+
+
+def stage_files(study: "Study") -> list[str]:
+    """Every file below the results with measurements or errors in it."""
+    return [f"{folder}/{shard}.h5" for folder, shard in study.parts()] + study.audit_files
+
+
+def gathered_files(study: "Study") -> list[str]:
+    """What the metrics are gathered from: the stage files, or their parts where there are many."""
+    files = stage_files(study)
+    if len(files) <= GATHER:
+        return files
+    return [f"parts/{part:05d}.h5" for part in range(-(-len(files) // GATHER))]
+
+
+def files_of_part(study: "Study", part: int) -> list[str]:
+    """The stage files of one part."""
+    return stage_files(study)[part * GATHER : (part + 1) * GATHER]
+
+
+def everything(study: "Study") -> list[str]:
+    """Files and folders below the results that a run makes: what is missing is made anew, whatever stands after it."""
+    made = [*result_files(study), *output_folders(study)]
+    return [str(path.relative_to(study.results)) for path in made]
 
 
 def result_files(study: "Study") -> Iterator[Path]:
