@@ -191,7 +191,7 @@ def test_methods_are_algorithms():
 
 def test_shrinkers_are_ordered_as_their_losses_say():
     s = np.array([9.0, 5.0, 4.0, 2.0])
-    shrunk = {loss: ranks.shrink(s=s, shape=(4, 4), sigma=1.0, loss=loss) for loss in SHRINKERS}
+    shrunk = {loss: ranks.shrunk_values(s, (4, 4), 1.0, loss) for loss in SHRINKERS}
     # Gavish and Donoho 2017: the operator loss keeps the length before noise, the others turn it down for the angle.
     assert (shrunk["operator"] >= shrunk["frobenius"]).all() and (
         shrunk["frobenius"] >= shrunk["nuclear"]

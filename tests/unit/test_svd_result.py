@@ -4,9 +4,10 @@ import h5py
 import numpy as np
 import pytest
 
-from svdflow import SVDResult, truncated_svd
+from svdflow import SVDResult, denoisers, ranks, truncated_svd
 from svdflow.errors import ConvergenceWarning, NotOursError, StoreError
-from svdflow.ranks import estimate_sigma, gavish_donoho, optimal_rank, shrink, shrunk_values
+from svdflow.ranks import gavish_donoho, optimal_rank, shrunk_values
+from svdflow.ranks.of_matrices import estimate_sigma, shrink
 from svdflow.registry import RANK_RULES
 from svdflow.svd import SolverOptions, factorize
 from unit.svd_promises import with_spectrum
@@ -185,10 +186,10 @@ def test_rank_noise_and_shrinkage_of_a_matrix_are_those_of_its_values(shape):
     signal = with_spectrum([60.0, 40.0, 30.0], *shape)
     A = signal + 0.5 * rng.standard_normal(shape)
     U, s, Vt = np.linalg.svd(A, full_matrices=False)
-    ranks = {rule: optimal_rank(A, sigma=0.5, rule=rule) for rule in RANK_RULES}
-    assert 3 <= ranks.pop("bi_cross_validation") <= 40, "it needs the matrix itself"
-    assert ranks == {rule: optimal_rank(s=s, shape=shape, sigma=0.5, rule=rule) for rule in ranks}
-    assert set(ranks.values()) <= set(range(41))
+    found = {rule: optimal_rank(A, sigma=0.5, rule=rule) for rule in RANK_RULES}
+    assert 3 <= found.pop("bi_cross_validation") <= 40, "it needs the matrix itself"
+    assert found == {rule: optimal_rank(s=s, shape=shape, sigma=0.5, rule=rule) for rule in found}
+    assert set(found.values()) <= set(range(41))
     assert optimal_rank(A, sigma=0.5) == optimal_rank(A) == 3
     assert optimal_rank(A) == gavish_donoho(s, shape)
     assert abs(estimate_sigma(A) - 0.5) < 0.1 and estimate_sigma(A) == pytest.approx(
@@ -198,6 +199,20 @@ def test_rank_noise_and_shrinkage_of_a_matrix_are_those_of_its_values(shape):
     assert np.linalg.norm(shrink(A) - signal) < 0.5 * np.linalg.norm(A - signal)
     assert shrink(A.astype(np.float32)).dtype == np.float32
     assert shrink(np.round(A).astype(int)).dtype == np.float64
+
+
+@pytest.mark.parametrize("name", ["shrink", "estimate_sigma"])
+def test_names_that_denoisers_bear_too_work_one_version_more(name):
+    with pytest.warns(
+        DeprecationWarning, match=rf"svdflow.ranks.{name} goes with .*; take svdflow.denoisers.{name}"
+    ):
+        found = getattr(ranks, name)
+    A = np.outer(np.arange(30.0), np.ones(20)) + np.random.default_rng(0).normal(0, 0.5, (30, 20))
+    level = ranks.sigma_from_singular_values(np.linalg.svd(A, compute_uv=False), A.shape)
+    old = found(A)
+    new = denoisers.shrink(A, level) if name == "shrink" else denoisers.estimate_sigma(A, kind="matrix")
+    np.testing.assert_allclose(old, new)
+    assert name not in ranks.__all__
 
 
 def test_what_a_rank_cannot_be_had_of_is_refused():

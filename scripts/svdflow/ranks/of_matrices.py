@@ -37,7 +37,8 @@ def optimal_rank(
     shape : (m, n)
         The sides of the matrix, with `s`.
     sigma : float, optional
-        Standard deviation of the noise of an entry. Rules that need one take `estimate_sigma` where it is not given.
+        Standard deviation of the noise of an entry. Rules that need one take
+        `sigma_from_singular_values` where it is not given.
     rule : str
         Name of a rank rule (``svdflow.registry.RANK_RULES``; docs/denoising.md has a table).
     seed : int
@@ -71,7 +72,7 @@ def optimal_rank(
     declared = RANK_RULES.find(rule)
     values, sides, matrix = _spectrum(A, s, shape)
     if "sigma" in declared.needs:
-        sigma = estimate_sigma(s=values, shape=sides) if sigma is None else number("sigma", sigma)
+        sigma = sigma_from_singular_values(values, sides) if sigma is None else number("sigma", sigma)
     if len(values) < min(sides) and "all_values" in declared.needs:
         raise ValueError(f"rule {rule!r} needs all {min(sides)} singular values, not {len(values)} of them")
     at_hand = None if matrix is None else lambda: matrix

@@ -15,37 +15,6 @@ from svdflow.svd.widths import last_width
 GRAM_FLOOR = {4: 2.5e-3, 8: 1e-6}
 
 
-def gram_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
-    """All of ``A^H A`` in one read; by QR instead where squaring would cost the wanted singular values their digits."""
-    values, vectors = np.linalg.eigh(hermitian(reader.gram_times(None)))
-    s = np.sqrt(np.maximum(values[::-1], 0))
-    side = min(plan.tall.shape)
-    k = plan.target.choose(s[:side], reader.norm_squared) or side
-    method = "gram"
-    asked = plan.target.error
-    floor = GRAM_FLOOR[np.finfo(plan.work).dtype.itemsize]
-    exact = plan.work == plan.wide
-    if s[k - 1] < floor * s[0] or (asked is not None and asked < floor):
-        _, s, Vt = np.linalg.svd(reader.triangle())
-        vectors, method = adjoint(Vt)[:, ::-1], "tsqr"
-        k, exact = plan.target.choose(s[:side]) or side, True
-    width = min(last_width(k), side)
-    V = np.ascontiguousarray(vectors[:, ::-1][:, :width])
-    spread = float(s[width - 1] / s[0]) if s[0] else 0.0
-    captured = float(np.sum(s[:k] ** 2))
-    return reader.found(
-        V,
-        method,
-        "converged",
-        exact=exact,
-        rank=k,
-        spectrum=s[:side],
-        captured=captured,
-        spread=spread,
-        sharp=method == "tsqr",
-    )
-
-
 class GramMatrix(Algorithm):
     """``gram``."""
 
@@ -61,4 +30,31 @@ class GramMatrix(Algorithm):
         return 2 * plan.tall.shape[1]
 
     def find(self, plan: Plan, reader: Reader, seed: int) -> Subspace:
-        return gram_subspace(plan, reader, seed)
+        """All of ``A^H A`` in one read; by QR instead where squaring would cost wanted singular values their digits."""
+        values, vectors = np.linalg.eigh(hermitian(reader.gram_times(None)))
+        s = np.sqrt(np.maximum(values[::-1], 0))
+        side = min(plan.tall.shape)
+        k = plan.target.choose(s[:side], reader.norm_squared) or side
+        method = "gram"
+        asked = plan.target.error
+        floor = GRAM_FLOOR[np.finfo(plan.work).dtype.itemsize]
+        exact = plan.work == plan.wide
+        if s[k - 1] < floor * s[0] or (asked is not None and asked < floor):
+            _, s, Vt = np.linalg.svd(reader.triangle())
+            vectors, method = adjoint(Vt)[:, ::-1], "tsqr"
+            k, exact = plan.target.choose(s[:side]) or side, True
+        width = min(last_width(k), side)
+        V = np.ascontiguousarray(vectors[:, ::-1][:, :width])
+        spread = float(s[width - 1] / s[0]) if s[0] else 0.0
+        captured = float(np.sum(s[:k] ** 2))
+        return reader.found(
+            V,
+            method,
+            "converged",
+            exact=exact,
+            rank=k,
+            spectrum=s[:side],
+            captured=captured,
+            spread=spread,
+            sharp=method == "tsqr",
+        )

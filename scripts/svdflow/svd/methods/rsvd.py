@@ -8,19 +8,6 @@ from svdflow.svd.plan import Plan
 from svdflow.svd.subspace import Draw, Reader, Subspace
 
 
-def power_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
-    """Halko, Martinsson and Tropp 2011, algorithm 4.4, on ``A^H A`` with one fused read a step.
-
-    Oversampling is `block_size` less k, and t reads make t - 2 power iterations.
-    """
-    draw = Draw(seed, plan.tall.shape[1], plan.wide)
-    X = orthonormalize(draw(plan.widths[0]))
-    nothing = np.empty((X.shape[0], 0), plan.wide)
-    for _ in plan.widths:
-        X = extend_basis(nothing, reader.gram_times(X), draw)
-    return reader.found(X, "rsvd", "max_reads", exact=False, estimate=np.nan)
-
-
 class SubspaceIteration(DeviationsFirst):
     """``rsvd``."""
 
@@ -28,4 +15,13 @@ class SubspaceIteration(DeviationsFirst):
     single = True
 
     def find(self, plan: Plan, reader: Reader, seed: int) -> Subspace:
-        return power_subspace(plan, reader, seed)
+        """Halko, Martinsson and Tropp 2011, algorithm 4.4, on ``A^H A`` with one fused read a step.
+
+        Oversampling is `block_size` less k, and t reads make t - 2 power iterations.
+        """
+        draw = Draw(seed, plan.tall.shape[1], plan.wide)
+        X = orthonormalize(draw(plan.widths[0]))
+        nothing = np.empty((X.shape[0], 0), plan.wide)
+        for _ in plan.widths:
+            X = extend_basis(nothing, reader.gram_times(X), draw)
+        return reader.found(X, "rsvd", "max_reads", exact=False, estimate=np.nan)
