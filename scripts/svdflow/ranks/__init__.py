@@ -1,8 +1,8 @@
 """Rank rules, from singular values (and a noise level) to a rank, and the shrinkers that go with them.
 
-`optimal_rank` takes a matrix, the functions behind it take singular values; `svdflow.denoisers` takes noise off a matrix,
-and finds its level. Names are imported where they are asked for, so that an edited rule concerns the jobs that use it
-only.
+`optimal_rank` takes a matrix, the functions behind it take singular values; `svdflow.denoisers` takes noise off a
+matrix, and finds its level. Names are imported where they are asked for, so that an edited rule concerns the jobs that
+use it only.
 """
 
 import warnings
