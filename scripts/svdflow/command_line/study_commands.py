@@ -113,7 +113,7 @@ def _prepare(study: "Study", *, write: bool, quiet: bool) -> None:
     check_disk(study, estimates)
     if write:
         for name in study.named("images") + study.named("matrix"):
-            if {"compress", "denoise", "encode"} & set(study.datasets[name].tasks):
+            if any(task.judged for task in study.tasks(name)):
                 study.value_ranges(name)  # the manifest keeps what the images span
             manifest.write(study.manifest(name), study.manifest_path(name))
 

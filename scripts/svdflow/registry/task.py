@@ -106,6 +106,10 @@ class Task(Declaration):
         Whether its figures refer to the range of the dataset's values, which is then the setting ``data_range``.
     seeded : bool
         Whether it draws; the setting ``seed``.
+    by_default : bool
+        Whether a dataset asks for it whose row names no tasks.
+    selfcheck : bool
+        Whether what examines this installation belongs to its answers, as ``selfcheck.h5`` of the study.
     settings : function of Asked
         What shapes the result of a job, in builtins; the options as they are by default.
     rank : function of Asked
@@ -145,6 +149,8 @@ class Task(Declaration):
     noisy: bool = False
     judged: bool = False
     seeded: bool = False
+    by_default: bool = False
+    selfcheck: bool = False
     settings: Callable[[Asked], Mapping[str, Any]] = _as_asked
     rank: Callable[[Asked], int] = _no_rank
     noisy_rank: Callable[[Asked], int] = _no_rank

@@ -16,17 +16,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def listed(compress: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the table compress that were measured at a listed rank, as asked.
-
-    Ranks that a plane does not have, or that reproduce it whole, say nothing of compression: a small plane
-    would appear at its own full rank among the larger ones.
-    """
-    side = compress[["m", "n"]].min(axis=1)
-    asked = (compress["rule"] == "rank") & compress["reached"] & (compress["rank"] == compress["target"])
-    return compress[asked & (compress["rank"] < side)]
-
-
 def groups(frame: pd.DataFrame, by: str | Sequence[str]) -> list[tuple[Any, pd.DataFrame]]:
     """Keys and rows of each group, in the order of the keys."""
     return list(frame.groupby(by if isinstance(by, str) else list(by), sort=True))

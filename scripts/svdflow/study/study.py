@@ -162,7 +162,7 @@ class Study:
     @property
     def audit_files(self) -> list[str]:
         """Files of audits that belong to no dataset: of this installation if any asks for audits, of own functions."""
-        selfcheck = ["selfcheck.h5"] if self.named(task="conditioning") else []
+        selfcheck = ["selfcheck.h5"] if any(task.selfcheck for task in self.all_tasks()) else []
         return selfcheck + (["audit/own.h5"] if self.config["audit"]["functions_file"] else [])
 
     def left_out(self) -> list[str]:

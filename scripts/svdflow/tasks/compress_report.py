@@ -15,7 +15,7 @@ from svdflow.report.material import Material
 from svdflow.report.range_notes import range_words
 from svdflow.report.reconstructions import rank_pictures
 from svdflow.report.select import Shown, by_item, middle_rank
-from svdflow.report.table_rows import Tables, groups, listed
+from svdflow.report.table_rows import Tables, groups
 from svdflow.study.value_range import EIGHT
 
 RANK_COLUMNS = 12  # ranks side by side, what a page of 1,000 pixels is wide enough for; others are in tables/
@@ -185,3 +185,14 @@ def _panel(one: Shown, material: Material, tables: Tables) -> list[Card]:
         captions[first] += range_words(rows).replace(" Data", " · data").rstrip(".")
     pictures = rank_pictures(material, captions)
     return [Card(one, pictures=pictures)] if len(pictures) > 1 else []
+
+
+def listed(compress: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the table compress that were measured at a listed rank, as asked.
+
+    Ranks that a plane does not have, or that reproduce it whole, say nothing of compression: a small plane
+    would appear at its own full rank among the larger ones.
+    """
+    side = compress[["m", "n"]].min(axis=1)
+    asked = (compress["rule"] == "rank") & compress["reached"] & (compress["rank"] == compress["target"])
+    return compress[asked & (compress["rank"] < side)]

@@ -113,6 +113,7 @@ DECLARED = [
         leaves={"pictures": "pictures/{dataset}/compress/{shard}"},
         uses={"rank_rules": RANK_RULES},
         judged=True,
+        by_default=True,
         rank=listed_rank,
         load="svdflow.tasks.compress:compress_shard",
         sections="svdflow.tasks.compress_report:sections",

@@ -78,8 +78,12 @@ class Row(Options):
         description="Noise levels to add before denoising, in pixel values (8-bit images go to 255), separated by `;`.",
     )
     tasks: Annotated[list[Annotated[str, OneOf(TASKS)]], Field(min_length=1), UNIQUE] = Field(
-        default=["compress", "conditioning"],
-        description="What to do, separated by `;`; `audit` is another word for `conditioning`.",
+        default=[task.name for task in TASKS.values() if task.by_default],
+        description="What to do, separated by `;`; "
+        + ", ".join(
+            f"`{word}` is another word for `{task.name}`" for task in TASKS.values() for word in task.aliases
+        )
+        + ".",
     )
     shard_size: Count = Field(
         default=UNSET, description="Items per job; 64 for images and 1 otherwise where none is given."
