@@ -1,6 +1,6 @@
 """Large photographs through every denoiser, compress and encode: seconds a megapixel and peak memory, of any size.
 
-    python benchmarks/large_pictures.py --megapixels 1 24 --methods tv nl_means compress --limit 2GiB
+    python benchmarks/large_pictures.py --megapixels 1 24 --methods patch_svd tv compress --passes 1 --limit 2GiB
 
 Each works in a process of its own on a photograph that is made of scikit-image's samples, tiled, each tile turned and
 lit in another way, with noise of 25 added for denoisers; the stage `denoise` is what a job of a study does: it reads,
@@ -61,7 +61,7 @@ def measure(
     limit: int,
     threads: int,
     colour: bool,
-    passes: int,
+    passes: int | None,
     codecs: list[str] | None,
 ) -> dict:
     """Seconds of the stage, and the peak of memory of this process, in MiB."""
@@ -102,7 +102,7 @@ def measure(
             denoise_shard(
                 matrices, factors, out, folder / "pictures", **place, method=method, ranks=[],
                 rank_rules=["gavish_donoho"], runtime=runtime,
-                options={"passes": passes} if method == "patch_svd" else {},
+                options={"passes": passes} if passes and method == "patch_svd" else {},
             )  # fmt: skip
         seconds, cpu = time.perf_counter() - start, time.process_time() - used
         table = read_table(out, {"compress": "compress", "encode": "rates"}.get(method, "denoise"))
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=stages, default=stages)
     parser.add_argument("--limit", default="2GiB", help="runtime.memory_limit of the job")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--passes", type=int, default=1, help="of patch_svd")
+    parser.add_argument("--passes", type=int, help="of patch_svd; by default its own")
     parser.add_argument("--codecs", nargs="*", help="beside encode; by default those of the default study")
     parser.add_argument("--colour", action="store_true")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
