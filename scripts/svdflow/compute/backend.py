@@ -80,14 +80,10 @@ def to_numpy(array: Any) -> np.ndarray:
     if array_api_compat.is_array_api_obj(array):
         return (
             np.asarray(array_api_compat.to_device(array, "cpu"))
-            if _is_torch(array)
+            if array_api_compat.is_torch_array(array)
             else np.from_dlpack(array)
         )
     return np.asarray(array)
-
-
-def _is_torch(array: Any) -> bool:
-    return array_api_compat.is_torch_array(array)
 
 
 @cache

@@ -61,14 +61,10 @@ def located(path: str, name: str, allow_links: bool, depth: int = 0) -> tuple[st
     """File and name where a name within an HDF5 file leads, through soft and external links; None where nothing is."""
     if depth > DEEPEST:
         raise LinkError(f"{path}: {name!r} leads through more than {DEEPEST} links, perhaps in a circle")
-    with h5py.File(path, "r", locking=False) if depth else _opened(path) as file:
+    with h5py.File(path, "r", locking=False) if depth else open_for_reading(path) as file:
         return _walked(
             file, path, [part for part in name.split("/") if part not in ("", ".")], allow_links, depth
         )
-
-
-def _opened(path: str) -> h5py.File:
-    return open_for_reading(path)
 
 
 def _walked(
