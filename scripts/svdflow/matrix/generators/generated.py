@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
 
 from svdflow.matrix.generators.randomness import normal, stream, tile_height
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 # Bytes of a panel that is computed at once; it moves memory and no bit, for rows are computed in tiles.
 PANEL_BYTES = 8 * 2**20  # values that are computed at a time: some tiles, within the last-level cache
@@ -18,7 +21,7 @@ COMPUTED_SIDE = 2000
 COMPUTED_ENTRIES = 16_000_000
 
 Tile = Callable[[int, int], np.ndarray]
-SparseTile = Callable[[int, int], csr_array]
+SparseTile = Callable[[int, int], "csr_array"]
 
 
 @dataclass(frozen=True)
@@ -148,14 +151,16 @@ class GeneratedSparseMatrix:
         row = self.entries / self.shape[0] * (self.dtype.itemsize + self.index_dtype.itemsize)
         return max(1, int(PANEL_BYTES / (row * self.tile_height))) * self.tile_height
 
-    def read(self, start: int, stop: int) -> csr_array:
+    def read(self, start: int, stop: int) -> "csr_array":
         """Rows ``start:stop``, indices sorted."""
         pieces = []
         for low, high in tiles(self.shape[0], self.tile_height, start, stop):
             pieces.append(self.tile(low, high)[max(start, low) - low : min(stop, high) - low])
+        from scipy.sparse import vstack  # on use: most families are dense
+
         return vstack(pieces, format="csr") if len(pieces) > 1 else pieces[0]
 
-    def panels(self, height: int | None = None) -> Iterator[tuple[int, csr_array]]:
+    def panels(self, height: int | None = None) -> Iterator[tuple[int, "csr_array"]]:
         """All panels in order: (first row, rows)."""
         rows = self.shape[0]
         height = height or self.panel_height
