@@ -169,9 +169,8 @@ def encode(
         failures: list[float] = []
         encoder = trial = None
         for name in forms if form == "auto" else [form]:
-            encoder = trial = (
-                None  # what the last form made of the array goes before the next one takes its place
-            )
+            # What the last form made of the array goes before the next one takes its place.
+            encoder = trial = None
             encoder = encoder_of(A, name, memory_limit=memory_limit, **asked)
             try:
                 trial = search(encoder, target, goal, value, provenance)

@@ -11,9 +11,8 @@ from svdflow.codec.quantize import chunks_of
 from svdflow.errors import StepTooFineError, UnreachableTargetError
 from svdflow.metrics.errors import difference, double, largest, psnr_of_error, ratio, squared_norm
 
-AT_ONCE = (
-    2**22
-)  # values judged at once, in a few arrays of 32 MB; sums of larger arrays are rounded otherwise. Chosen
+# Values judged at once, in a few arrays of 32 MB; sums of larger arrays are rounded otherwise (chosen).
+AT_ONCE = 2**22
 
 # When an error is worth a warning, and how long the search for a step goes on: closer costs trials, each a
 # quantization of the whole array, looser gives larger archives. Chosen; `python benchmarks/images.py --case archive`
