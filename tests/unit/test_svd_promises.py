@@ -113,6 +113,27 @@ def test_probes_that_took_part_in_the_search_are_caught(monkeypatch):
         assert_certified(verdicts)
 
 
+def test_probes_within_the_basis_are_caught_where_rows_were_kept(monkeypatch):
+    """The same where U takes no read of its own."""
+
+    def kept_factors(plan, found, **more):
+        kept = found.kept
+        within = kept.AhU[:, :20] @ gaussian(0, 20, kept.probes.shape[1])
+        found.kept = replace(kept, probes=within, images=A.T @ (A @ within))
+        reads.append(found.reads)
+        return genuine(plan, found, **more)
+
+    genuine, reads = assembly.kept_factors, []
+    A = mixed(SPECTRA["1/i"](600), (900, 600))
+    honest = [judged(A, truncated_svd(A, 20, method="krylov", seed=seed)) for seed in range(5)]
+    assert_certified(honest)
+    monkeypatch.setattr(assembly, "kept_factors", kept_factors)
+    verdicts = [judged(A, truncated_svd(A, 20, method="krylov", seed=seed)) for seed in range(5)]
+    assert len(reads) == 5
+    with pytest.raises(AssertionError, match="spectral bounds"):
+        assert_certified(verdicts)
+
+
 # The tolerance.
 
 

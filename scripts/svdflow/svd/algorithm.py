@@ -10,6 +10,7 @@ from svdflow.svd.assembly import Sink, finished
 from svdflow.svd.checkpoint import Journal, identity_of
 from svdflow.svd.plan import Plan, Target
 from svdflow.svd.read.converted_panels import Panels
+from svdflow.svd.read.kept_rows import KeptRows
 from svdflow.svd.result import SVDResult
 from svdflow.svd.subspace import OneProposal, Reader, Search, Subspace, reader_for
 from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANES, first_width
@@ -34,6 +35,8 @@ class Factorization:
         As of `svdflow.svd.factorize`.
     scratch : path or None
         Folder for temporary files.
+    limited : bool
+        Whether a memory limit was given.
     """
 
     source: MatrixSource
@@ -45,6 +48,12 @@ class Factorization:
     checkpoint: str | Path | None = None
     sink: Sink | None = None
     scratch: str | Path | None = None
+    limited: bool = False
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether rows that reads leave behind wait in a file: where memory is limited, or the matrix is not in it."""
+        return self.streamed or self.limited or not self.plan.tall.in_memory
 
     @property
     def streamed(self) -> bool:
@@ -107,6 +116,10 @@ class Algorithm:
         factor = 2 * m * (k + FINAL_EXTRA + LANES) * plan.output.itemsize if keep_factor else 0
         return int(basis + sums + tasks * panel + factor + 3 * k * n * wide)
 
+    def keeps_rows(self, plan: Plan) -> bool:
+        """Whether reads keep rows of ``A X``, of which U is made without another one."""
+        return False
+
     def with_deviations_read(self, plan: Plan) -> Plan:
         """The plan within `max_reads` where columns are to be divided by their deviations; here they take no read."""
         return plan
@@ -125,9 +138,16 @@ class Algorithm:
         journal = None
         if task.checkpoint:
             journal = Journal(task.checkpoint, identity_of(task.source, plan, seed, scale=task.scale))
-        reader = reader_for(plan, Panels.of(plan, task.device, standardized=task.scale), engine, journal)
-        search = self.search(plan, reader, seed)
-        result = finished(task.source, plan, search, reader, seed, task.sink, task.scratch, task.streamed)
+        on_disk = task.on_disk or not engine.shared_memory
+        rows = KeptRows(plan, on_disk=on_disk, folder=task.scratch) if self.keeps_rows(plan) else None
+        panels = Panels.of(plan, task.device, standardized=task.scale)
+        reader = reader_for(plan, panels, engine, journal, rows)
+        try:
+            search = self.search(plan, reader, seed)
+            result = finished(task.source, plan, search, reader, seed, task.sink, task.scratch, task.streamed)
+        finally:
+            if rows is not None:
+                rows.close()
         if journal:
             journal.close()
         return result

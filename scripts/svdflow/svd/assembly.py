@@ -1,7 +1,6 @@
 """From an accepted subspace to the result: factors in the orientation and scale of the matrix, and their story."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +15,8 @@ from svdflow.svd.certificates import (
 from svdflow.svd.info import SVDInfo, in_units
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan, Target
-from svdflow.svd.read.last_read import last_read
+from svdflow.svd.read.kept_rows import kept_factors
+from svdflow.svd.read.last_read import Factors, last_read
 from svdflow.svd.result import SVDResult
 from svdflow.svd.signs import phases
 from svdflow.svd.stopping import judged
@@ -46,15 +46,13 @@ def finished(
     streamed: bool,
 ) -> SVDResult:
     """The last read, and everything in the orientation and scale of the caller's matrix."""
-    read = partial(
-        last_read,
-        plan,
-        reader=reader,
-        seed=seed,
-        on_disk=streamed,
-        folder=folder,
-        phase=None if plan.transposed else phases,
-    )
+    phase = None if plan.transposed else phases
+
+    def read(found: Subspace) -> Factors:
+        if found.kept is not None:
+            return kept_factors(plan, found, reader=reader, phase=phase)
+        return last_read(plan, found, reader=reader, seed=seed, on_disk=streamed, folder=folder, phase=phase)
+
     found = search.propose()
     factors = read(found)
     while not search.accepts(found, factors):
@@ -113,7 +111,7 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
         why=plan.why,
         rank=len(factors.s),
         numerical_rank=factors.numerical_rank,
-        reads=found.reads + 1,
+        reads=found.reads + factors.reads,
         reason=reason,
         frobenius_norm=certificate.norm / scale,
         frobenius_error=certificate.error / scale,

@@ -159,7 +159,7 @@ def spectral_certificate(
         alpha = FAILURE ** (-1 / r) * (2 / np.pi) ** 0.5
     square = alpha * largest + SPECTRAL_NOISE * eps * norm_squared
     error = square**0.5 + stored_rounding(output) * float(s[0])
-    return SpectralCertificate(error, "probabilistic", FAILURE, _excess(residual, s, norm_squared, eps))
+    return SpectralCertificate(error, "probabilistic", FAILURE, excess(residual, s, norm_squared, eps))
 
 
 def left_by_U(probes: np.ndarray, images: np.ndarray, AhU: np.ndarray) -> np.ndarray:
@@ -177,7 +177,7 @@ def left_by_V(probes: np.ndarray, images: np.ndarray, V: np.ndarray, AhAV: np.nd
     return np.asarray(residual - V @ (V.conj().T @ residual))
 
 
-def _excess(residual: np.ndarray, s: np.ndarray, norm_squared: float, eps: float) -> float:
+def excess(residual: np.ndarray, s: np.ndarray, norm_squared: float, eps: float) -> float:
     """Mean ``||E^H E w||^2`` over ``s_k^2 ||E||_F^2``; at most 1 for the leading triplets.
 
     Its expectation is ``sum sigma(E)^4``, and that at most ``||E||_2^2 ||E||_F^2`` with ``||E||_2 = s_{k+1}``.

@@ -215,6 +215,8 @@ def factorize(
     )
     device_there = device_of(backend, threads=staging, memory_limit=limit if backend == "cupy" else None)
     with unchanged(source), one_blas_thread(), device_there as device:
-        task = Factorization(source, plan, device, runner, seed, scale, checkpoint, sink, scratch)
+        task = Factorization(
+            source, plan, device, runner, seed, scale, checkpoint, sink, scratch, limit is not None
+        )
         result: SVDResult = algorithm.factorize(task)
     return result

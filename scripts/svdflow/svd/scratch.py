@@ -7,6 +7,11 @@ from typing import Any
 import numpy as np
 
 
+def scratch_for(shape: tuple[int, int], dtype: Any, *, on_disk: bool, folder: Any = None) -> Any:
+    """A scratch for rows of that shape, in a temporary file (in `folder`) or in memory."""
+    return FileScratch(shape, dtype, folder) if on_disk else MemoryScratch(shape, dtype)
+
+
 class MemoryScratch:
     """Rows kept in an array. Tasks of one process fill disjoint rows of it side by side."""
 

@@ -61,7 +61,8 @@ class Subspace:
     deviation: np.ndarray | None = None  # standard deviations of columns, which these are divided by
     row_deviations: np.ndarray | None = None
     sharp: bool = False  # `spectrum` was computed from A, not from its square
-    judged_last: bool = False  # the search ended by what the last read measured
+    judged_last: bool = False  # the search judges its factors itself
+    kept: Any = None  # `svdflow.svd.read.kept_rows.KeptFactors`, where the factors take no other read
 
 
 class Search(Protocol):
@@ -98,8 +99,11 @@ def unit_scale(peak: float, dtype: np.dtype) -> float:
 class Reader:
     """Counts reads, keeps what the first one told, and takes the mean off every product."""
 
-    def __init__(self, plan: Plan, panels: Panels, engine: Engine, journal: Any = None) -> None:
+    def __init__(
+        self, plan: Plan, panels: Panels, engine: Engine, journal: Any = None, rows: Any = None
+    ) -> None:
         self.plan, self.panels, self.engine, self.journal = plan, panels, engine, journal
+        self.rows = rows  # `svdflow.svd.read.kept_rows.KeptRows`, where rows of A X are kept
         self.reads = 0
         self.norm_squared = self.uncentred = 0.0
         self.mean: np.ndarray | None = None
@@ -122,15 +126,19 @@ class Reader:
         assert self.deviation is not None
         Q, s, Th = np.linalg.svd(self.deviation[:, None] * plain, full_matrices=False)
         kept = s > LEAST_START * s[0]
-        return Q[:, kept], (image / self.deviation[:, None]) @ (adjoint(Th)[:, kept] / s[kept])
+        T = adjoint(Th)[:, kept] / s[kept]
+        if self.rows is not None:
+            self.rows.blocks[-1].transform = T
+        return Q[:, kept], (image / self.deviation[:, None]) @ T
 
-    def gram_times(self, X: np.ndarray | None) -> np.ndarray:
+    def gram_times(self, X: np.ndarray | None, *, kept: int | None = None) -> np.ndarray:
         """``A^H A X``, or ``A^H A`` without X, of the centred and standardized matrix.
 
+        Rows of ``A X`` are kept where the reader has a place for them, of `kept` columns or of all.
         For a given X, standardizing columns takes a read for their deviations before the first product.
         """
         if self.panels.standardize != "columns":
-            return self._image(X) if self.reads else self._first(X)
+            return self._image(X, kept) if self.reads else self._first(X)
         if X is None:
             image = self._image(X) if self.reads else self._first(X)
             assert self.deviation is not None
@@ -138,10 +146,10 @@ class Reader:
         if not self.reads:
             self._first(np.zeros((len(X), 1), X.dtype))
         assert self.deviation is not None
-        return self._image(X / self.deviation[:, None]) / self.deviation[:, None]
+        return self._image(X / self.deviation[:, None], kept) / self.deviation[:, None]
 
-    def _image(self, X: np.ndarray | None) -> np.ndarray:
-        return self._centred(adjoint(self._read(X, first=False).product), X)
+    def _image(self, X: np.ndarray | None, kept: int | None = None) -> np.ndarray:
+        return self._centred(adjoint(self._read(X, first=False, kept=kept).product), X)
 
     def _first(self, X: np.ndarray | None) -> np.ndarray:
         """The image of the centred matrix, and all facts."""
@@ -150,6 +158,8 @@ class Reader:
         low, high = SAFE_NORM[np.finfo(self.plan.output).dtype.itemsize]
         if sums.facts.peak > 0 and not low < sums.facts.norm_squared < high:
             self.panels = self.panels.rescaled(unit_scale(sums.facts.peak, self.plan.output))
+            if self.rows is not None:
+                self.rows.drop()
             sums = self._read(X, first=True)
         facts = sums.facts
         self.norm_squared, self.uncentred, self.row_means = (
@@ -235,21 +245,23 @@ class Reader:
             **more,
         )
 
-    def _read(self, X: np.ndarray | None, *, first: bool) -> Sums:
+    def _read(self, X: np.ndarray | None, *, first: bool, kept: int | None = None) -> Sums:
         self.reads += 1
         known = self.journal.recall(self.reads, X) if self.journal else None
+        width = 0 if X is None else kept or X.shape[1]
+        scratch = None if self.rows is None else self.rows.add(X, width, read=known is None)
         if known is not None:
             return known
-        sums = self._sums(X, first)
+        sums = self._sums(X, first, scratch, width)
         if sums.facts.non_finite is not None:
             raise NonFiniteError(sums.facts.non_finite)
         if self.journal:
             self.journal.record(self.reads, X, sums)
         return sums
 
-    def _sums(self, X: np.ndarray | None, first: bool) -> Sums:
+    def _sums(self, X: np.ndarray | None, first: bool, scratch: Any = None, kept: int = 0) -> Sums:
         backwards = self.reads % 2 == 0  # what the last read left in a cache comes first
-        task = FusedRead(self.panels, X, first)
+        task = FusedRead(self.panels, X, first, scratch, kept)
         return self.engine.reduce(task, self.plan.groups, Sums.plus, backwards=backwards)
 
     def last(self, task: LastRead) -> LastSums:
@@ -275,7 +287,7 @@ class SparseReader(Reader):
 
     _scaled: tuple[float, Any] | None = None
 
-    def _sums(self, X: np.ndarray | None, first: bool) -> Sums:
+    def _sums(self, X: np.ndarray | None, first: bool, scratch: Any = None, kept: int = 0) -> Sums:
         if X is None or self._by_panels:
             return super()._sums(X, first)
         facts = Facts()
@@ -329,11 +341,11 @@ class Draw:
         return out
 
 
-def reader_for(plan: Plan, panels: Panels, engine: Engine, journal: Any = None) -> Reader:
+def reader_for(plan: Plan, panels: Panels, engine: Engine, journal: Any = None, rows: Any = None) -> Reader:
     """The reader that suits the matrix. A sparse one in memory stays here, wherever the engine is."""
     if plan.tall.sparse and plan.tall.in_memory:
         return SparseReader(plan, panels, engine if engine.shared_memory else Engine(), journal)
-    return Reader(plan, panels, engine, journal)
+    return Reader(plan, panels, engine, journal, rows)
 
 
 def hermitian(G: np.ndarray) -> np.ndarray:

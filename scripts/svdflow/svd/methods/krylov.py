@@ -9,74 +9,51 @@ and Musco 2015 (block Krylov), Tropp and Webber 2023 (arXiv 2306.12418, sections
 import logging
 from functools import partial
 from math import inf, sqrt
+from typing import Any
 
 import numpy as np
 
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.algorithm import Algorithm
+from svdflow.svd.certificates import MISSED, excess, left_by_U
 from svdflow.svd.methods.krylov_blocks import krylov_widths, sampled_rows
+from svdflow.svd.methods.krylov_errors import largest_error, ratios
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormal_columns, orthonormalize
 from svdflow.svd.plan import Plan, Target
-from svdflow.svd.random_blocks import gaussian
+from svdflow.svd.random_blocks import PROBES, gaussian
 from svdflow.svd.read.bands import blocks_for
-from svdflow.svd.read.last_read import Factors
+from svdflow.svd.read.kept_rows import KeptFactors
+from svdflow.svd.read.last_read import LEAST_SPREAD, Factors, precision
 from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
-from svdflow.svd.widths import last_width
+from svdflow.svd.widths import FINAL_EXTRA, PROBE_COLUMNS, last_width
 
 log = logging.getLogger(__name__)
 
-# These end the search, so they move reads and bits. What other values do: benchmarks/results/constants.md.
-
-NOISE = 16  # squared Ritz values that move by less than this times eps s_1^2 move by rounding; see svd/stopping.py
+# Squared Ritz values that move by less than this times eps s_1^2 move by rounding, which ends the search; see
+# svd/stopping.py and benchmarks/results/constants.md.
+NOISE = 16
 # Ritz values above CLEAR eps theta_1 take part in the half step, which divides images by their roots. From 1 to
 # 10,000 nothing there changes.
 CLEAR = 100
-# Rates of half steps slow down from read to read, so the estimate takes a root of the last rate: the second, and the
-# fourth above SLOW, where they may slow down a good deal. At 0.75 three results of 84 missed their tolerance, for 0.4
-# reads fewer of 5.4.
-SLOW = 0.5
-# Rate at most that the estimate reckons with; what a geometric series still adds is 49 times its last term then.
-# From 0.9 to 0.995 nothing there changes.
-SLOWEST = 0.98
-# Safety factor on the t^-2 error model of `_remaining`: without it 0.1 reads of 5.4 were saved, and at 0.5 errors came
-# within 0.56 of the tolerance.
-BULK = 1.5
-# The t^-2 model counts where the last read gained more than this share of what the last whole step did: a geometric
-# series at a good rate gains less. At 1/20 it took 0.2 reads more of 5.4.
-SUBLINEAR = 1 / 5
-# Share of the first half step's gain that is expected to be left, where the first block was learnt. At 0.05 and at 1 it
-# took 0.1 reads more of 5.1.
-FIRST_GAIN = 0.25
-# Factor on what is expected to be left where blocks are narrower than the rank. At 1 it took 0.3 reads fewer of 7.7, at
-# 32 as many more, and no result missed its tolerance.
-NARROW = 8.0
 # Columns of a learnt block that stay random, or an eighth of it where that is more: what the sampled rows lack is found
 # through them. With 16 of 32 it took 0.4 reads more of 5.1.
 LEAST_RANDOM = 4
-# Length above which the part of a rejected Ritz vector that is new to the basis extends it; its image is divided by
-# that length, and loses as many digits. At 1e-3 errors came within 0.9 of the tolerance, at 0.05 within 0.35.
-NOVEL = 0.05
 
 
 class KrylovSearch:
-    """Right singular subspaces of growing Krylov spaces, until one survives its last read.
+    """Right singular subspaces of growing Krylov spaces, until their values are as near to the truth as was asked.
 
-    `propose` reads until the triplets may be had to `tol` with one read more; `accepts` judges them by what that read
-    changed. A rejected proposal is not lost: its image extends the basis.
-
-    Notes
-    -----
-    Three squared values of each triplet rise towards ``s_i^2``, half a step of the power method apart: theta, the
-    Ritz value of ``A^H A`` in K; g, of ``A^H`` in ``A K``; and after the last read y of ``A V`` and f of ``A^H U``.
-    The estimated error is what a geometric series would still add; rates slow down, so the root of the last one is
-    taken. Where a whole step gains little more than the last read, as in a bulk of close values, the error of step t
-    falls like ``t^-2`` and the estimate follows from that.
+    Where rows of ``A K`` were kept (`svdflow.svd.read.kept_rows`) nothing more is read: U, s and V follow from what the
+    reads gave. Else a last read makes U, one step of the power method better.
     """
 
     def __init__(self, plan: Plan, reader: Reader, seed: int) -> None:
         self.plan, self.reader = plan, reader
-        self.draw = Draw(seed, plan.tall.shape[1], plan.wide)
         n = plan.tall.shape[1]
+        self.draw = Draw(seed, n, plan.wide)
+        probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES)
+        self.probes = probes.astype(plan.work).astype(plan.wide)
+        self.images: np.ndarray | None = None  # of the probes, which the second read takes along
         self.blocks = blocks_for(n, reader.engine)
         self.side = min(plan.tall.shape)
         self._K = np.empty((n, sum(plan.widths)), plan.wide, order="F")
@@ -84,15 +61,9 @@ class KrylovSearch:
         self.used = 0
         self.step = 0
         self.G = self.H = np.zeros((0, 0), plan.wide)
-        self.g = self.reached = np.zeros(0)  # the latter at the newest step
-        self.newest = slice(0, 0)  # columns of the newest step; those of rejected proposals are not continued
-        self.gains: list[
-            float
-        ] = []  # what each whole step added to the squared values at most, over s_{k+1}^2
-        narrow = plan.target.rank is not None and min(plan.widths[:2]) < plan.target.rank
-        self.caution = NARROW if narrow else 1.0
-        self.expected = self.half = inf
-        self.rejected: tuple[float, float] | None = None  # the last estimate, and what steps had gained then
+        self.theta = self.g = np.zeros(0)
+        self.c: np.ndarray | None = None  # see krylov_errors
+        self.newest = slice(0, 0)  # columns of the newest step
         self.saturated = self.learnt = self.missed = False
 
     @property
@@ -104,33 +75,89 @@ class KrylovSearch:
         return self._Z[:, : self.used]
 
     def propose(self) -> Subspace:
-        """Read on until one more read is expected to do, or until no more are allowed."""
-        self._grow()
-        while not (self.saturated or self._spent() or self._promising()):
+        """Read on until the triplets are within `tol`, or until no more reads are allowed."""
+        while True:
             self._grow()
+            clear = self._clear()
+            done = self._error(power=0 if clear else 1) <= self.plan.tol
+            self.missed = done and not self.saturated and self._overlooked()
+            if self.saturated or self._spent() or (done and not self.missed):
+                break
+        if done and clear and not self.missed:
+            return self._from_kept_rows()
         k = self.k or self.used
         exact = self.saturated and self.plan.tall.shape[1] <= self.used
         # All of the space holds every vector, where squares lose those far below the first.
         V = self.K @ self.P if exact else self._ritz_vectors(min(last_width(k), self.used, self.side))
+        return self._found(
+            V,
+            exact=exact,
+            spread=sqrt(self.g[V.shape[1] - 1] / self.g[0])
+            if V.shape[1] <= len(self.g) and self.g[0]
+            else 0.0,
+        )
+
+    def _found(self, V: np.ndarray, **more: Any) -> Subspace:
         return self.reader.found(
             V,
             "krylov",
             "saturated" if self.saturated else "converged",
-            exact=exact,
-            captured=float(np.sum(self.g[:k])),
-            spread=sqrt(self.g[V.shape[1] - 1] / self.g[0])
-            if V.shape[1] <= len(self.g) and self.g[0]
-            else 0.0,
+            captured=float(np.sum(self.g[: self.k or self.used])),
             sampled_rows=sum(stop - start for start, stop in self.plan.sample) if self.learnt else 0,
             judged_last=True,
+            **more,
         )
+
+    def _clear(self) -> bool:
+        """Whether rows were kept, and the triplets have the digits that are asked for without a last read.
+
+        Their squares must stand clear of rounding; those that a last read gives are of A itself.
+        """
+        k, rows, g = self.k, self.reader.rows, self.g
+        if rows is not None and not rows.fits:
+            rows.close()
+            rows = self.reader.rows = None
+        if rows is None or self.images is None or k is None or k >= len(g) or self.saturated:
+            return False
+        spread = sqrt(g[min(k + FINAL_EXTRA, len(g)) - 1] / g[0])
+        left = self.reader.norm_squared - float(np.sum(g[:k]))
+        enough = precision(self.plan, left, self.reader.norm_squared, spread) == self.plan.work
+        return enough and spread > LEAST_SPREAD and self._noise() <= self.plan.tol * g[k]
+
+    def _overlooked(self) -> bool:
+        """Whether the probes found more left than leading triplets leave."""
+        k = self.k
+        if self.images is None or k is None or k > len(self.g):
+            return False
+        left = left_by_U(self.probes, self.images, self.blocks.times(self.Z, self.R[:, :k]))
+        s, norm_squared = np.sqrt(self.g[:k]), self.reader.norm_squared
+        return excess(left, s, norm_squared, self._eps()) > MISSED
+
+    def _from_kept_rows(self) -> Subspace:
+        """The triplets of rows that were kept."""
+        assert self.k is not None and self.images is not None
+        k, width = self.k, min(self.k + FINAL_EXTRA, len(self.g))
+        C, P = self.R[:, :width], self.P[:, :k]
+        squares = np.real(np.sum(P.conj() * (self.H @ P), axis=0)) - self.theta[:k] ** 2
+        found = self._found(self._K[:, :0], exact=False)
+        found.kept = KeptFactors(
+            self.reader.rows,
+            C,
+            self.blocks.times(self.Z, C),
+            self.theta[:width] ** 0.5,
+            np.sqrt(np.maximum(squares, 0) / self.theta[:k]),
+            self.probes,
+            self.images,
+        )
+        return found
 
     def accepts(self, found: Subspace, last: Factors) -> bool:
         """Whether the factors are within `tol`; sets `found.estimate` and `found.reason`."""
         found.reads = self.reader.reads
         if self.saturated:
             return True
-        found.estimate = inf if last.spectral.contradicts else self._estimate(last)
+        self.missed = last.spectral.contradicts
+        found.estimate = inf if self.missed else self._error() if found.kept else self._last_error(last)
         if found.estimate <= self.plan.tol:
             return True
         if self.step >= len(self.plan.widths) - 1 or self._spent():
@@ -139,34 +166,13 @@ class KrylovSearch:
         log.info(
             "%s: estimated accuracy %.1e after the last read; going on", self.plan.tall.name, found.estimate
         )
-        self.missed = last.spectral.contradicts
-        self.rejected = None if self.missed else (found.estimate, self._remaining())
-        self.reader.reads += 1
-        self.step += 1
-        self._absorb(found.V, last.image)
+        if not found.kept:
+            self.reader.reads += 1
+            self.step += 1
         return False
 
     def _spent(self) -> bool:
         return self.step == len(self.plan.widths) or self.used == self._K.shape[1]
-
-    def _promising(self) -> bool:
-        """Whether one read more may do; after a rejection by that estimate, which falls like steps times their gain."""
-        if self.rejected is None:
-            return self.expected * self.caution <= self.plan.tol
-        estimate, remaining = self.rejected
-        return estimate * self._remaining() <= self.plan.tol * remaining
-
-    def _remaining(self) -> float:
-        """What the error is near to where it falls like t^-2, and so a step gains t^-3: t / 2 times that gain.
-
-        Single gains waver, so of the last two the larger counts, the older as it would be now.
-        """
-        t, recent = len(self.gains), self.gains[-2:]
-        if not np.isfinite(recent[-1]):
-            return t * self.half / 2
-        if len(recent) == 2 and np.isfinite(recent[0]):
-            return t / 2 * max(recent[1], recent[0] * (1 - 1 / t) ** 3)
-        return t / 2 * recent[-1]
 
     def _grow(self) -> None:
         """One more block, one more read."""
@@ -179,19 +185,22 @@ class KrylovSearch:
             self.missed = False
             X = extend_basis(self.K, self._widened(newest, width), self.draw, self.blocks)
         before = self.used
-        self._append(*(self.reader.start(X) if self.used == 0 else (X, self.reader.gram_times(X))))
+        self._append(*(self.reader.start(X) if self.used == 0 else (X, self._image(X))))
         self.newest = slice(before, self.used)
         self.step += 1
         self._project()
-        self._expect()
         log.info(
-            "%s: read %d, rank %s, %.1e expected",
-            self.plan.tall.name,
-            self.reader.reads,
-            self.k,
-            self.expected,
+            "%s: read %d, rank %s, error %.1e", self.plan.tall.name, self.reader.reads, self.k, self._error()
         )
         self.saturated = self.used >= self.side
+
+    def _image(self, X: np.ndarray) -> np.ndarray:
+        """``A^H A X``; the second read takes the probes along, unless the matrix is sparse."""
+        if self.plan.tall.sparse or self.images is not None:
+            return self.reader.gram_times(X)
+        image = self.reader.gram_times(np.concatenate([X, self.probes], axis=1), kept=X.shape[1])
+        self.images = image[:, X.shape[1] :]
+        return image[:, : X.shape[1]]
 
     def _first_block(self, width: int) -> np.ndarray:
         """Random directions; after one step of the power method on a sample of rows, where the plan has one.
@@ -223,34 +232,23 @@ class KrylovSearch:
         self.H = _bordered(self.H, self.blocks.inner(self.Z, Z))
 
     def _project(self) -> None:
-        """Ritz values of the basis, and what half a step more makes of them."""
+        """Ritz values of the basis, what half a step more makes of them, and how both moved."""
+        theta, gain = self.theta, self.g - self.theta[: len(self.g)]
         values, vectors = np.linalg.eigh(hermitian(self.G))
         self.theta, self.P = np.maximum(values[::-1], 0), vectors[:, ::-1]
         self.k = k = self.plan.target.choose(np.sqrt(self.theta), self.reader.norm_squared)
         self.g, self.R = self._half_step(last_width(k or self.used))
-        self.half = inf
-        if k is not None and k <= len(self.g):
-            self.half = max(0.0, float(np.max(self.g[:k] - self.theta[:k]))) / _unit(self.g, k)
+        self.c = None
+        if k is not None and k <= min(len(self.g), len(gain)):
+            self.c = ratios(self.theta[:k], self.g[:k] - self.theta[:k], theta[:k], gain[:k])
 
-    def _expect(self) -> None:
-        """What one more read may leave, by how far the newest step moved the values."""
-        before, self.reached = self.reached, self.g
+    def _error(self, power: float = 0.0) -> float:
+        """Estimated ``max_i |s_i^2 - g_i| / s_{k+1}^2``, or of values `power` half steps further."""
         k = self.k
-        if k is None or self.half == inf:
-            self.expected = inf
-            return
-        unit = _unit(self.g, k)
-        if self.half * unit <= self._noise():
-            self.gains.append(inf)
-            self.expected = 0.0
-        elif len(before) < k:
-            self.gains.append(inf)
-            self.expected = FIRST_GAIN * self.half if self.learnt else inf
-        else:
-            self.gains.append(float(np.max(self.g[:k] - before[:k])) / unit)
-            rest = max(float(np.max(self.theta[:k] - before[:k])) / unit, 1e-300)
-            # The first whole step begins at random vectors and tells little of those to come.
-            self.expected = self.half * min(1.0, self.half / rest) ** (1.0 if len(self.gains) > 2 else 0.5)
+        if k is None or k > len(self.g):
+            return inf
+        c = np.full(k, inf) if self.c is None else self.c
+        return largest_error(c, self.g[:k] - self.theta[:k], self._noise(), power) / _unit(self.g, k)
 
     def _half_step(self, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Squared singular values g of ``B = U^H A`` for an orthonormal basis U of ``A K``, and R with ``V = Z R``.
@@ -277,38 +275,14 @@ class KrylovSearch:
             V = np.concatenate([V, extend_basis(V, rest, fresh)[:, : width - V.shape[1]]], axis=1)
         return V
 
-    def _estimate(self, last: Factors) -> float:
+    def _last_error(self, last: Factors) -> float:
         """Estimated ``max_i |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2`` of the factors of the last read."""
         k = len(last.s)
-        f, y = last.s**2, last.before**2
-        if k > len(self.g) or len(y) < k:
+        if k > len(self.g) or len(last.before) < k:
             return inf
-        unit = _unit(self.g, k)
-        first, second = (float(np.max(step)) / unit for step in (y[:k] - self.g[:k], f - y[:k]))
-        if not last.polished:  # f is y
-            first, second = self.half, first
-        if max(first, second) * unit <= self._noise():
-            return 0.0 if second <= 0 else second
-        rate = min(SLOWEST, max(0.0, second / first) if first > 0 else SLOWEST)
-        root = 4 if rate > SLOW else 2 if len(self.gains) > 1 or self.learnt else 3
-        rate = rate ** (1 / root)
-        estimate = second * rate / (1 - rate)
-        whole, gain = self.gains[-1], first + second
-        if np.isfinite(whole) and gain > SUBLINEAR * whole:
-            estimate = max(estimate, BULK * self._remaining())
-        return estimate
-
-    def _absorb(self, V: np.ndarray, image: np.ndarray) -> None:
-        """Extend the basis by what is new in a rejected V with its image ``A^H A V``."""
-        C = self.blocks.inner(self.K, V)
-        N, Z = self.blocks.minus(V, self.K, C), self.blocks.minus(image, self.Z, C)
-        squares, E = np.linalg.eigh(hermitian(adjoint(N) @ N))
-        E = E[:, squares > NOVEL**2] / np.sqrt(squares[squares > NOVEL**2])
-        E = E[:, : min(E.shape[1], self.side - self.used, self._K.shape[1] - self.used)]
-        if E.shape[1] and not self.missed:
-            self._append(N @ E, Z @ E)
-            self._project()
-            self.saturated = self.used >= self.side
+        before = last.before[:k] ** 2 if last.polished else self.g[:k]
+        c = np.full(k, inf) if self.c is None or len(self.c) < k else self.c[:k]
+        return largest_error(c, last.s**2 - before, self._noise()) / _unit(self.g, k)
 
     def _noise(self) -> float:
         return NOISE * self._eps() * float(self.theta[0])
@@ -353,6 +327,9 @@ class BlockKrylov(Algorithm):
 
     def columns(self, plan: Plan) -> int:
         return 2 * min(plan.tall.shape[1], sum(plan.widths))
+
+    def keeps_rows(self, plan: Plan) -> bool:
+        return not plan.tall.sparse
 
     def search(self, plan: Plan, reader: Reader, seed: int) -> Search:
         return KrylovSearch(plan, reader, seed)

@@ -27,7 +27,7 @@ from svdflow.svd.plan import Plan
 from svdflow.svd.random_blocks import COMPLETION, PROBES, gaussian
 from svdflow.svd.read.facts import Facts
 from svdflow.svd.read.panel_work import LastRead, triangle
-from svdflow.svd.scratch import FileScratch, MemoryScratch
+from svdflow.svd.scratch import scratch_for
 from svdflow.svd.subspace import Reader, Subspace
 from svdflow.svd.widths import PROBE_COLUMNS
 
@@ -50,7 +50,7 @@ Rows = Callable[[Any], np.ndarray]  # from bounds to rows of U
 class Factors:
     """Of the tall matrix as it was scaled: ``A V = U s``, and U comes from `write_U`.
 
-    `before` are the singular values of ``A V``, half a step before `s`; `image` is ``A^H A`` times the V of the search.
+    `before` are the singular values of ``A V``, half a step before `s`; `reads` is how many made the factors.
     """
 
     write_U: Callable[[Callable[[int, np.ndarray], Any]], None]
@@ -61,9 +61,9 @@ class Factors:
     numerical_rank: int
     polished: bool
     before: np.ndarray
-    image: np.ndarray
     dtype: np.dtype
     spectral: SpectralCertificate
+    reads: int = 1
 
 
 def last_read(
@@ -88,13 +88,11 @@ def last_read(
     m, n = plan.tall.shape
     engine, width = reader.engine, found.V.shape[1]
     on_disk = on_disk or not engine.shared_memory
-    dtype = _precision(plan, found)
+    dtype = precision(plan, found.norm_squared - found.captured, found.norm_squared, found.spread)
     by_square = plan.output != plan.wide and found.spread > LEAST_SPREAD
     probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES).astype(dtype).astype(plan.wide)
     X = np.concatenate([found.V, probes], axis=1)
-    scratch = (FileScratch if on_disk else MemoryScratch)(
-        (m, width), plan.output, *([folder] if on_disk else [])
-    )
+    scratch = scratch_for((m, width), plan.output, on_disk=on_disk, folder=folder)
     try:
         task = LastRead(found.panels, X, width, found.mean, scratch, dtype, by_square)
         sums = reader.last(task)
@@ -129,16 +127,14 @@ def last_read(
         scratch.close()
         raise
     local = engine if engine.shared_memory else Engine()
-    write = partial(_write, local, make, plan.bounds)
-    return Factors(
-        write, scratch.close, s, V, residuals, rank, polished, before, image[:, :width], dtype, spectral
-    )
+    write = partial(write_rows, local, make, plan.bounds)
+    return Factors(write, scratch.close, s, V, residuals, rank, polished, before, dtype, spectral)
 
 
-def _precision(plan: Plan, found: Subspace) -> np.dtype:
-    """Of the products of the last read."""
-    blunt = found.norm_squared - found.captured > BLUNT * found.norm_squared
-    return plan.work if blunt and plan.tol >= SHARP and found.spread > LEAST_SPREAD else plan.wide
+def precision(plan: Plan, left: float, energy: float, spread: float) -> np.dtype:
+    """Of the products that give the factors, by the energy that these leave and by s_l / s_1."""
+    blunt = left > BLUNT * energy
+    return plan.work if blunt and plan.tol >= SHARP and spread > LEAST_SPREAD else plan.wide
 
 
 def _correct_norm(plan: Plan, found: Subspace, facts: Facts) -> None:
@@ -178,13 +174,13 @@ def _settle(plan: Plan, found: Subspace, W: np.ndarray, R: np.ndarray) -> tuple[
         return M, values, V[:, :k], residuals, rank, False, before, W @ T[:, :rank]
     # A^H times an orthonormal basis of A V; its singular value decomposition is half a step better.
     M = T[:, :firm] / s[:firm]
-    X, s, Zh = _thin_svd(W @ M, single=plan.output != plan.wide)
+    X, s, Zh = thin_svd(W @ M, single=plan.output != plan.wide)
     k = max(1, min(plan.target.choose(s, found.norm_squared) or k, k))
     AhU = X[:, :k] * s[:k]
     return M @ adjoint(Zh)[:, :k], s[:k], X[:, :k], residuals[:k], k, True, before, AhU
 
 
-def _thin_svd(C: np.ndarray, *, single: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def thin_svd(C: np.ndarray, *, single: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """SVD of a matrix of few columns; by ``C^H C`` for single precision and values that are not far apart."""
     if single:
         squares, Z = np.linalg.eigh(adjoint(C) @ C)
@@ -225,7 +221,7 @@ def _positive(R: np.ndarray) -> np.ndarray:
     return unit.conj()[:, None] * R
 
 
-def _write(engine: Engine, make: Rows, bounds: Any, write: Callable[[int, np.ndarray], Any]) -> None:
+def write_rows(engine: Engine, make: Rows, bounds: Any, write: Callable[[int, np.ndarray], Any]) -> None:
     for (start, _), rows in zip(bounds, engine.stream(make, bounds), strict=True):
         write(start, rows)
 

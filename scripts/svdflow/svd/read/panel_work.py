@@ -34,11 +34,17 @@ class Sums:
 
 @dataclass(frozen=True)
 class FusedRead:
-    """Task: the part of ``X^H A^H A`` (of ``A^H A`` without X) that one group of panels adds."""
+    """Task: the part of ``X^H A^H A`` (of ``A^H A`` without X) that one group of panels adds.
+
+    The first `kept` columns of ``A X`` are written to `scratch`, where there is one; `rows_only` leaves it at that.
+    """
 
     panels: Panels
     X: np.ndarray | None
     first: bool
+    scratch: Any = None
+    kept: int = 0
+    rows_only: bool = False
 
     def __call__(self, group: Bounds) -> Sums:
         panels = self.panels
@@ -56,12 +62,17 @@ class FusedRead:
                 return facts
             for low, high in panels.slices(start, stop, work):
                 part = panel.part(low - start, high - start)
-                products.add(part, products.times(part))
+                Y = products.times(part)
+                if self.scratch is not None:
+                    self.scratch.write(low, device.get(Y[:, : self.kept]))
+                if not self.rows_only:
+                    products.add(part, Y)
             return facts
 
         with device.errors(), np.errstate(over="ignore", invalid="ignore"):
             facts = reduce(Facts.plus, device.each(add, panels.source.read, group))
-        return Sums(0.0 if facts.non_finite is not None else device.get(products.total), facts)
+        nothing = self.rows_only or facts.non_finite is not None
+        return Sums(0.0 if nothing else device.get(products.total), facts)
 
 
 @dataclass(frozen=True)
