@@ -39,6 +39,32 @@ def small_panels(monkeypatch):
     monkeypatch.setattr("svdflow.svd.plan.PANEL_BYTES", 100 * 300 * 4)
 
 
+@pytest.mark.parametrize("engine", [1, 2])
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("reads", [1, 2])
+def test_rows_that_reads_left_behind_are_made_again(tmp_path, engine, scale, reads):
+    """Where U takes no read of its own, rows of finished reads are lost in a kill: one read makes them anew."""
+    A = (np.random.default_rng(0).standard_normal((2000, 1000)) * np.arange(1, 1001) ** -0.5).astype(
+        np.float32
+    )
+    options = {"rank": 10, "method": "krylov", "center": True, "scale": scale, "tol": 1e-4, "engine": engine}
+    source = Fragile(A)
+    whole = truncated_svd(source, **options)
+    once = source.rows_read - whole.info.reads * len(A)
+    assert whole.info.reads >= 3 and once < len(A) / 4  # its panels, pilot and sample; no read for U
+    folder = tmp_path / "checkpoint"
+    with pytest.raises(Stopped):
+        truncated_svd(Fragile(A, once + (reads + 0.5) * len(A)), checkpoint=folder, **options)
+    kept = len(list(folder.glob("read_*.h5")))
+    assert kept == reads
+    again = Fragile(A)
+    result = truncated_svd(again, checkpoint=folder, **options)
+    for one, other in zip(whole, result, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert result.info.reads == whole.info.reads
+    assert again.rows_read <= (whole.info.reads - kept + 1) * len(A) + len(A) / 4
+
+
 @pytest.mark.parametrize("method", ["krylov", "gram", "rsvd"])
 @pytest.mark.parametrize("center", [False, True])
 @pytest.mark.parametrize("reads", [1, 2])

@@ -17,7 +17,7 @@ from svdflow.svd.certificates import left_by_U, spectral_certificate
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan
 from svdflow.svd.read.last_read import Factors, thin_svd, write_rows
-from svdflow.svd.read.panel_work import FusedRead, Sums, triangle
+from svdflow.svd.read.panel_work import RowsRead, triangle
 from svdflow.svd.scratch import scratch_for
 from svdflow.svd.subspace import Reader, Subspace
 
@@ -73,12 +73,13 @@ class KeptRows:
         return columns <= KEPT_SHARE * self.plan.tall.shape[1]
 
     def complete(self, reader: Reader) -> None:
-        """Multiply those blocks once more whose sums a checkpoint knew: the same products, to the same bits."""
-        for block in self.blocks:
-            if block.scratch is None:
-                block.scratch = self._place(block.width)
-                task = FusedRead(reader.panels, block.X, False, block.scratch, block.width, rows_only=True)
-                reader.engine.reduce(task, self.plan.groups, Sums.plus)
+        """Multiply those blocks whose sums a checkpoint knew: one read more, after a kill only."""
+        missing = [block for block in self.blocks if block.scratch is None]
+        for block in missing:
+            block.scratch = self._place(block.width)
+        if missing:
+            task = RowsRead(reader.panels, tuple((block.X, block.scratch, block.width) for block in missing))
+            reader.engine.reduce(task, self.plan.groups, _done)
 
     def times(self, C: np.ndarray, mean: np.ndarray | None) -> Callable[[tuple[int, int]], np.ndarray]:
         """Rows of ``(A - 1 mean^T) K C`` by their bounds; C has a row for each column of the basis."""
@@ -155,6 +156,10 @@ def kept_factors(plan: Plan, found: Subspace, reader: Reader, *, phase: Any = No
     return Factors(
         write, lambda: None, s, V, kept.residuals[:k], k, True, kept.before, work, spectral, reads=0
     )
+
+
+def _done(one: None, other: None) -> None:
+    """What tasks that only write add up to."""
 
 
 def _gram(make: Any, group: Any) -> np.ndarray:

@@ -36,7 +36,7 @@ class Sums:
 class FusedRead:
     """Task: the part of ``X^H A^H A`` (of ``A^H A`` without X) that one group of panels adds.
 
-    The first `kept` columns of ``A X`` are written to `scratch`, where there is one; `rows_only` leaves it at that.
+    The first `kept` columns of ``A X`` are written to `scratch`, where there is one.
     """
 
     panels: Panels
@@ -44,7 +44,6 @@ class FusedRead:
     first: bool
     scratch: Any = None
     kept: int = 0
-    rows_only: bool = False
 
     def __call__(self, group: Bounds) -> Sums:
         panels = self.panels
@@ -65,14 +64,41 @@ class FusedRead:
                 Y = products.times(part)
                 if self.scratch is not None:
                     self.scratch.write(low, device.get(Y[:, : self.kept]))
-                if not self.rows_only:
-                    products.add(part, Y)
+                products.add(part, Y)
             return facts
 
         with device.errors(), np.errstate(over="ignore", invalid="ignore"):
             facts = reduce(Facts.plus, device.each(add, panels.source.read, group))
-        nothing = self.rows_only or facts.non_finite is not None
-        return Sums(0.0 if nothing else device.get(products.total), facts)
+        return Sums(0.0 if facts.non_finite is not None else device.get(products.total), facts)
+
+
+@dataclass(frozen=True)
+class RowsRead:
+    """Task: of one group the rows that `FusedRead` would keep of several blocks, to the same bits.
+
+    `blocks` are X, the scratch and the columns that are kept, for each.
+    """
+
+    panels: Panels
+    blocks: tuple[tuple[np.ndarray, Any, int], ...]
+
+    def __call__(self, group: Bounds) -> None:
+        panels = self.panels
+        device, work = panels.device, panels.work
+        products = [
+            Products(device.put(np.ascontiguousarray(X, work)), panels.wide) for X, _, _ in self.blocks
+        ]
+
+        def write(block: Any, start: int, stop: int) -> None:
+            panel = panels.panel(block, work)
+            for low, high in panels.slices(start, stop, work):
+                part = panel.part(low - start, high - start)
+                for product, (_, scratch, width) in zip(products, self.blocks, strict=True):
+                    scratch.write(low, device.get(product.times(part)[:, :width]))
+
+        with device.errors(), np.errstate(over="ignore", invalid="ignore"):
+            for _ in device.each(write, panels.source.read, group):
+                pass
 
 
 @dataclass(frozen=True)
