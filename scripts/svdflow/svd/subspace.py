@@ -184,10 +184,11 @@ class Reader:
         return self._centred(adjoint(sums.product), X)
 
     def learn(self, X: np.ndarray) -> np.ndarray | None:
-        """``S^H S X`` for one half S of the plan's sample of rows, shape of X, where that tells of the whole.
+        """Two steps of the power method on the plan's sample of rows, shape of X, where that tells of the whole.
 
-        Whether it does is asked of the other half: directions learnt from rows that are like all others hold about as
-        much of its energy as of S. None where they do not, without a sample, and where the sample has NaN.
+        The first takes one half of the sample, and whether it tells is asked of the other: directions learnt from rows
+        that are like all others hold about as much of its energy. The second takes both; its columns come in the order
+        of what they hold. None where halves do not agree, without a sample, and where it has NaN.
         """
         halves = [self._sampled(self.plan.sample[part::2]) for part in (0, 1)] if self.plan.sample else []
         if not halves:
@@ -197,16 +198,16 @@ class Reader:
             if not np.isfinite(image).all() or not image.any():
                 return None
             Q = orthonormal_columns(image, partial(gaussian, 0, len(X), dtype=X.dtype))
-            shares = []
-            for half in halves:
-                product, energy = half(Q)
-                shares.append(float(np.vdot(Q, product).real) / max(energy, 1e-300))
+            products = [half(Q) for half in halves]
+            shares = [float(np.vdot(Q, image).real) / max(energy, 1e-300) for image, energy in products]
+            image = sum(image for image, _ in products)
+            leading = np.linalg.eigh(hermitian(adjoint(Q) @ image))[1][:, ::-1]
         log.info(
             "%s: a sample of rows holds %.2f of its energy in a block, others %.2f",
             self.plan.tall.name,
             *shares,
         )
-        return image if shares[1] >= AGREEMENT * shares[0] else None
+        return image @ leading if shares[1] >= AGREEMENT * shares[0] else None
 
     def _sampled(self, rows: Sequence[tuple[int, int]]) -> Callable[[np.ndarray], tuple[np.ndarray, float]]:
         """From X to ``S^H S X`` and the energy of S, the rows with columns divided by the pilot deviations."""
