@@ -56,19 +56,14 @@ class Case:
 
 
 CASES = (
-    Case("methods.krylov", "SLOW", (0.5, 0.25, 0.75)),
-    Case("methods.krylov", "SLOWEST", (0.98, 0.9, 0.995)),
-    Case("methods.krylov", "BULK", (1.5, 1.0, 0.5, 3.0)),
-    Case("methods.krylov", "SUBLINEAR", (1 / 5, 1 / 20, 1 / 2)),
+    Case("methods.krylov_errors", "GROUP", (2.0, 1.1, 4.0)),
+    Case("methods.krylov_errors", "SAFETY", (1.5, 1.0, 3.0)),
     Case("methods.krylov", "NOISE", (16, 1, 256)),
     Case("methods.krylov", "CLEAR", (100, 1, 10_000)),
-    Case("methods.krylov", "NOVEL", (0.05, 1e-3, 0.5)),
-    Case("methods.krylov", "FIRST_GAIN", (0.25, 0.05, 1.0), "tall"),
     Case("methods.krylov", "LEAST_RANDOM", (4, 0, 16), "tall"),
-    Case("subspace", "AGREEMENT", (0.5, 0.0, 0.95), "tall"),
+    Case("subspace", "AGREEMENT", (2.0, 1.0, 8.0), "tall"),
     Case("methods.krylov_blocks", "SAMPLE_ROWS", (16, 4, 32), "tall"),
     Case("methods.krylov_blocks", "SAMPLE_BANDS", (16, 4, 64), "tall"),
-    Case("methods.krylov", "NARROW", (8.0, 1.0, 32.0), "sparse"),
     Case("widths", "SPARSE_WIDTH", (32, 16, 64), "sparse"),
     Case("widths", "OVERSAMPLING", (10, 2, 40)),
     Case("widths", "FINAL_EXTRA", (4, 0, 12)),
