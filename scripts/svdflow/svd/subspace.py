@@ -186,8 +186,8 @@ class Reader:
         """Two steps of the power method on the plan's sample of rows, shape of X, where that tells of the whole.
 
         The first takes one half of the sample, and whether it tells is asked of the other: directions learnt from rows
-        that are like all others hold more of its energy than random ones. The second takes both; its columns come in the order
-        of what they hold. None where halves do not agree, without a sample, and where it has NaN.
+        that are like all others hold more of its energy than random ones. The second takes both; its columns come in
+        the order of what they hold. None where halves do not agree, without a sample, and where it has NaN.
         """
         halves = [self._sampled(self.plan.sample[part::2]) for part in (0, 1)] if self.plan.sample else []
         if not halves:
@@ -199,7 +199,7 @@ class Reader:
             Q = orthonormal_columns(image, partial(gaussian, 0, len(X), dtype=X.dtype))
             products = [half(Q) for half in halves]
             shares = [float(np.vdot(Q, image).real) / max(energy, 1e-300) for image, energy in products]
-            image = sum(image for image, _ in products)
+            image = products[0][0] + products[1][0]
             leading = np.linalg.eigh(hermitian(adjoint(Q) @ image))[1][:, ::-1]
         log.info(
             "%s: a sample of rows holds %.2f of its energy in a block, others %.2f",
