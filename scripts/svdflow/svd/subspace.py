@@ -199,14 +199,15 @@ class Reader:
             Q = orthonormal_columns(image, partial(gaussian, 0, len(X), dtype=X.dtype))
             products = [half(Q) for half in halves]
             shares = [float(np.vdot(Q, image).real) / max(energy, 1e-300) for image, energy in products]
-            image = products[0][0] + products[1][0]
-            leading = np.linalg.eigh(hermitian(adjoint(Q) @ image))[1][:, ::-1]
         log.info(
             "%s: a sample of rows holds %.2f of its energy in a block, others %.2f",
             self.plan.tall.name,
             *shares,
         )
-        return image @ leading if shares[1] >= AGREEMENT * X.shape[1] / len(X) else None
+        if not shares[1] >= AGREEMENT * X.shape[1] / len(X):
+            return None
+        image = products[0][0] + products[1][0]
+        return np.asarray(image @ np.linalg.eigh(hermitian(adjoint(Q) @ image))[1][:, ::-1])
 
     def _sampled(self, rows: Sequence[tuple[int, int]]) -> Callable[[np.ndarray], tuple[np.ndarray, float]]:
         """From X to ``S^H S X`` and the energy of S, the rows with columns divided by the pilot deviations."""
