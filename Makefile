@@ -85,7 +85,7 @@ bench: $(VENV)/run.stamp ## Measure against the plain loop: python benchmarks/pi
 	$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
 
 bench-svd: EXTRAS = bench
-bench-svd: setup ## Measure the SVD against its peers: python benchmarks/svd.py (hours; ARGS=--small for minutes)
+bench-svd: setup ## Measure the SVD against its peers: python benchmarks/svd.py (hours; ARGS=--small, --defaults, --regret)
 	$(BIN)/python benchmarks/svd.py $(ARGS)
 
 bench-images: EXTRAS = bench

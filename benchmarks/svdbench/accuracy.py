@@ -34,6 +34,8 @@ class Accuracy:
         ``max_i |s_i - computed s_i| / s_i``.
     orthogonality : float
         ``max |U^H U - I|``.
+    claimed : float
+        ``max_i |computed s_i - ||A^H u_i||| / s_1``: values that do not belong to their own vectors.
     """
 
     pve: float
@@ -41,6 +43,7 @@ class Accuracy:
     spectral: float | None
     values: float
     orthogonality: float
+    claimed: float
 
     def row(self) -> dict[str, Any]:
         return asdict(self)
@@ -54,7 +57,7 @@ def accuracy(
     Parameters
     ----------
     A : array, h5py.Dataset or CSR matrix, shape (m, n)
-        Converted to float64 panel by panel.
+        Real or complex; converted to float64 or complex128 panel by panel.
     factors : Factors
     true : array, at least k + 1 values, descending
         Of A, or of A minus `mean` in every row where that is given.
@@ -64,25 +67,48 @@ def accuracy(
     The Frobenius residual is ``||A||^2 - 2 tr(s Vt A^H U) + tr(s U^H U s Vt V)``, which supposes nothing of the
     factors. The spectral residual is the largest Ritz value of a block Lanczos process on it, hence from below.
     """
-    U, s, V = (np.asarray(x, np.float64) for x in (factors.U, factors.s, factors.Vt.T))
+    U, s, V = _wide(factors.U), np.asarray(factors.s, np.float64), _wide(factors.Vt).conj().T
     k = len(s)
-    W, norm_squared = np.zeros((A.shape[1], k)), 0.0
+    W, norm_squared = 0.0, 0.0
     for rows, panel in panels(A, mean):
-        W += panel.T @ U[rows]
+        W = W + panel.conj().T @ U[rows]
         entries = panel.data if issparse(panel) else panel.ravel()
-        norm_squared += float(entries @ entries)
-    gram = U.T @ U
-    squares = np.square(true[:k])
-    inner = 2 * np.sum(s * np.sum(W * V, axis=0))
-    left_over = norm_squared - inner + np.sum(gram * (s[:, None] * (V.T @ V) * s))
+        norm_squared += float(np.vdot(entries, entries).real)
+    gram = U.conj().T @ U
+    squares, lengths = np.square(true[:k]), _squared_lengths(W)
+    inner = 2 * np.sum(s * np.sum(W.conj() * V, axis=0).real)
+    left_over = norm_squared - inner + np.sum(gram * (s[:, None] * (V.conj().T @ V).T * s)).real
     optimum = norm_squared - squares.sum()
     return Accuracy(
-        pve=float(np.abs(squares - np.square(W).sum(axis=0)).max() / true[k] ** 2),
+        pve=_values_error(lengths, true),
         frobenius=float(np.sqrt(max(left_over, 0) / optimum)),
         spectral=residual_norm(A, U, s, V, mean) / float(true[k]) if spectral else None,
         values=float(np.abs(s / true[:k] - 1).max()),
         orthogonality=float(np.abs(gram - np.eye(k)).max()),
+        claimed=float(np.abs(s - np.sqrt(lengths)).max() / true[0]),
     )
+
+
+def values_error(A: Any, U: np.ndarray, true: np.ndarray) -> float:
+    """The PVE of left vectors alone, in one pass; arguments as of `accuracy`."""
+    U, W = _wide(U), 0.0
+    for rows, panel in panels(A):
+        W = W + panel.conj().T @ U[rows]
+    return _values_error(_squared_lengths(W), true)
+
+
+def _values_error(lengths: np.ndarray, true: np.ndarray) -> float:
+    k = len(lengths)
+    return float(np.abs(np.square(true[:k]) - lengths).max() / true[k] ** 2)
+
+
+def _squared_lengths(W: Any) -> np.ndarray:
+    """Of the columns."""
+    return np.asarray(np.sum(W.real**2 + W.imag**2, axis=0))
+
+
+def _wide(X: Any) -> np.ndarray:
+    return np.asarray(X, np.complex128 if np.iscomplexobj(X) else np.float64)
 
 
 def residual_norm(
@@ -94,14 +120,14 @@ def residual_norm(
     for _ in range(min(STEPS, max(1, n // PROBES))):
         # New columns are orthonormal, and orthogonal to those before, also where the process has found everything.
         X = np.linalg.qr(np.hstack([K, image]))[0][:, K.shape[1] :]
-        image, back, coefficients = np.zeros_like(X), np.zeros((len(s), X.shape[1])), s[:, None] * (V.T @ X)
+        image, back, coefficients = 0.0, 0.0, s[:, None] * (V.conj().T @ X)
         for rows, panel in panels(A, mean):
             Y = panel @ X - U[rows] @ coefficients
-            image += panel.T @ Y
-            back += U[rows].T @ Y
-        image -= V @ (s[:, None] * back)
+            image = image + panel.conj().T @ Y
+            back = back + U[rows].conj().T @ Y
+        image = image - V @ (s[:, None] * back)
         K, Z = np.hstack([K, X]), np.hstack([Z, image])
-    return float(np.sqrt(np.linalg.eigvalsh(K.T @ Z)[-1].clip(0)))
+    return float(np.sqrt(np.linalg.eigvalsh(K.conj().T @ Z)[-1].clip(0)))
 
 
 def panels(A: Any, mean: np.ndarray | None = None) -> Iterator[tuple[slice, Any]]:
@@ -109,7 +135,8 @@ def panels(A: Any, mean: np.ndarray | None = None) -> Iterator[tuple[slice, Any]
     height = max(1, PANEL_ENTRIES * A.shape[0] // A.nnz if issparse(A) else PANEL_ENTRIES // A.shape[1])
     for start in range(0, A.shape[0], height):
         rows = slice(start, min(start + height, A.shape[0]))
-        panel = A[rows].astype(np.float64)
+        panel = A[rows]
+        panel = panel.astype(np.result_type(panel.dtype, np.float64))
         yield rows, panel if mean is None else panel - mean
 
 

@@ -110,30 +110,38 @@ def gram_truth(A: np.ndarray, mean: np.ndarray) -> np.ndarray:
 # Sparse rows
 
 PER_ROW, TOPICS, TOPIC_SHARE = 20, 80, 0.6
+CATEGORIES = 8
 
 
 def sparse_rows(kind: str, shape: tuple[int, int], seed: int = 0) -> sparse.csr_array:
-    """CSR float32 with 20 entries a row.
+    """CSR float32; a column drawn twice in a row is one entry.
 
-    ``uniform``: columns at random, standard normal values: a nearly flat spectrum. ``planted``: columns by a power law
-    (p_j ~ 1 / (j + 10), as words in texts), 60 % of them from one of 80 topics of falling size, each a power law in a
-    column order of its own; values 1 + exponential. About 80 values stand above the noise. A column drawn twice in a
-    row is one entry.
+    ``power``: 20 entries a row in columns by a power law (p_j ~ 1 / (j + 10), as words in texts), values 1 +
+    exponential. ``planted``: so, and 60 % of them from one of 80 topics of falling size, each a power law in a column
+    order of its own; about 80 values stand above the noise. ``uniform``: 20 a row, columns at random, standard normal
+    values: a nearly flat spectrum. Flat, too: ``one-hot``, eight categories a row, each one of its own columns;
+    ``even``, 2 % of the entries at random, standard normal; ``thin``, about 13 a row, the same.
     """
     m, n = shape
     rng = np.random.default_rng(seed)
-    if kind == "uniform":
-        columns = rng.integers(0, n, (m, PER_ROW))
-        values = rng.standard_normal((m, PER_ROW))
-    else:
+    per_row = {"one-hot": CATEGORIES, "even": max(1, round(0.02 * n)), "thin": 13}.get(kind, PER_ROW)
+    if kind in ("power", "planted"):
         law = np.cumsum(1 / (np.arange(n) + 10.0))
-        drawn = np.searchsorted(law, rng.random((m, PER_ROW)) * law[-1])
-        topics = rng.choice(TOPICS, m, p=_falling(TOPICS))
-        orders = np.stack([rng.permutation(n) for _ in range(TOPICS)])
-        own = rng.random((m, PER_ROW)) < TOPIC_SHARE
-        columns = np.where(own, orders[topics[:, None], drawn], drawn)
-        values = 1 + rng.standard_exponential((m, PER_ROW))
-    indptr = np.arange(0, m * PER_ROW + 1, PER_ROW, dtype=np.int32)
+        columns = np.searchsorted(law, rng.random((m, per_row)) * law[-1])
+        if kind == "planted":
+            topics = rng.choice(TOPICS, m, p=_falling(TOPICS))
+            orders = np.stack([rng.permutation(n) for _ in range(TOPICS)])
+            own = rng.random((m, per_row)) < TOPIC_SHARE
+            columns = np.where(own, orders[topics[:, None], columns], columns)
+        values = 1 + rng.standard_exponential((m, per_row))
+    elif kind == "one-hot":
+        width = n // per_row
+        columns = rng.integers(0, width, (m, per_row)) + width * np.arange(per_row)
+        values = np.ones((m, per_row))
+    else:
+        columns = rng.integers(0, n, (m, per_row))
+        values = rng.standard_normal((m, per_row))
+    indptr = np.arange(0, m * per_row + 1, per_row, dtype=np.int32)
     A = sparse.csr_array(
         (values.astype(np.float32).ravel(), columns.astype(np.int32).ravel(), indptr), shape=shape
     )

@@ -19,6 +19,9 @@ from svdbench.accuracy import Accuracy
 CALIBRATION_SEEDS = (1000,)  # settings are chosen on other seeds than those that are published
 PLATEAU = 2
 READ_BYTES = 16 * 2**20
+# Answers are wrong and not inaccurate only, where vectors are so far from orthonormal, or values lie so far (of s_1)
+# from what their vectors hold, or so far (of themselves) from the truth (chosen).
+UNSOUND, LOST = 1e-2, 0.9
 Row = dict[str, Any]
 Judge = Callable[..., Accuracy]  # of what a side's `unpack` gave; takes ``spectral=False`` to be quicker
 
@@ -31,6 +34,8 @@ class Side:
     ----------
     unpack : function
         Makes of what `run` gave what the judge takes, outside the clock.
+    reads : function, optional
+        Passes over A of a run with that seed, found outside the clock; of a peer that does not say.
     notes : function
         Further figures of a run, for the record; ``seconds`` among them (a child's own clock) stands over ours.
     """
@@ -40,6 +45,7 @@ class Side:
     run: Callable[[int], Any]
     unpack: Callable[[Any], Any] = lambda result: result
     notes: Callable[[Any], Row] = lambda _: {}
+    reads: Callable[[int], int] | None = None
 
 
 @dataclass
@@ -55,15 +61,20 @@ class Comparison:
         """How many times faster we are, round by round."""
         return [t["seconds"] / o["seconds"] for o, t in zip(self.ours, self.theirs, strict=True)]
 
-    def row(self, least: float | None, aim: float | None) -> Row:
-        """All of it as JSON takes it, judged."""
+    def row(
+        self,
+        least: float | None,
+        aim: float | None,
+        judged: Callable[..., str] | None = None,
+    ) -> Row:
+        """All of it as JSON takes it, judged by `verdict` or by a function like it."""
         ratios = self.ratios()
         return {
             "label": self.label,
             "least": least,
             "aim": aim,
             "comparable": self.comparable,
-            "verdict": verdict(ratios, self.comparable, least, aim),
+            "verdict": (judged or verdict)(ratios, self.comparable, least, aim),
             "ratios": ratios,
             "ours": self.ours,
             "theirs": self.theirs,
@@ -78,6 +89,33 @@ def verdict(ratios: Sequence[float], comparable: bool, least: float | None, aim:
         return "no target"
     middle = median(ratios)
     return "aim met" if middle >= aim else "met" if middle >= least else "missed"
+
+
+def verdict_of_all(ratios: Sequence[float], comparable: bool, least: float | None, aim: float | None) -> str:
+    """What default against default is worth: no seed below `least`, and the median at least `aim`."""
+    if not comparable:
+        return "less accurate"
+    if least is None or aim is None:
+        return "no target"
+    return "met" if min(ratios) >= least and median(ratios) >= aim else "missed"
+
+
+def fault(row: Row) -> str | None:
+    """What is wrong with an answer, beyond being inaccurate; None where nothing is.
+
+    SciPy 1.17.1's propack invents values where all non-zero singular values are equal, and its lobpcg loses small ones
+    of a small matrix: no time that such an answer took is worth a comparison.
+    """
+    figures = [row[key] for key in ("pve", "frobenius", "orthogonality", "claimed", "values")]
+    if not np.isfinite(figures).all():
+        return "not finite"
+    if row["orthogonality"] > UNSOUND:
+        return f"U is not orthonormal, by {row['orthogonality']:.1e}"
+    if row["claimed"] > UNSOUND:
+        return f"values that its vectors do not have, by {row['claimed']:.1e} s_1"
+    if row["values"] > LOST:
+        return f"a value off by {row['values']:.0%}"
+    return None
 
 
 def no_worse(ours: Row, theirs: Row, floor: float) -> bool:
@@ -107,6 +145,10 @@ def calibrated(sides: Sequence[Side], judge: Judge, say: Callable[[str], None]) 
             say(f"  {side.name} {side.settings}: {type(error).__name__}: {error}")
             continue
         worst = max(rows, key=lambda row: row["pve"])
+        wrong = fault(worst)
+        if wrong:
+            say(f"  {side.name} {side.settings}: wrong, {wrong}")
+            continue
         least = min(row["seconds"] for row in rows)
         say(f"  {side.name} {side.settings}: {least:.3f} s, PVE {worst['pve']:.1e}")
         if all(worst["pve"] != row["pve"] for _, row in found):
@@ -156,6 +198,33 @@ def matched(
         else:
             return found
     raise ValueError(f"{label}: no setting of ours to compare with")
+
+
+def side_by_side(
+    label: str, our: Side, peer: Side, seeds: Sequence[int], judge: Judge, floor: float
+) -> tuple[Comparison, str | None]:
+    """Both as they are, seed by seed in alternating order; and what is wrong with the peer's answer.
+
+    That is looked at in a run of each before the clock counts. A peer that is wrong is not timed.
+    """
+    found = Comparison(label)
+    for side in (our, peer):
+        wrong = fault(measured(side, CALIBRATION_SEEDS[0], partial(judge, spectral=False)))
+        if wrong:
+            return found, f"{side.name}: {wrong}"
+    for place, seed in enumerate(seeds):
+        pair = [our, peer] if place % 2 == 0 else [peer, our]
+        look = partial(judge, spectral=place == 0)
+        rows = {side is our: measured(side, seed, look) for side in pair}
+        if place == 0 and peer.reads is not None:
+            rows[False]["reads"] = peer.reads(seed)
+        found.ours.append(rows[True])
+        found.theirs.append(rows[False])
+        found.comparable &= no_worse(rows[True], rows[False], floor)
+        wrong = fault(rows[False])
+        if wrong:
+            return found, f"{peer.name}, seed {seed}: {wrong}"
+    return found, None
 
 
 # The machine

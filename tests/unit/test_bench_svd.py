@@ -1,6 +1,9 @@
 """The SVD benchmark's own arithmetic: accuracy figures, truths, the choice of settings, verdicts, the report."""
 
+import json
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +12,34 @@ from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from svdbench import matrices, report
-from svdbench.accuracy import Accuracy, Factors, accuracy, residual_norm, rounding_floor, truth_shift
+from svdbench import matrices, regret, regret_matrices, regret_report, report
+from svdbench.accuracy import (
+    Accuracy,
+    Factors,
+    accuracy,
+    residual_norm,
+    rounding_floor,
+    truth_shift,
+    values_error,
+)
 from svdbench.timing import (
     Comparison,
     Side,
     calibrated,
     cheapest_first,
     fastest,
+    fault,
     matched,
     no_worse,
     settings_grid,
+    side_by_side,
     verdict,
+    verdict_of_all,
 )
+from svdbench.watched_searches import StoppedSearch, searching
+
+from svdflow import truncated_svd
+from svdflow.svd.methods.krylov import KrylovSearch
 
 K = 4
 
@@ -63,6 +81,8 @@ def test_a_fault_in_any_factor_shows_in_the_residuals(problem, fault):
     planted = {"U": U[:, :K], "s": s[:K], "Vt": Vt[:K]}
     planted[fault] = planted[fault] * 1.1
     found = accuracy(A, Factors(**planted), true=s)
+    if fault == "s":  # the vectors hold what they did
+        assert found.claimed == pytest.approx(0.1)
     direct = A - (planted["U"] * planted["s"]) @ planted["Vt"]
     assert found.frobenius == pytest.approx(np.linalg.norm(direct) / np.linalg.norm(s[K:]))
     assert found.frobenius > 1.001
@@ -87,6 +107,21 @@ def test_centred_and_sparse_matrices_are_judged_as_dense_ones(problem):
     A = problem[0]
     whole = accuracy(sparse.csr_array(A), leading(problem), true=problem[2]).row()
     assert whole == pytest.approx(accuracy(A, leading(problem), true=problem[2]).row(), abs=1e-12)
+
+
+def test_complex_factors_are_judged_as_lapack_leaves_them():
+    rng = np.random.default_rng(5)
+    A = (rng.standard_normal((50, 30)) + 1j * rng.standard_normal((50, 30))) / np.arange(1, 31)
+    U, s, Vt = np.linalg.svd(A, full_matrices=False)
+    keep = [0, 1, 3]
+    found = accuracy(A, Factors(U[:, keep], s[keep], Vt[keep]), true=s)
+    direct = A - (U[:, keep] * s[keep]) @ Vt[keep]
+    assert found.frobenius == pytest.approx(np.linalg.norm(direct) / np.linalg.norm(s[3:]))
+    assert found.spectral == pytest.approx(s[2] / s[3], rel=1e-6)
+    expected = (s[2] ** 2 - s[3] ** 2) / s[3] ** 2
+    assert found.pve == pytest.approx(expected) == values_error(A, U[:, keep], s)
+    # Negative control: vectors that were conjugated are those of another matrix.
+    assert values_error(A, U[:, :3].conj(), s) > 1 > 1e-12 > values_error(A, U[:, :3], s)
 
 
 def test_the_figures_do_not_depend_on_panels(problem, monkeypatch):
@@ -135,11 +170,14 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["planted", "uniform"])
-def test_sparse_rows_have_at_most_twenty_entries_and_a_truth_that_lapack_confirms(kind):
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [("planted", 20), ("uniform", 20), ("power", 20), ("one-hot", 8), ("even", 3), ("thin", 13)],
+)
+def test_sparse_rows_have_the_entries_and_a_truth_that_lapack_confirms(kind, most):
     A = matrices.sparse_rows(kind, (400, 150))
     assert A.dtype == np.float32 and A.indices.dtype == np.int32
-    assert np.diff(A.indptr).max() <= matrices.PER_ROW
+    assert np.diff(A.indptr).max() == most
     dense = np.linalg.svd(A.toarray().astype(np.float64), compute_uv=False)
     np.testing.assert_allclose(matrices.sparse_truth(A, 6), dense[:6], rtol=1e-12)
 
@@ -174,7 +212,7 @@ def side(name, pve, seconds, **settings):
 
 
 def judge(claimed, spectral=True):
-    return Accuracy(claimed, 1.0, 1.0 if spectral else None, 0.0, 0.0)
+    return Accuracy(claimed, 1.0, 1.0 if spectral else None, 0.0, 0.0, 0.0)
 
 
 def tried(*sides):
@@ -233,6 +271,49 @@ def test_the_median_is_judged(ratios, comparable, expected):
     assert verdict(ratios, comparable, 4, 8) == expected
 
 
+@pytest.mark.parametrize(
+    ("ratios", "comparable", "expected"),
+    [
+        ([4, 9, 5], True, "met"),
+        ([9, 9, 3.9], True, "missed"),  # one seed is below what is asked of the worst
+        ([4, 4.9, 9], True, "missed"),  # the median is below the aim
+        ([9, 9, 9], False, "less accurate"),
+    ],
+)
+def test_defaults_are_judged_by_their_worst_seed(ratios, comparable, expected):
+    assert verdict_of_all(ratios, comparable, 4, 5) == expected
+    assert verdict_of_all(ratios, comparable, None, None) == ("no target" if comparable else expected)
+
+
+def test_defaults_are_measured_on_every_seed_and_a_wrong_peer_is_not_timed():
+    seeds = dict.fromkeys([0, 1, 2, 1000], 1e-3)
+    ours, peer = side("ours", seeds, 1), side("peer", 1e-3, 4)
+    found, wrong = side_by_side("default", ours, peer, [0, 1, 2], judge, 0.0)
+    assert wrong is None and found.comparable and found.ratios() == [4, 4, 4]
+    counted = Side("peer", {}, lambda seed: 1e-3, notes=lambda _: {"seconds": 4}, reads=lambda seed: 16)
+    assert side_by_side("default", ours, counted, [0], judge, 0.0)[0].theirs[0]["reads"] == 16
+    found, wrong = side_by_side("default", ours, side("peer", np.nan, 4), [0, 1, 2], judge, 0.0)
+    assert wrong == "peer: not finite" and not found.theirs
+    found, _ = side_by_side("default", side("ours", seeds | {1: 1e-2}, 1), peer, [0, 1, 2], judge, 0.0)
+    assert not found.comparable
+
+
+def test_values_that_no_vectors_have_are_a_fault(problem):
+    A, U, s, Vt = problem
+    judged = partial(accuracy, A, true=s)
+    assert fault(judged(leading(problem)).row()) is None
+    crude = np.linalg.svd(A @ np.random.default_rng(0).standard_normal((40, K)), full_matrices=False)[0]
+    inaccurate = Factors(crude, np.linalg.norm(crude.T @ A, axis=1), Vt[:K])
+    row = judged(inaccurate).row()
+    assert row["pve"] > 1e-2 and fault(row) is None  # inaccurate, not wrong
+    invented = Factors(U[:, :K], np.r_[s[: K - 1], s[0]], Vt[:K])
+    assert "values that its vectors do not have" in fault(judged(invented).row())
+    lost = Factors(np.c_[U[:, : K - 1], U[:, -1]], np.r_[s[: K - 1], s[-1]], Vt[:K])
+    assert "a value off by" in fault(judged(lost).row())
+    doubled = Factors(U[:, [0, 0, 1, 2]], s[[0, 0, 1, 2]], Vt[:K])
+    assert "not orthonormal" in fault(judged(doubled).row())
+
+
 def test_rows_without_a_target_are_not_judged():
     assert verdict([0.1], True, None, None) == "no target"
 
@@ -280,7 +361,7 @@ def test_losing_rows_stand_in_the_table_too(ratio, comparable, cell):
 def test_a_case_that_runs_again_replaces_itself_alone():
     old = report.merged(document(), "two", document()["cases"]["one"] | {"title": "other"})
     new = report.merged(old, "one", document(9.0)["cases"]["one"])
-    assert list(new["cases"]) == ["one", "two"]
+    assert list(new["cases"]) == ["one", "two"] and new["defaults"] == {}
     assert new["cases"]["two"] == old["cases"]["two"]
     assert new["cases"]["one"]["rows"][0]["ratios"] == [9.0]
 
@@ -288,6 +369,29 @@ def test_a_case_that_runs_again_replaces_itself_alone():
 def test_results_of_another_schema_are_refused():
     with pytest.raises(SystemExit, match="schema"):
         report.merged({"schema": 0, "cases": {}}, "one", {})
+
+
+def test_the_page_leads_with_the_defaults_and_names_reads_and_the_machine():
+    default = document()["cases"]["one"]
+    default["rows"][0] |= {"ratios": [5.0, 4.0, 9.0], "label": "as typed"}
+    default["rows"][0]["theirs"][0]["reads"] = 16
+    both = report.merged(
+        document(), "one", default | {"wrong": ["peer: values that its vectors do not have"]}, "defaults"
+    )
+    text = report.section(both)
+    assert text.index("peer, as typed") < text.index("peer, default")
+    [line] = [line for line in text.splitlines() if "peer, as typed" in line]
+    assert "| 5.00 x | 4.00 x | 5.00 x |" in line and "| 16 |" in line
+    assert "values that its vectors do not have; not timed" in text
+    assert "2 cores of p" in text
+
+
+def test_results_of_the_first_schema_are_taken_over(tmp_path):
+    old = {"schema": 1, "cases": document()["cases"]}
+    (tmp_path / "svd.json").write_text(json.dumps(old), encoding="utf-8")
+    taken = report.load(tmp_path / "svd.json")
+    assert taken["defaults"] == {} and taken["cases"] == old["cases"]
+    assert report.merged(taken, "two", old["cases"]["one"], "defaults")["schema"] == report.SCHEMA
 
 
 def test_only_the_part_between_the_markers_is_replaced():
@@ -313,3 +417,170 @@ def test_plots_are_the_same_bytes_each_time(tmp_path):
 @pytest.mark.parametrize(("peak", "kept"), [(1.29, True), (1.31, False)])
 def test_the_limit_has_a_tenth_and_the_interpreter_above_it(peak, kept):
     assert report.keeps_limit(int(peak * 2**30), "1GiB") is kept
+
+
+# Regret
+
+SMALL = regret_matrices.SMALL_SHAPES["small"]
+LAW = "1/sqrt i"
+
+
+class Late(KrylovSearch):
+    """Believes its estimate only three steps after it was small enough."""
+
+    first = None
+
+    def _error(self, power=0.0):
+        value = super()._error(power)
+        if value <= self.plan.tol and self.first is None:
+            self.first = self.step
+        return value if self.first is not None and self.step >= self.first + 3 else np.inf
+
+
+def record_of(search=None, shape=SMALL, name=LAW, **settings):
+    """A record whose runs were made by another search, and whose prefixes were not."""
+    whole = regret.one_record(shape, name, 0, widths=[1.0])
+    if search is None:
+        return whole
+    with searching(search, **settings):
+        return replace(whole, runs=runs_of(shape, name))
+
+
+def runs_of(shape, name):
+    A, true = regret_matrices.matrix(name, shape)
+    judge = partial(values_error, A, true=true)
+    return [regret.one_run(A, shape.rank, tol, 0, "krylov", judge) for tol in regret.TOLERANCES]
+
+
+@pytest.mark.parametrize("name", list(regret_matrices.SPECTRA))
+@pytest.mark.parametrize("shape", list(regret_matrices.SMALL_SHAPES.values()), ids=lambda shape: shape.name)
+def test_matrices_of_regret_have_the_spectrum_that_is_claimed(name, shape):
+    A, true = regret_matrices.matrix(name, shape)
+    assert A.dtype == shape.dtype and A.shape == (shape.rows, shape.columns) and (np.diff(true) <= 0).all()
+    dense = A.toarray() if shape.sparse else A
+    dense = dense.astype(np.result_type(dense, np.float64))
+    error = np.abs(np.linalg.svd(dense, compute_uv=False) - true).max()
+    assert error < regret_matrices.rounding_shift(A, true) + 1e-12
+    if shape.sparse:
+        assert A.nnz < 0.6 * dense.size and np.count_nonzero(np.diff(A.indptr)) > 0.9 * shape.rows
+
+
+@pytest.mark.parametrize("shape", list(regret_matrices.SMALL_SHAPES.values()), ids=lambda shape: shape.name)
+def test_a_prefix_is_what_a_run_that_stops_there_gives(shape):
+    A, true = regret_matrices.matrix(LAW, shape)
+    prefixes = regret.recorded(A, shape.rank, 0, None, partial(values_error, A, true=true))
+    assert prefixes[0].reads == 2 and not prefixes[0].kept and prefixes[-1].error <= 1e-5
+    assert any(prefix.kept for prefix in prefixes) is not shape.sparse
+    for prefix in prefixes:
+        settings = {"loosest": 0.3, "reads": prefix.reads, "kept": prefix.kept}
+        with searching(StoppedSearch, **settings):
+            result = truncated_svd(A, shape.rank, tol=1e-5, method="krylov")
+        assert result.info.reads == prefix.reads
+        assert accuracy(A, Factors(*result), true=true, spectral=False).pve == pytest.approx(
+            prefix.error, rel=1e-6
+        )
+    # A step more is never worse, but for the digits that the type has.
+    errors = [
+        min(p.error for p in prefixes if p.reads <= reads) for reads in range(2, prefixes[-1].reads + 1)
+    ]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_a_search_that_stops_late_or_early_shows():
+    natural = record_of()
+    plain = regret_report.summary(regret_report.outcomes([natural]))
+    assert plain.false == 0 and plain.within_two == 1 and plain.runs == len(regret.TOLERANCES)
+
+    late = regret_report.summary(regret_report.outcomes([record_of(Late)]))
+    assert late.within_two < 1 and late.regret[-1] >= 3 and not late.met
+
+    prefixes = natural.prefixes[str(natural.width)]
+    tight = regret.first_to_meet(prefixes, 1e-4)
+    with searching(StoppedSearch, loosest=0.3, reads=tight.reads - 1, kept=tight.kept):
+        runs = [run for run in runs_of(SMALL, LAW) if run.tol == 1e-4]
+    early = regret_report.summary(regret_report.outcomes([replace(natural, runs=runs)]))
+    assert (early.false, early.converged) == (1, 1) and not early.met
+    assert regret_report.outcomes([replace(natural, runs=runs)])[0].regret == -1
+    assert "early" not in regret_report.losing(regret_report.outcomes([natural]))
+    assert LAW in regret_report.losing(regret_report.outcomes([replace(natural, runs=runs)]))
+
+
+def run_of(tol, reads, error, reason="converged"):
+    return regret.Run(tol, "krylov", reads, error, 1.0, reason, error)
+
+
+def planted(*runs, prefixes=((2, 1e-1), (3, 1e-3), (4, 1e-6))):
+    found = regret.Record("small", LAW, 0, "c", "m", 16, 0.0, list(runs), list(runs))
+    found.prefixes["16"] = [regret.Prefix(reads, True, error) for reads, error in prefixes]
+    found.seconds["16"] = [(reads, True, reads / 4) for reads, _ in prefixes]
+    return found
+
+
+def test_regret_counts_from_the_fewest_reads_that_meet_the_tolerance():
+    found = planted(
+        run_of(1e-1, 2, 1e-1), run_of(1e-2, 4, 1e-6), run_of(1e-5, 3, 1e-3), run_of(1e-8, 4, 1e-6)
+    )
+    [first, second, third, fourth] = regret_report.outcomes([found])
+    assert [one.regret for one in (first, second, third, fourth)] == [0, 1, -1, None]
+    assert [one.false for one in (first, second, third, fourth)] == [False, False, True, True]
+    assert (first.time, second.time) == (2.0, pytest.approx(4 / 3))
+    summed = regret_report.summary([first, second, third, fourth])
+    assert (summed.out_of_reach, summed.false, summed.converged) == (1, 2, 4)
+    # 1e-2 took 4 reads and 1e-5 only 3.
+    assert (summed.costly, summed.pairs) == (1, 3)
+    better = replace(found, prefixes=found.prefixes | {"32": [regret.Prefix(2, True, 1e-9)]})
+    better.seconds["32"] = [(2, True, 0.1)]
+    assert regret_report.outcomes([better])[1].fewest_any == 2
+    assert regret_report.outcomes([better])[1].time_any == pytest.approx(10)
+
+
+def test_tolerances_that_the_type_does_not_resolve_are_left_out():
+    found = replace(planted(run_of(1e-1, 2, 1e-1), run_of(1e-4, 4, 1e-3)), resolution=1e-4)
+    assert [one.run.tol for one in regret_report.outcomes([found])] == [1e-1]
+
+
+def test_records_are_kept_as_lines_and_replaced_by_matrix_and_seed(tmp_path):
+    found = planted(run_of(1e-2, 4, 1.23456789e-6))
+    again = regret.Record.of(found.line())
+    assert (
+        again.runs[0].error == 1.235e-6
+        and again.prefixes == found.prefixes
+        and again.seconds == found.seconds
+    )
+    other = replace(found, seed=1)
+    assert regret.merged([found, other], [replace(found, code="d")]) == [replace(found, code="d"), other]
+    path = tmp_path / "regret.jsonl"
+    path.write_text(found.line() + "\n" + other.line() + "\n", encoding="utf-8")
+    assert [record.key for record in regret.load(path)] == [("small", LAW, 0), ("small", LAW, 1)]
+
+
+def test_a_part_of_the_regret_is_measured_and_gone_on_with(tmp_path, capsys):
+    import svd
+
+    asked = ["--regret", "--small", "--results", str(tmp_path), "--shapes", "small", "--widths", "1"]
+    svd.main([*asked, "--spectra", LAW, "--seeds", "1"])
+    page = (tmp_path / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert regret_report.BEGIN in page and "| all | 8 |" in page and f"| {LAW} | 8 |" in page
+    assert "Machine: " in page and "1 spectra x 1 seeds" in page
+    capsys.readouterr()
+    svd.main([*asked, "--spectra", LAW, "flat", "--seeds", "1"])
+    said = capsys.readouterr().err
+    assert "small, flat, seed 0" in said and LAW not in said
+    assert len(regret.load(tmp_path / "regret.jsonl")) == 2
+    svd.main([*asked, "--minutes", "-1", "--seeds", "2"])
+    assert "time is used up" in capsys.readouterr().err
+    assert len(regret.load(tmp_path / "regret.jsonl")) == 2
+
+
+def test_the_defaults_of_a_case_are_measured_small(tmp_path):
+    import svd
+
+    asked = ["--small", "--results", str(tmp_path), "--folder", str(tmp_path / "matrices"), "--seeds", "2"]
+    assert svd.main([*asked, "--defaults", "--case", "memory-root", "--case", "flat-even"]) == 0
+    found = report.load(tmp_path / "svd.json")
+    assert list(found["defaults"]) == ["memory-root", "flat-even"] and found["cases"] == {}
+    [row] = found["defaults"]["memory-root"]["rows"]
+    assert [run["settings"] for run in row["ours"]] == [{}, {}] == [run["settings"] for run in row["theirs"]]
+    assert {run["reads"] for run in row["theirs"]} == {16}
+    labels = [row["label"] for row in found["defaults"]["flat-even"]["rows"]]
+    assert labels[:2] == ["default", "default"] and labels[-1].startswith("at PVE")
