@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from svdflow.codec import decode, encode
     from svdflow.denoisers.denoising import denoise
     from svdflow.images.io import read_image
-    from svdflow.matrix import open_matrix
+    from svdflow.matrix import OperatorSource, open_matrix
     from svdflow.store import read_table
     from svdflow.svd import SVDResult, truncated_svd
 
 __version__ = "0.1.0"
 __all__ = [
     "ConvergenceWarning",
+    "OperatorSource",
     "SVDResult",
     "__version__",
     "decode",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "OperatorSource": "svdflow.matrix",
     "SVDResult": "svdflow.svd",
     "decode": "svdflow.codec",
     "denoise": "svdflow.denoisers.denoising",

@@ -95,6 +95,7 @@ def test_every_public_name_works_after_every_module_was_imported(tmp_path):
         svdflow.store.write_table(file, "compress", [])
     calls = {
         "truncated_svd": lambda f: f(A, 2).s[0] > 1,
+        "OperatorSource": lambda f: f.of(A).norm_squared > 1,
         "SVDResult": lambda f: isinstance(svdflow.truncated_svd(A, 2), f),
         "open_matrix": lambda f: f(tmp_path / "a.npy").shape == A.shape,
         "read_image": lambda f: f(tmp_path / "a.npy").pages[0].array.shape == A.shape,

@@ -10,12 +10,14 @@ from svdflow.errors import NonFiniteError
 
 if TYPE_CHECKING:
     from svdflow.matrix.opening import as_source, open_matrix
+    from svdflow.matrix.operators import OperatorSource
     from svdflow.matrix.sources import MatrixSource
 
-__all__ = ["MatrixSource", "NonFiniteError", "as_source", "open_matrix"]
+__all__ = ["MatrixSource", "NonFiniteError", "OperatorSource", "as_source", "open_matrix"]
 
 _PLACES = {
     "MatrixSource": "svdflow.matrix.sources",
+    "OperatorSource": "svdflow.matrix.operators",
     "as_source": "svdflow.matrix.opening",
     "open_matrix": "svdflow.matrix.opening",
 }

@@ -14,6 +14,7 @@ from svdflow.matrix.file_errors import named
 from svdflow.matrix.formats.hdf5 import source_of_h5
 from svdflow.matrix.formats.zarr import source_of_zarr
 from svdflow.matrix.masks import unmasked
+from svdflow.matrix.operators import OperatorSource, is_operator
 from svdflow.matrix.sources import ArraySource, DaskSource, MatrixSource, SparseSource, _check_matrix
 from svdflow.registry import MATRIX_FORMATS, MatrixFormat
 from svdflow.store.reading import StoredArray, StoredGroup
@@ -161,8 +162,9 @@ def as_source(A: Any, name: str | None = None) -> MatrixSource:
 
     Parameters
     ----------
-    A : ndarray, CuPy array, SciPy sparse matrix, dask array, h5py.Dataset or CSR h5py.Group, path, or MatrixSource
-        Two dimensions; integers, floats, complex or bool. A path may carry a dataset, ``data.h5:/group/name``.
+    A : ndarray, CuPy array, SciPy sparse matrix or LinearOperator, dask array, h5py.Dataset or CSR h5py.Group, path, or
+        MatrixSource. Two dimensions; integers, floats, complex or bool. A path may carry a dataset,
+        ``data.h5:/group/name``.
 
     Raises
     ------
@@ -197,6 +199,8 @@ def _source_of(A: Any, name: str | None) -> MatrixSource:
     A = unmasked(A, name or "array")
     if isinstance(A, np.ndarray) or kind == "cupy":
         return ArraySource(np.asarray(A) if isinstance(A, np.ndarray) else A, name or "array")
+    if is_operator(A):
+        return OperatorSource.of(A, name=name)
     if callable(getattr(A, "read", None)) and hasattr(A, "shape") and hasattr(A, "dtype"):
         return _AdaptedSource(A)
     if isinstance(A, (list, tuple)) or hasattr(A, "__array__"):

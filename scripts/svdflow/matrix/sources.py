@@ -48,6 +48,8 @@ class MatrixSource(Shared):
         Stored bands along each side; a read of a part of one may cost the whole.
     column_access : bool
         `read_columns` costs about what the columns weigh, not the whole matrix.
+    matrix_free : bool
+        It is known by products (`svdflow.matrix.operators.OperatorSource`); a read costs one for each of its rows.
     keeps_promises : bool
         Panels have this shape, dtype and sparsity by construction, no masks, and do not change; `as_source` puts a
         check before any other source.
@@ -62,6 +64,7 @@ class MatrixSource(Shared):
     row_bands: Bands = None
     column_bands: Bands = None
     column_access: bool = False
+    matrix_free: bool = False
     keeps_promises: bool = False
 
     def read(self, start: int, stop: int) -> Any:
@@ -86,6 +89,10 @@ class MatrixSource(Shared):
     def csc(self) -> sp.csc_array:
         """The whole of a sparse matrix in memory, by columns."""
         raise NotImplementedError
+
+    def adjoint(self) -> "MatrixSource":
+        """The conjugate transpose, as a source; nothing is copied."""
+        return TransposedSource(self)
 
     @property
     def panel_height(self) -> int:

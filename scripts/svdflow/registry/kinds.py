@@ -98,6 +98,8 @@ class SVDMethod(Declaration):
         expected to take, infinite where it is not to be considered. What has one is a candidate of method ``auto``.
     in_memory : bool
         Whether the whole matrix has to be in memory.
+    needs_entries : bool
+        Whether products with the matrix are not enough.
     backends : tuple of str
         What it computes on: ``numpy``, ``cupy``.
     """
@@ -105,6 +107,7 @@ class SVDMethod(Declaration):
     advice: str
     cost: str = ""
     in_memory: bool = False
+    needs_entries: bool = False
     backends: tuple[str, ...] = ("numpy", "cupy")
 
     def seconds(self, problem: Any) -> float:

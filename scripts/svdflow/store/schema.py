@@ -20,7 +20,7 @@ FACTORIZE = Table(
         Column("frobenius_error", "float", "value", "Frobenius norm of observed minus factors"),
         Column("relative_error", "float", "1", "frobenius_error over frobenius_norm"),
         Column(
-            "error_kind", "text", "", "certificate: exact, floor (below rounding of the norm) or estimate"
+            "error_kind", "text", "", "certificate: exact, floor (below rounding of the norm) or estimated"
         ),
         Column(
             "spectral_error",

@@ -8,12 +8,13 @@ from svdflow.compute.engine import Engine
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.assembly import Sink, finished
 from svdflow.svd.checkpoint import Journal, identity_of
+from svdflow.svd.matrix_free import OperatorReader
 from svdflow.svd.plan import Plan, Target
 from svdflow.svd.read.converted_panels import Panels
 from svdflow.svd.read.kept_rows import KeptRows
 from svdflow.svd.result import SVDResult
 from svdflow.svd.subspace import OneProposal, Reader, Search, Subspace, reader_for
-from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANES, first_width
+from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANES, PROBE_COLUMNS, first_width
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ class Algorithm:
         sums = n * width * wide * (2 * tasks + 6)
         k = plan.target.rank or min(n, sum(plan.widths))
         factor = 2 * m * (k + FINAL_EXTRA + LANES) * plan.output.itemsize if keep_factor else 0
-        return int(basis + sums + tasks * panel + factor + 3 * k * n * wide)
+        # Products with an operator are of all rows.
+        whole = 4 * m * (width + PROBE_COLUMNS) * wide if tall.matrix_free else 0
+        return int(basis + sums + tasks * panel + factor + whole + 3 * k * n * wide)
 
     def keeps_rows(self, plan: Plan) -> bool:
         """Whether reads keep rows of ``A X``, of which U is made without another one."""
@@ -141,7 +144,10 @@ class Algorithm:
         on_disk = task.on_disk or not engine.shared_memory
         rows = KeptRows(plan, on_disk=on_disk, folder=task.scratch) if self.keeps_rows(plan) else None
         panels = Panels.of(plan, task.device, standardized=task.scale)
-        reader = reader_for(plan, panels, engine, journal, rows)
+        if plan.tall.matrix_free:
+            reader: Reader = OperatorReader(plan, panels, engine, rows, seed)
+        else:
+            reader = reader_for(plan, panels, engine, journal, rows)
         try:
             search = self.search(plan, reader, seed)
             result = finished(task.source, plan, search, reader, seed, task.sink, task.scratch, task.streamed)

@@ -15,8 +15,8 @@ MOST_READS = 10_000
 
 def backend_for(source: MatrixSource, method: str, backend: str) -> str:
     what = ""
-    if source.sparse:
-        what = "sparse panels are"
+    if source.sparse or source.matrix_free:
+        what = "sparse panels are" if source.sparse else "products of an operator are"
     elif method != AUTO and "cupy" not in SVD_METHODS[method].backends:
         what = f"method {method!r} is"
     if not what:

@@ -8,6 +8,8 @@ import numpy as np
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.certificates import (
     FrobeniusCertificate,
+    contradicted,
+    estimated_certificate,
     frobenius_certificate,
     tail_certificate,
     values_resolution,
@@ -90,13 +92,17 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
             found.spectrum, len(factors.s), output=plan.output, uncentred=found.uncentred
         )
     else:
-        certificate = frobenius_certificate(
-            found.norm_squared,
-            factors.s,
-            output=plan.output,
-            uncentred=found.uncentred,
-            eps=float(np.finfo(factors.dtype).eps),
-        )
+        output, uncentred, eps = plan.output, found.uncentred, float(np.finfo(factors.dtype).eps)
+        if found.norm_estimated:
+            certificate = estimated_certificate(
+                factors.s, factors.spectral.energies, output=output, uncentred=uncentred, eps=eps
+            )
+        else:
+            certificate = frobenius_certificate(
+                found.norm_squared, factors.s, output=output, uncentred=uncentred, eps=eps
+            )
+            if plan.tall.matrix_free:
+                _refuse_wrong_norm(source, found, factors, certificate.resolution)
     reason, estimate = judged(
         found.reason, found.estimate, found, factors, tol=plan.tol, work=plan.work, output=plan.output
     )
@@ -148,9 +154,32 @@ def _spectrum_resolution(plan: Plan, found: Subspace) -> float:
     return values_resolution(found.spectrum, uncentred=found.uncentred, squared=True, eps=eps)
 
 
+def _refuse_wrong_norm(source: MatrixSource, found: Subspace, factors: Any, resolution: float) -> None:
+    """Raise ValueError where the norm of an operator, as it was given, contradicts its products."""
+    left = found.norm_squared - float(np.sum(factors.s**2))
+    floor, energies = resolution**2, factors.spectral.energies
+    if left < -floor or (left > floor and contradicted(left, energies)):
+        given, due, seen = (
+            value / found.panels.unit / found.panels.unit
+            for value in (found.norm_squared, left, float(np.mean(energies)))
+        )
+        raise ValueError(
+            f"{source.name}: norm_squared = {given:.6g} contradicts its products: the factors leave {due:.3g} of it, "
+            f"random probes find {seen:.3g}; give ||A||_F^2, or leave it out"
+        )
+
+
 def resolved(reason: str, target: Target, certificate: FrobeniusCertificate) -> str:
-    """The reason, unless an error was asked for that the certificate cannot show to be met."""
-    missed = target.error is not None and certificate.relative > target.error * (1 + MET)
+    """The reason, unless an error was asked for that the certificate cannot show to be met.
+
+    An estimate shows that only beyond its standard error.
+    """
+    doubt = (
+        certificate.resolution / certificate.norm
+        if certificate.kind == "estimated" and certificate.norm
+        else 0.0
+    )
+    missed = target.error is not None and certificate.relative - doubt > target.error * (1 + MET)
     return "unresolved" if missed else reason
 
 

@@ -1,6 +1,6 @@
 """Error figures with their proof. None costs a read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ FAILURE = 1e-3
 # most 1 for those, and runs that end by themselves stay below 0.8 (tests/unit/test_svd_promises.py catches probes that
 # took part in a search).
 MISSED = 1.5
+# Mean of the probes' energies over what a given norm leaves, outside of which that norm is wrong. Of ten real
+# probes of a matrix of rank 1, which scatter most, a chi-squared of ten falls below by 8e-8 and above by 3e-7.
+CHANCE = (0.02, 5.0)
 # Rounding of A^H A w is taken to be SPECTRAL_NOISE eps ||A||_F^2, and that of the stored factors STORED eps ||A||_F, as
 # U and Vt are rounded once each. tests/unit/test_certificates.py holds the bounds that they widen.
 SPECTRAL_NOISE, STORED = 4, 2
@@ -24,8 +27,8 @@ SPECTRAL_NOISE, STORED = 4, 2
 class FrobeniusCertificate:
     """``||A - U s Vt||_F`` for the factors as they are stored.
 
-    `kind` is ``exact`` where the truth is within `resolution` of `error`, or ``floor`` where it lies between 0 and
-    `error`.
+    `kind` is ``exact`` where the truth is within `resolution` of `error`, ``floor`` where it lies between 0 and
+    `error`, or ``estimated``, with a standard error of `resolution`.
     """
 
     norm: float
@@ -82,6 +85,40 @@ def tail_certificate(
     )
 
 
+def estimated_certificate(
+    s: np.ndarray, energies: np.ndarray, *, output: Any = np.float64, uncentred: float = 0.0, eps: float = EPS
+) -> FrobeniusCertificate:
+    """The same where ``||A||_F`` is not known, from what random probes find left.
+
+    ``E ||E w||^2 = ||E||_F^2`` for standard Gaussian w that are independent of the error E, so the square of the error
+    is estimated without bias, and the norm from it by Pythagoras. The standard error is that of the mean over probes.
+
+    Parameters
+    ----------
+    energies : ndarray, shape (r,)
+        ``||E w||^2`` of each probe.
+    """
+    captured = float(np.sum(np.square(s, dtype=np.float64)))
+    left = max(0.0, float(np.mean(energies)))
+    norm_squared = captured + left
+    floor = FLOOR * eps * max(norm_squared, uncentred) + stored_rounding(output) ** 2 * norm_squared
+    if left <= floor:
+        return FrobeniusCertificate(
+            norm_squared**0.5, (left + floor) ** 0.5, "estimated", (left + floor) ** 0.5
+        )
+    spread = float(np.std(energies, ddof=1)) / len(energies) ** 0.5
+    return FrobeniusCertificate(norm_squared**0.5, left**0.5, "estimated", spread / (2 * left**0.5))
+
+
+def contradicted(left: float, energies: np.ndarray) -> bool:
+    """Whether ``||E w||^2`` of the probes cannot belong to an error of Frobenius norm ``sqrt(left)``.
+
+    Of r probes the mean over `left` scatters most where E has rank 1, as chi-squared of r (real) over r.
+    """
+    ratio = float(np.mean(energies)) / left
+    return not CHANCE[0] < ratio < CHANCE[1]
+
+
 def stored_rounding(output: Any) -> float:
     """What rounding of the stored factors may add to their error, over the norm."""
     return STORED * float(np.finfo(output).eps)
@@ -119,6 +156,7 @@ class SpectralCertificate:
     kind: str
     failure: float = 0.0
     excess: float = 0.0  # above MISSED it contradicts that the factors are the leading ones
+    energies: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)  # ||E w||^2
 
     @property
     def contradicts(self) -> bool:
@@ -130,7 +168,7 @@ def spectral_certificate(
     probes: np.ndarray,
     residual: np.ndarray,
     *,
-    norm_squared: float,
+    norm_squared: float | None,
     s: np.ndarray,
     eps: float,
     output: Any,
@@ -145,6 +183,8 @@ def spectral_certificate(
     ----------
     probes, residual : ndarray, shape (n, r)
         Standard Gaussian w and ``E^H E w``.
+    norm_squared : float or None
+        ``||A||_F^2``; None where it is not known.
     eps : float
         Of the products; their rounding is added to the bound.
     output : dtype
@@ -152,6 +192,9 @@ def spectral_certificate(
     """
     largest = float(np.linalg.norm(residual, axis=0).max())
     r = probes.shape[1]
+    energies = np.sum(probes.conj() * residual, axis=0).real
+    if norm_squared is None:
+        norm_squared = float(np.sum(np.square(s))) + max(0.0, float(np.mean(energies)))
     # P(|<u, w>| < t) is at most sqrt(2 / pi) t for a real and t^2 for a complex standard normal number.
     if probes.dtype.kind == "c":
         alpha = FAILURE ** (-1 / (2 * r))
@@ -159,7 +202,8 @@ def spectral_certificate(
         alpha = FAILURE ** (-1 / r) * (2 / np.pi) ** 0.5
     square = alpha * largest + SPECTRAL_NOISE * eps * norm_squared
     error = square**0.5 + stored_rounding(output) * float(s[0])
-    return SpectralCertificate(error, "probabilistic", FAILURE, excess(residual, s, norm_squared, eps))
+    missed = excess(residual, s, norm_squared, eps)
+    return SpectralCertificate(error, "probabilistic", FAILURE, missed, energies)
 
 
 def left_by_U(probes: np.ndarray, images: np.ndarray, AhU: np.ndarray) -> np.ndarray:

@@ -10,11 +10,13 @@ from svdflow.compute.engine import as_engine, one_blas_thread
 from svdflow.compute.seeds import seed_from
 from svdflow.matrix.checked import unchanged
 from svdflow.matrix.opening import as_source
+from svdflow.matrix.operators import OperatorSource
 from svdflow.study.sizes import parse_size
 from svdflow.svd.algorithm import Factorization
 from svdflow.svd.arguments import backend_for, check_options, checked_target
 from svdflow.svd.assembly import Sink
 from svdflow.svd.costs import USUAL_TOL
+from svdflow.svd.matrix_free import with_products, without_entries
 from svdflow.svd.plan import fit_threads, make_plan
 from svdflow.svd.result import SVDResult
 from svdflow.svd.solver_options import RareOptions, SolverOptions, solver_options
@@ -45,8 +47,8 @@ def truncated_svd(
 
     Parameters
     ----------
-    A : ndarray, CuPy array, SciPy sparse matrix, dask array, MatrixSource, h5py.Dataset or path; shape (m, n)
-        Real or complex, any float, integer or bool dtype. The whole is never converted, panels are.
+    A : ndarray, CuPy array, SciPy sparse matrix or LinearOperator, dask array, MatrixSource, h5py.Dataset or path
+        Shape (m, n). Real or complex, any float, integer or bool dtype. The whole is never converted, panels are.
     rank : int, optional
         Number of triplets k, at most min(m, n). Exactly one of `rank`, `error` and `energy` is given.
     error : float, optional
@@ -92,12 +94,13 @@ def truncated_svd(
     Raises
     ------
     ValueError
-        Arguments that contradict each other, or k above min(m, n).
+        Arguments that contradict each other, or k above min(m, n); or entries are needed of an operator, or its norm as
+        given contradicts its products.
     NonFiniteError
         A holds NaN or infinity; the message names the rows.
     MaskedError, LossyIntegerError, SourceError
-        (ValueErrors) Values are missing; integers are above 2^53 and float64 does not hold them; panels are not as
-        promised, differ between reads, or their file was written to meanwhile.
+        (ValueErrors) Values are missing; integers are above 2^53 and float64 does not hold them; panels or products are
+        not as promised, differ between reads, or their file was written to meanwhile.
     MemoryLimitError
         `memory_limit` is too small; the message says what would do.
     BackendError
@@ -113,6 +116,8 @@ def truncated_svd(
     -----
     A wide matrix is worked on as its conjugate transpose where columns can be read at their own cost (arrays, sparse
     matrices, files that are not compressed across columns); otherwise the basis lives on the longer side.
+    An operator (`svdflow.OperatorSource`, SciPy's LinearOperator) is never formed, unless it is small; its Frobenius
+    norm is an estimate where it is not given.
     Sources: Musco and Musco 2015; Tropp and Webber 2023 (arXiv 2306.12418); Halko, Martinsson and Tropp 2011.
 
     Examples
@@ -185,6 +190,15 @@ def factorize(
     target = checked_target(source, rank, error, energy)
     check_options(source, method, tol, block_size, max_reads, seed, scale=scale)
     backend = backend_for(source, method, backend)
+    operator, columns = (
+        (source, source.columns_multiplied) if isinstance(source, OperatorSource) else (None, 0)
+    )
+    if operator is not None:
+        with one_blas_thread():
+            source = without_entries(
+                operator, target, method, center=center, scale=scale, checkpoint=checkpoint
+            )
+        center = center and not source.matrix_free
     plan = make_plan(
         source,
         target,
@@ -219,4 +233,6 @@ def factorize(
             source, plan, device, runner, seed, scale, checkpoint, sink, scratch, limit is not None
         )
         result: SVDResult = algorithm.factorize(task)
+    if operator is not None:
+        return with_products(result, source, operator.columns_multiplied - columns)
     return result

@@ -34,15 +34,20 @@ class SVDInfo:
     frobenius_norm, frobenius_error : float
         Of the matrix (centred, where asked) and of what the factors leave of it.
     frobenius_kind : str
-        For the factors as stored: ``exact``, or ``floor``: the error is below this figure, which rounding cannot
-        resolve.
+        For the factors as stored: ``exact``; ``floor``: the error is below this figure, which rounding cannot
+        resolve; or ``estimated`` from random probes, without bias, where only products with the matrix are known and
+        not its norm. Norm and relative error are estimates then, too.
     frobenius_resolution : float
-        Where `frobenius_kind` is ``exact``, the true error is within this of `frobenius_error`.
+        Where `frobenius_kind` is ``exact``, the true error is within this of `frobenius_error`. Where it is
+        ``estimated``, the standard error of the estimate.
     relative_error : float
         Frobenius error over norm, also where these overflow; 0 for the zero matrix.
     spectral_error, spectral_kind, spectral_failure : float, str, float
         Bound of ``||A - U s Vt||_2`` for the factors as stored: ``exact`` from all singular values, ``probabilistic``
         (from random probes; too small with a probability of `spectral_failure` at most), or ``none``.
+    columns_multiplied : int
+        Of an operator (`svdflow.OperatorSource`): columns that it and its adjoint were multiplied by, both counted. A
+        read is a product with each. 0 for other matrices.
     sampled_rows : int
         Rows that the first block was learnt from; 0 where it was random.
     notes : tuple of str
@@ -92,6 +97,7 @@ class SVDInfo:
     panel_height: int = 0
     seed: int = 0
     sampled_rows: int = 0
+    columns_multiplied: int = 0
     polished: bool = False
     estimate: float = 0.0
     residuals: np.ndarray | None = field(default=None, repr=False)

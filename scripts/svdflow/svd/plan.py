@@ -13,7 +13,7 @@ import numpy as np
 
 from svdflow.errors import MemoryLimitError
 from svdflow.matrix.panels import PANEL_BYTES, panel_bounds
-from svdflow.matrix.sources import MatrixSource, TransposedSource
+from svdflow.matrix.sources import MatrixSource
 from svdflow.ranks.spectrum_rules import rank_for_energy, rank_for_error
 from svdflow.registry import AUTO, SVD_METHODS, svd_methods_for
 from svdflow.svd import costs
@@ -107,7 +107,7 @@ def make_plan(
 ) -> Plan:
     """Choose method, orientation, block widths, panels and their groups."""
     transposed = source.shape[0] < source.shape[1] and source.column_access
-    tall = TransposedSource(source) if transposed else source
+    tall = source.adjoint() if transposed else source
     method, why = _cheapest(source, target, block_size, tol) if method == AUTO else (method, "as asked")
     wide = np.dtype(np.complex128 if source.dtype.kind == "c" else np.float64)
     narrow = np.dtype(np.complex64 if source.dtype.kind == "c" else np.float32)
@@ -117,7 +117,7 @@ def make_plan(
     # A sparse panel is centred by a difference of products, which in single precision loses what lies below the mean.
     narrows = algorithm.in_single(source, target) and not (source.sparse and center)
     work = narrow if single and narrows else wide
-    itemsize = (work.itemsize + 4) * tall.density if tall.sparse else work.itemsize
+    itemsize = (work.itemsize + 4 * tall.sparse) * tall.density
     panel_bytes = DEVICE_PANEL if backend == "cupy" else PANEL_BYTES
     bounds = tuple(panel_bounds(tall.shape, itemsize * PANEL_BYTES / panel_bytes, tall.row_bands))
     widths = algorithm.widths(tall, target, block_size, max_reads)
@@ -155,6 +155,8 @@ def _cheapest(source: MatrixSource, target: Target, block_size: int | None, tol:
     """The method, and why."""
     if block_size is not None:
         return "krylov", "a block size was given"
+    if source.matrix_free:
+        return "krylov", "the matrix is known by its products"
     m, n = max(source.shape), min(source.shape)
     if target.rank is not None and target.rank > FULL_SHARE * n and m * n <= FULL_LARGEST:
         return "full", f"a rank above {FULL_SHARE} min(m, n) leaves nothing to save"

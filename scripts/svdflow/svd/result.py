@@ -127,7 +127,7 @@ class SVDResult:
             if info.reason == "rank_deficient" and k <= info.numerical_rank
             else info.reason,
             frobenius_error=error,
-            frobenius_kind="exact" if lost > left else info.frobenius_kind,
+            frobenius_kind="exact" if lost > left and info.frobenius_kind == "floor" else info.frobenius_kind,
             frobenius_resolution=unsure,
             relative_error=min(1.0, error / info.frobenius_norm)
             if info.frobenius_norm

@@ -62,6 +62,12 @@ class Subspace:
     sharp: bool = False  # `spectrum` was computed from A, not from its square
     judged_last: bool = False  # the search judges its factors itself
     kept: Any = None  # `svdflow.svd.read.kept_rows.KeptFactors`, where the factors take no other read
+    norm_estimated: bool = False  # `norm_squared` is an estimate
+
+    @property
+    def known_norm(self) -> float | None:
+        """``||A||_F^2``, or None where it is an estimate, which final factors make better."""
+        return None if self.norm_estimated else self.norm_squared
 
 
 class Search(Protocol):
@@ -104,6 +110,7 @@ class Reader:
         self.plan, self.panels, self.engine, self.journal = plan, panels, engine, journal
         self.rows = rows  # `svdflow.svd.read.kept_rows.KeptRows`, where rows of A X are kept
         self.reads = 0
+        self.images: np.ndarray | None = None  # of the probes of a search, where a first read made them
         self.norm_squared = self.uncentred = 0.0
         self.mean: np.ndarray | None = None
         self.row_means: np.ndarray | None = None
@@ -223,6 +230,13 @@ class Reader:
 
         return product
 
+    def refine(self, K: np.ndarray, Z: np.ndarray, G: np.ndarray) -> None:
+        """Better estimates by an orthonormal basis K, ``Z = A^H A K`` and ``G = K^H Z``: here nothing is estimated."""
+
+    def resolution(self, asked: np.dtype) -> np.dtype:
+        """The precision that the last read had, where another was asked for."""
+        return asked
+
     def triangle(self) -> np.ndarray:
         """R of a QR factorization of the centred and standardized matrix."""
         self.reads += 1
@@ -275,6 +289,19 @@ class Reader:
     def _last(self, task: LastRead) -> LastSums:
         return self.engine.reduce(task, self.plan.groups, LastSums.plus, backwards=self.reads % 2 == 1)
 
+    def _settled(self, task: LastRead, Y: np.ndarray, image: np.ndarray) -> LastSums:
+        """The last read of rows that are all there: they wait in its scratch, and add up to their triangle."""
+
+        def keep(group: Bounds) -> LastSums:
+            rows = Y[group[0][0] : group[-1][1]]
+            task.scratch.write(group[0][0], rows)
+            rows = rows.astype(self.plan.wide, copy=False)
+            square, R = (adjoint(rows) @ rows, None) if task.by_square else (None, triangle(rows))
+            return LastSums(0.0, square, R, Facts())
+
+        sums = self.engine.reduce(keep, self.plan.groups, LastSums.plus)
+        return replace(sums, product=adjoint(image))
+
     def _centred(self, Z: np.ndarray, X: np.ndarray | None) -> np.ndarray:
         if self.mean is None:
             return Z
@@ -307,17 +334,7 @@ class SparseReader(Reader):
             return super()._last(task)
         Y = np.empty((self.plan.tall.shape[0], task.kept), task.dtype)
         shift = None if task.mean is None else task.mean @ task.X
-        image = self._products(task.dtype).gram_times(task.X, shift=shift, keep=Y)
-
-        def keep(group: Bounds) -> LastSums:
-            rows = Y[group[0][0] : group[-1][1]]
-            task.scratch.write(group[0][0], rows)
-            rows = rows.astype(self.plan.wide, copy=False)
-            square, R = (adjoint(rows) @ rows, None) if task.by_square else (None, triangle(rows))
-            return LastSums(0.0, square, R, Facts())
-
-        sums = self.engine.reduce(keep, self.plan.groups, LastSums.plus)
-        return replace(sums, product=adjoint(image))
+        return self._settled(task, Y, self._products(task.dtype).gram_times(task.X, shift=shift, keep=Y))
 
     def _matrix(self) -> Any:
         """All of it, scaled."""

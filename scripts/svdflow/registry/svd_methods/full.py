@@ -10,6 +10,7 @@ DECLARED = [
         advice="small matrices, ranks near min(m, n), all singular values",
         cost="svdflow.svd.costs:full_seconds",
         in_memory=True,
+        needs_entries=True,
         load="svdflow.svd.methods.full:Lapack",
     )
 ]

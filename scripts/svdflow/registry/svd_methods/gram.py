@@ -9,6 +9,7 @@ DECLARED = [
         source="Lu et al. (2020), section 3; Demmel et al. (2012) for TSQR",
         advice="a short side of up to a few thousand",
         cost="svdflow.svd.costs:gram_seconds",
+        needs_entries=True,
         load="svdflow.svd.methods.gram:GramMatrix",
     )
 ]

@@ -186,6 +186,7 @@ class KrylovSearch:
             X = extend_basis(self.K, self._widened(newest, width), self.draw, self.blocks)
         before = self.used
         self._append(*(self.reader.start(X) if self.used == 0 else (X, self._image(X))))
+        self.images = self.reader.images if self.images is None else self.images
         self.newest = slice(before, self.used)
         self.step += 1
         self._project()
@@ -236,6 +237,7 @@ class KrylovSearch:
         theta, gain = self.theta, self.g - self.theta[: len(self.g)]
         values, vectors = np.linalg.eigh(hermitian(self.G))
         self.theta, self.P = np.maximum(values[::-1], 0), vectors[:, ::-1]
+        self.reader.refine(self.K, self.Z, self.G)
         self.k = k = self.plan.target.choose(np.sqrt(self.theta), self.reader.norm_squared)
         self.g, self.R = self._half_step(last_width(k or self.used))
         self.c = None

@@ -47,7 +47,7 @@ def sampled_rows(tall: MatrixSource, width: int, seed: int) -> tuple[tuple[int, 
     """
     m = tall.shape[0]
     height = -(-SAMPLE_ROWS * width // SAMPLE_BANDS)
-    if tall.sparse or m < SAMPLE_SHARE * SAMPLE_BANDS * height:
+    if tall.sparse or tall.matrix_free or m < SAMPLE_SHARE * SAMPLE_BANDS * height:
         return ()
     edges = [m * i // SAMPLE_BANDS for i in range(SAMPLE_BANDS + 1)]
     shares = uniform(seed, SAMPLE_BANDS)

@@ -76,6 +76,7 @@ def lanczos_subspace(
     first = 0  # wanted pairs before this one had converged when they were last looked at
     while True:
         basis.append(X, reader.gram_times(X))
+        reader.refine(basis.K, basis.Z, basis.G)
         k = plan.target.choose(np.sqrt(basis.values), reader.norm_squared)
         if k is None:
             R, worst = basis.Z[:, -X.shape[1] :], np.inf

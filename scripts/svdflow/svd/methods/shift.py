@@ -66,6 +66,7 @@ def shift_subspace(plan: Plan, reader: Reader, seed: int) -> Subspace:
     for step in range(len(plan.widths)):
         Z = reader.gram_times(Q)
         G = hermitian(adjoint(Q) @ Z)
+        reader.refine(Q, Z, G)
         theta, P = np.linalg.eigh(G)
         theta, P = np.maximum(theta[::-1], 0), P[:, ::-1]
         R = _residual_triangle(Q, Z, G)

@@ -147,7 +147,7 @@ def kept_factors(plan: Plan, found: Subspace, reader: Reader, *, phase: Any = No
     eps = float(np.finfo(work).eps)
     left = left_by_U(kept.probes, kept.images, V * s)
     spectral = spectral_certificate(
-        kept.probes, left, norm_squared=found.norm_squared, s=s, eps=eps, output=plan.output
+        kept.probes, left, norm_squared=found.known_norm, s=s, eps=eps, output=plan.output
     )
     if phase is not None:
         unit = phase(V)

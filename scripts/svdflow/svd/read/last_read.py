@@ -96,6 +96,7 @@ def last_read(
     try:
         task = LastRead(found.panels, X, width, found.mean, scratch, dtype, by_square)
         sums = reader.last(task)
+        dtype = reader.resolution(dtype)
         _correct_norm(plan, found, sums.facts)
         image = adjoint(sums.product)
         M, s, V, residuals, rank, polished, before, projected = _settle(
@@ -110,7 +111,7 @@ def last_read(
         spectral = spectral_certificate(
             probes,
             left,
-            norm_squared=found.norm_squared,
+            norm_squared=found.known_norm,
             s=s,
             eps=_eps(dtype),
             output=plan.output,
