@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import svdflow
 from svdflow import OperatorSource, truncated_svd
-from svdflow.errors import BackendError, ConvergenceWarning, NonFiniteError, SourceError
+from svdflow.errors import BackendError, ConvergenceWarning, MemoryLimitError, NonFiniteError, SourceError
 from svdflow.matrix import as_source
 from svdflow.svd import factorize
 from unit.svd_promises import pve, with_spectrum
@@ -290,6 +290,29 @@ def test_an_operator_without_adjoint():
 def test_a_norm_that_contradicts_the_products(wrong):
     with pytest.raises(ValueError, match="contradicts its products"):
         truncated_svd(operator(A64, norm_squared=wrong * norm(A64) ** 2), 5, method="krylov")
+
+
+@pytest.mark.parametrize("tail", 10.0 ** -np.arange(1, 17, 1.5))
+def test_a_right_norm_is_believed_however_little_is_left(tail):
+    s = np.where(np.arange(400) < 6, 1.0, tail)
+    for seed in range(3):
+        A = with_spectrum(s, 600, 400, seed=seed)
+        info = truncated_svd(operator(A, norm_squared=norm(A) ** 2), 6, method="krylov", seed=seed).info
+        true = tail * np.sqrt(394)
+        if info.frobenius_kind == "exact":
+            assert abs(info.frobenius_error - true) <= info.frobenius_resolution
+        else:
+            assert info.frobenius_kind == "floor" and true <= info.frobenius_error <= 1e-6
+        guessed = truncated_svd(operator(A), 6, method="krylov", seed=seed).info
+        assert abs(guessed.frobenius_error - true) <= 5 * guessed.frobenius_resolution
+
+
+def test_a_memory_limit_is_obeyed_or_names_what_is_needed():
+    source = OperatorSource.of((np.ones((30_000, 1)), np.arange(20_000.0)[None]))
+    with pytest.raises(MemoryLimitError, match="set memory_limit to"):
+        truncated_svd(source, 4, memory_limit="1MiB")
+    limited, plain = truncated_svd(source, 4, memory_limit="1GiB"), truncated_svd(source, 4)
+    assert np.array_equal(limited.U, plain.U)
 
 
 @pytest.mark.parametrize(

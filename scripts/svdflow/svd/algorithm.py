@@ -115,9 +115,9 @@ class Algorithm:
         sums = n * width * wide * (2 * tasks + 6)
         k = plan.target.rank or min(n, sum(plan.widths))
         factor = 2 * m * (k + FINAL_EXTRA + LANES) * plan.output.itemsize if keep_factor else 0
-        # Products with an operator are of all rows.
-        whole = 4 * m * (width + PROBE_COLUMNS) * wide if tall.matrix_free else 0
-        return int(basis + sums + tasks * panel + factor + whole + 3 * k * n * wide)
+        if tall.matrix_free:  # no panels, but products of all rows
+            panel, factor = 0, factor + 4 * m * (max(width, k + LANES) + PROBE_COLUMNS) * wide
+        return int(basis + sums + tasks * panel + factor + 3 * k * n * wide)
 
     def keeps_rows(self, plan: Plan) -> bool:
         """Whether reads keep rows of ``A X``, of which U is made without another one."""

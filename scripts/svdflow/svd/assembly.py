@@ -35,6 +35,9 @@ Sink = Callable[[tuple[int, int], np.dtype], RowWriter]
 # Share by which the error of the stored factors may lie above the one asked for and still meet it: the rank was chosen
 # by the same sums in another order.
 MET = 1e-9
+# Times the floor of the certificate above which rounding is no part of what probes find left (chosen: their figures are
+# differences, too, and a fiftieth of them counts).
+CLEAR = 100
 
 
 def finished(
@@ -158,7 +161,7 @@ def _refuse_wrong_norm(source: MatrixSource, found: Subspace, factors: Any, reso
     """Raise ValueError where the norm of an operator, as it was given, contradicts its products."""
     left = found.norm_squared - float(np.sum(factors.s**2))
     floor, energies = resolution**2, factors.spectral.energies
-    if left < -floor or (left > floor and contradicted(left, energies)):
+    if left < -floor or (left > CLEAR * floor and contradicted(left, energies)):
         given, due, seen = (
             value / found.panels.unit / found.panels.unit
             for value in (found.norm_squared, left, float(np.mean(energies)))
