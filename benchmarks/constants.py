@@ -56,8 +56,8 @@ class Case:
 
 
 CASES = (
-    Case("methods.krylov_errors", "GROUP", (2.0, 1.1, 4.0)),
-    Case("methods.krylov_errors", "SAFETY", (1.5, 1.0, 3.0)),
+    Case("ritz_errors", "GROUP", (2.0, 1.1, 4.0)),
+    Case("ritz_errors", "SAFETY", (1.5, 1.0, 3.0)),
     Case("methods.krylov", "NOISE", (16, 1, 256)),
     Case("methods.krylov", "CLEAR", (100, 1, 10_000)),
     Case("methods.krylov", "LEAST_RANDOM", (4, 0, 16), "tall"),

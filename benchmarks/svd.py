@@ -92,7 +92,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def of_cases(given: argparse.Namespace, results: Path, docs: Path, kept: bool) -> int:
     """Measure the cases that were asked for; 1 where one at best is less accurate than its peer."""
-    document = report.load(results / "svd.json") if kept else {}
+    document = report.upgraded(report.load(results / "svd.json")) if kept else {}
     if given.report:
         published(document, results, docs)
         if (results / "regret.jsonl").exists():

@@ -65,8 +65,12 @@ def merged(old: Row, name: str, case: Row, part: str = CASES) -> Row:
 
 
 def load(path: Path) -> Row:
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    # Schema 1 had no defaults, and its cases are those of today.
+    found: Row = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def upgraded(found: Row) -> Row:
+    """Results of the SVD in today's schema: the first had no defaults, and its cases are those of today."""
     return found | {"schema": SCHEMA, DEFAULTS: {}} if found.get("schema") == 1 else found
 
 

@@ -389,7 +389,7 @@ def test_the_page_leads_with_the_defaults_and_names_reads_and_the_machine():
 def test_results_of_the_first_schema_are_taken_over(tmp_path):
     old = {"schema": 1, "cases": document()["cases"]}
     (tmp_path / "svd.json").write_text(json.dumps(old), encoding="utf-8")
-    taken = report.load(tmp_path / "svd.json")
+    taken = report.upgraded(report.load(tmp_path / "svd.json"))
     assert taken["defaults"] == {} and taken["cases"] == old["cases"]
     assert report.merged(taken, "two", old["cases"]["one"], "defaults")["schema"] == report.SCHEMA
 
@@ -577,7 +577,7 @@ def test_the_defaults_of_a_case_are_measured_small(tmp_path):
 
     asked = ["--small", "--results", str(tmp_path), "--folder", str(tmp_path / "matrices"), "--seeds", "2"]
     assert svd.main([*asked, "--defaults", "--case", "memory-root", "--case", "flat-even"]) == 0
-    found = report.load(tmp_path / "svd.json")
+    found = report.upgraded(report.load(tmp_path / "svd.json"))
     assert list(found["defaults"]) == ["memory-root", "flat-even"] and found["cases"] == {}
     [row] = found["defaults"]["memory-root"]["rows"]
     assert [run["settings"] for run in row["ours"]] == [{}, {}] == [run["settings"] for run in row["theirs"]]

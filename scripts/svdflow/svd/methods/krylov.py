@@ -17,13 +17,13 @@ from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.algorithm import Algorithm
 from svdflow.svd.certificates import MISSED, excess, left_by_U
 from svdflow.svd.methods.krylov_blocks import krylov_widths, sampled_rows
-from svdflow.svd.methods.krylov_errors import largest_error, ratios
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormal_columns, orthonormalize
 from svdflow.svd.plan import Plan, Target
 from svdflow.svd.random_blocks import PROBES, gaussian
 from svdflow.svd.read.bands import blocks_for
 from svdflow.svd.read.kept_rows import KeptFactors
 from svdflow.svd.read.last_read import LEAST_SPREAD, Factors, precision
+from svdflow.svd.ritz_errors import largest_error, ratios
 from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
 from svdflow.svd.widths import FINAL_EXTRA, PROBE_COLUMNS, last_width
 
@@ -62,7 +62,7 @@ class KrylovSearch:
         self.step = 0
         self.G = self.H = np.zeros((0, 0), plan.wide)
         self.theta = self.g = np.zeros(0)
-        self.c: np.ndarray | None = None  # see krylov_errors
+        self.c: np.ndarray | None = None  # see ritz_errors
         self.newest = slice(0, 0)  # columns of the newest step
         self.saturated = self.learnt = self.missed = False
 
