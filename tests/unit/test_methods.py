@@ -36,6 +36,9 @@ class Products:
         self.reads += 1
         return self.A.conj().T @ (self.A @ X)
 
+    def refine(self, K, Z, G):
+        """The norm is known."""
+
     def found(self, V, method, reason, **more):
         return SimpleNamespace(V=V, method=method, reason=reason, reads=self.reads, **more)
 
