@@ -63,7 +63,7 @@ class RecordedSearch(_Watched):
     def _clear(self) -> bool:
         return not self.again and super()._clear()
 
-    def _error(self, power: float = 0.0) -> float:
+    def _error(self) -> float:
         return 0.0
 
     def accepts(self, found: Any, last: Any) -> bool:
@@ -87,7 +87,7 @@ class StoppedSearch(_Watched):
     def _clear(self) -> bool:
         return self.keeps and super()._clear()
 
-    def _error(self, power: float = 0.0) -> float:
+    def _error(self) -> float:
         return 0.0 if self.step >= self.steps else inf
 
     def accepts(self, found: Any, last: Any) -> bool:

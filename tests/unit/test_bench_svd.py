@@ -430,8 +430,8 @@ class Late(KrylovSearch):
 
     first = None
 
-    def _error(self, power=0.0):
-        value = super()._error(power)
+    def _error(self):
+        value = super()._error()
         if value <= self.plan.tol and self.first is None:
             self.first = self.step
         return value if self.first is not None and self.step >= self.first + 3 else np.inf

@@ -296,7 +296,9 @@ def test_repeated_singular_values(name, method, make):
     given, width = A if make == "sparse" else A.toarray(), 16 if make == "narrow" else None
     result = truncated_svd(given, k, method=method, tol=1e-3, block_size=width)
     short = method in ("rsvd", "single_pass") or (method == "shift" and name in NO_GAP)
-    assert result.info.reason == ("max_reads" if short else "converged")
+    # Blocks of 16 that find 40 copies of two values have taken in all 200 columns by then.
+    ended = "max_reads" if short else "saturated" if make == "narrow" and name == "40 of each" else "converged"
+    assert result.info.reason == ended
     assert (result.s <= s[:k] + 1e-12).all()
     # One read tells single triplets to about the gap that is left.
     assert pve(A, result, s) <= (2 if method == "single_pass" else 1e-3)

@@ -61,8 +61,8 @@ def judged(
 ) -> tuple[str, float]:
     """Reason and estimate of a search, where the last read bears them out, else what it shows.
 
-    A search whose tolerance lies above the rounding of its squares is believed, and so is one that ended by what
-    the last read measured.
+    A search whose tolerance lies above the rounding of its squares is believed; one that judged what the last read
+    measured, where it lies above the rounding of that.
 
     Parameters
     ----------
@@ -77,8 +77,12 @@ def judged(
     if found.exact or found.sharp or reason not in ("converged", "saturated", "rank_deficient"):
         return reason, estimate
     following = float(factors.before[k]) ** 2 if k < len(factors.before) else 0.0
-    noise = NOISE * float(np.finfo(work).eps) * float(factors.s[0]) ** 2
-    if reason == "converged" and estimate <= tol and (found.judged_last or noise <= tol * following):
+    eps = float(np.finfo(factors.dtype if found.judged_last else work).eps)
+    if (
+        reason == "converged"
+        and estimate <= tol
+        and NOISE * eps * float(factors.s[0]) ** 2 <= tol * following
+    ):
         return reason, estimate
     error = measured(
         factors.s[:rank],
@@ -89,7 +93,7 @@ def judged(
     )
     if error > tol:
         return ("max_reads" if found.reason == "max_reads" else "unresolved"), max(error, estimate)
-    return reason, error if reason == "converged" else estimate
+    return reason, estimate if reason == "saturated" else error
 
 
 def warn_if_short(

@@ -108,6 +108,7 @@ class Reader:
         self, plan: Plan, panels: Panels, engine: Engine, journal: Any = None, rows: Any = None
     ) -> None:
         self.plan, self.panels, self.engine, self.journal = plan, panels, engine, journal
+        self.work = plan.work  # precision of the products of reads
         self.rows = rows  # `svdflow.svd.read.kept_rows.KeptRows`, where rows of A X are kept
         self.reads = 0
         self.images: np.ndarray | None = None  # of the probes of a search, where a first read made them
@@ -233,6 +234,13 @@ class Reader:
     def refine(self, K: np.ndarray, Z: np.ndarray, G: np.ndarray) -> None:
         """Better estimates by an orthonormal basis K, ``Z = A^H A K`` and ``G = K^H Z``: here nothing is estimated."""
 
+    def sharpen(self, work: np.dtype) -> None:
+        """Multiply in that precision from now on. Rows that were kept have less, and are given up."""
+        self.work = work
+        if self.rows is not None:
+            self.rows.close()
+            self.rows = None
+
     def resolution(self, asked: np.dtype) -> np.dtype:
         """The precision that the last read had, where another was asked for."""
         return asked
@@ -276,7 +284,8 @@ class Reader:
 
     def _sums(self, X: np.ndarray | None, first: bool, scratch: Any = None, kept: int = 0) -> Sums:
         backwards = self.reads % 2 == 0  # what the last read left in a cache comes first
-        task = FusedRead(self.panels, X, first, scratch, kept)
+        panels = replace(self.panels, work=self.work)
+        task = FusedRead(panels, X, first, scratch, kept)
         return self.engine.reduce(task, self.plan.groups, Sums.plus, backwards=backwards)
 
     def last(self, task: LastRead) -> LastSums:
@@ -323,7 +332,7 @@ class SparseReader(Reader):
             facts = facts_of(self.panels, Panel(self._matrix(), None, None), 0, self.plan.wide)
             if facts.non_finite is not None:
                 return Sums(0.0, facts)
-        return Sums(adjoint(self._products(self.plan.work).gram_times(X)), facts)
+        return Sums(adjoint(self._products(self.work).gram_times(X)), facts)
 
     @property
     def _by_panels(self) -> bool:

@@ -23,18 +23,15 @@ from svdflow.svd.random_blocks import PROBES, gaussian
 from svdflow.svd.read.bands import blocks_for
 from svdflow.svd.read.kept_rows import KeptFactors
 from svdflow.svd.read.last_read import LEAST_SPREAD, Factors, precision
-from svdflow.svd.ritz_errors import largest_error, ratios
+from svdflow.svd.ritz_errors import at_least, largest_error, ratios, rising
 from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
 from svdflow.svd.widths import FINAL_EXTRA, PROBE_COLUMNS, last_width
 
 log = logging.getLogger(__name__)
 
-# Squared Ritz values that move by less than this times eps s_1^2 move by rounding, which ends the search; see
-# svd/stopping.py and benchmarks/results/constants.md.
+# Squared Ritz values below this times eps s_1^2, and moves by less, are rounding; see svd/stopping.py and
+# benchmarks/results/constants.md.
 NOISE = 16
-# Ritz values above CLEAR eps theta_1 take part in the half step, which divides images by their roots. From 1 to
-# 10,000 nothing there changes.
-CLEAR = 100
 # Columns of a learnt block that stay random, or an eighth of it where that is more: what the sampled rows lack is found
 # through them. With 16 of 32 it took 0.4 reads more of 5.1.
 LEAST_RANDOM = 4
@@ -60,9 +57,10 @@ class KrylovSearch:
         self._Z = np.empty_like(self._K)
         self.used = 0
         self.step = 0
-        self.G = self.H = np.zeros((0, 0), plan.wide)
+        self.G = np.zeros((0, 0), plan.wide)
         self.theta = self.g = np.zeros(0)
-        self.c: np.ndarray | None = None  # see ritz_errors
+        self.ratios: np.ndarray | None = None  # of the newest step
+        self.c = np.full(0, inf)  # of now, for values above rounding; see ritz_errors
         self.newest = slice(0, 0)  # columns of the newest step
         self.saturated = self.learnt = self.missed = False
 
@@ -78,12 +76,11 @@ class KrylovSearch:
         """Read on until the triplets are within `tol`, or until no more reads are allowed."""
         while True:
             self._grow()
-            clear = self._clear()
-            done = self._error(power=0 if clear else 1) <= self.plan.tol
+            done = self._error() <= self.plan.tol
             self.missed = done and not self.saturated and self._overlooked()
             if self.saturated or self._spent() or (done and not self.missed):
                 break
-        if done and clear and not self.missed:
+        if done and not self.missed and self._clear():
             return self._from_kept_rows()
         k = self.k or self.used
         exact = self.saturated and self.plan.tall.shape[1] <= self.used
@@ -122,43 +119,50 @@ class KrylovSearch:
         spread = sqrt(g[min(k + FINAL_EXTRA, len(g)) - 1] / g[0])
         left = self.reader.norm_squared - float(np.sum(g[:k]))
         enough = precision(self.plan, left, self.reader.norm_squared, spread) == self.plan.work
-        return enough and spread > LEAST_SPREAD and self._noise() <= self.plan.tol * g[k]
+        return enough and spread > LEAST_SPREAD and not self._blunt()
+
+    def _blunt(self) -> bool:
+        """Whether rounding of squares hides what was asked for."""
+        k, g = self.k, self.g
+        return k is not None and (k >= len(g) or self._noise() > self.plan.tol * g[k])
 
     def _overlooked(self) -> bool:
         """Whether the probes found more left than leading triplets leave."""
-        k = self.k
-        if self.images is None or k is None or k > len(self.g):
+        if self.images is None or self.k is None or not len(self.g):
             return False
-        left = left_by_U(self.probes, self.images, self.blocks.times(self.Z, self.R[:, :k]))
-        s, norm_squared = np.sqrt(self.g[:k]), self.reader.norm_squared
+        s, norm_squared = np.sqrt(self.g[: self.k]), self.reader.norm_squared
+        left = left_by_U(self.probes, self.images, self._AhU(len(s)))
         return excess(left, s, norm_squared, self._eps()) > MISSED
 
     def _from_kept_rows(self) -> Subspace:
         """The triplets of rows that were kept."""
         assert self.k is not None and self.images is not None
         k, width = self.k, min(self.k + FINAL_EXTRA, len(self.g))
-        C, P = self.R[:, :width], self.P[:, :k]
-        squares = np.real(np.sum(P.conj() * (self.H @ P), axis=0)) - self.theta[:k] ** 2
         found = self._found(self._K[:, :0], exact=False)
         found.kept = KeptFactors(
             self.reader.rows,
-            C,
-            self.blocks.times(self.Z, C),
+            self.scaled @ self.T[:, :width],
+            self._AhU(width),
             self.theta[:width] ** 0.5,
-            np.sqrt(np.maximum(squares, 0) / self.theta[:k]),
+            # ||A^H u - s v||^2 = ||A^H u||^2 - s^2 of u = A v / s
+            np.sqrt(np.maximum(self.lengths[:k] - self.theta[:k], 0)),
             self.probes,
             self.images,
         )
         return found
 
     def accepts(self, found: Subspace, last: Factors) -> bool:
-        """Whether the factors are within `tol`; sets `found.estimate` and `found.reason`."""
+        """Whether the factors are within `tol`, or as near as they can be; sets what `found` says of that."""
         found.reads = self.reader.reads
         if self.saturated:
             return True
         self.missed = last.spectral.contradicts
         found.estimate = inf if self.missed else self._error() if found.kept else self._last_error(last)
         if found.estimate <= self.plan.tol:
+            return True
+        sharper = last.dtype != self.reader.work
+        if self._blunt() and not sharper and not self.missed:
+            found.judged_last = False  # nothing more can be seen: what the last read moved is all that tells
             return True
         if self.step >= len(self.plan.widths) - 1 or self._spent():
             found.reason = "max_reads"
@@ -169,7 +173,19 @@ class KrylovSearch:
         if not found.kept:
             self.reader.reads += 1
             self.step += 1
+        if sharper and self._blunt():
+            self._start_over(last)
         return False
+
+    def _start_over(self, last: Factors) -> None:
+        """Read on in the precision of the last read, from its vectors, whose image it made."""
+        assert last.block is not None
+        self.reader.sharpen(last.dtype)
+        self.used, self.images, self.missed = 0, None, False
+        self.G, self.theta, self.g = self.G[:0, :0], np.zeros(0), np.zeros(0)
+        self.ratios = None
+        self._append(*last.block)
+        self._project()
 
     def _spent(self) -> bool:
         return self.step == len(self.plan.widths) or self.used == self._K.shape[1]
@@ -184,10 +200,8 @@ class KrylovSearch:
             newest = self._Z[:, self.newest][:, : 0 if self.missed else width]
             self.missed = False
             X = extend_basis(self.K, self._widened(newest, width), self.draw, self.blocks)
-        before = self.used
         self._append(*(self.reader.start(X) if self.used == 0 else (X, self._image(X))))
         self.images = self.reader.images if self.images is None else self.images
-        self.newest = slice(before, self.used)
         self.step += 1
         self._project()
         log.info(
@@ -196,8 +210,8 @@ class KrylovSearch:
         self.saturated = self.used >= self.side
 
     def _image(self, X: np.ndarray) -> np.ndarray:
-        """``A^H A X``; the second read takes the probes along, unless the matrix is sparse."""
-        if self.plan.tall.sparse or self.images is not None:
+        """``A^H A X``; the second read takes the probes along."""
+        if self.images is not None:
             return self.reader.gram_times(X)
         image = self.reader.gram_times(np.concatenate([X, self.probes], axis=1), kept=X.shape[1])
         self.images = image[:, X.shape[1] :]
@@ -228,9 +242,8 @@ class KrylovSearch:
     def _append(self, X: np.ndarray, Z: np.ndarray) -> None:
         new = slice(self.used, self.used + X.shape[1])
         self._K[:, new], self._Z[:, new] = X, Z
-        self.used = new.stop
+        self.used, self.newest = new.stop, new
         self.G = _bordered(self.G, self.blocks.inner(self.K, Z))
-        self.H = _bordered(self.H, self.blocks.inner(self.Z, Z))
 
     def _project(self) -> None:
         """Ritz values of the basis, what half a step more makes of them, and how both moved."""
@@ -239,41 +252,66 @@ class KrylovSearch:
         self.theta, self.P = np.maximum(values[::-1], 0), vectors[:, ::-1]
         self.reader.refine(self.K, self.Z, self.G)
         self.k = k = self.plan.target.choose(np.sqrt(self.theta), self.reader.norm_squared)
-        self.g, self.R = self._half_step(last_width(k or self.used))
-        self.c = None
-        if k is not None and k <= min(len(self.g), len(gain)):
-            self.c = ratios(self.theta[:k], self.g[:k] - self.theta[:k], theta[:k], gain[:k])
+        self._half_step(last_width(k or self.used))
+        before, self.ratios = self.ratios, None
+        # Of values above rounding; where more have come out of it than there were, nothing tells yet.
+        seen = min(k or 0, len(self.g))
+        self.c = np.full(seen, inf)
+        if seen <= len(gain):
+            self.ratios = ratios(
+                self.theta[:seen], self.g[:seen] - self.theta[:seen], theta[:seen], gain[:seen]
+            )
+            self.c = np.maximum(rising(self.ratios, before), at_least(self.theta[:seen], self._beyond()))
 
-    def _error(self, power: float = 0.0) -> float:
-        """Estimated ``max_i |s_i^2 - g_i| / s_{k+1}^2``, or of values `power` half steps further."""
-        k = self.k
-        if k is None or k > len(self.g):
+    def _beyond(self) -> float:
+        """Largest ``s^2`` of what the basis lacks, as far as the probes see it: a Ritz value of their images."""
+        if self.images is None:
+            return 0.0
+        left = self.blocks.minus(self.images, self.Z, self.blocks.inner(self.K, self.probes))
+        left = self.blocks.minus(left, self.K, self.blocks.inner(self.K, left))
+        squares, vectors = np.linalg.eigh(hermitian(adjoint(self.probes) @ left))
+        kept = squares > self._noise()
+        return (
+            float(np.linalg.norm(left @ (vectors[:, kept] / np.sqrt(squares[kept])), 2)) ** 2
+            if kept.any()
+            else 0.0
+        )
+
+    def _error(self) -> float:
+        """Estimated ``max_i |s_i^2 - g_i| / s_{k+1}^2`` of the values that stand above rounding."""
+        if self.k is None:
             return inf
-        c = np.full(k, inf) if self.c is None else self.c
-        return largest_error(c, self.g[:k] - self.theta[:k], self._noise(), power) / _unit(self.g, k)
+        gain = self.g[: len(self.c)] - self.theta[: len(self.c)]
+        return largest_error(self.c, gain, self._noise()) / _unit(self.g, self.k)
 
-    def _half_step(self, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Squared singular values g of ``B = U^H A`` for an orthonormal basis U of ``A K``, and R with ``V = Z R``.
+    def _half_step(self, width: int) -> None:
+        """Squared singular values g of ``W = A^H U`` for an orthonormal basis U of leading ``A K P``.
 
-        ``B^H = Z P theta^{-1/2}``: half a step better than K P (Tropp and Webber 2023, section 5.2). Ritz values below
+        ``W = Z P theta^{-1/2}``: half a step better than K P (Tropp and Webber 2023, section 5.2). Ritz values below
         rounding are left out, as the division would amplify noise.
         """
-        clear = int(np.count_nonzero(self.theta > CLEAR * self._eps() * self.theta[0]))
-        kept = min(clear, 2 * width)
-        scaled = self.P[:, :kept] / np.sqrt(self.theta[:kept])
-        g, W = np.linalg.eigh(hermitian(adjoint(scaled) @ (self.H @ scaled)))
-        return np.maximum(g[::-1], 0), scaled @ W[:, ::-1]
+        kept = min(int(np.count_nonzero(self.theta > self._noise())), 2 * width)
+        self.scaled = self.P[:, :kept] / np.sqrt(self.theta[:kept])
+        self.W = self.blocks.times(self.Z, self.scaled)
+        squares = hermitian(self.blocks.inner(self.W, self.W))
+        self.lengths = np.real(np.diagonal(squares))
+        g, T = np.linalg.eigh(squares)
+        self.g, self.T = np.maximum(g[::-1], 0), T[:, ::-1]
+
+    def _AhU(self, width: int) -> np.ndarray:
+        """``A^H U`` of the leading triplets."""
+        return np.asarray(self.blocks.times(self.W, self.T[:, :width]))
 
     def _ritz_vectors(self, width: int) -> np.ndarray:
         """The `width` leading right vectors; below rounding those of K itself."""
-        clear = min(width, self.R.shape[1], int(np.count_nonzero(self.g > self._noise())))
+        clear = min(width, int(np.count_nonzero(self.g > self._noise())))
         fresh = partial(_fill, self.K.shape[0], self.plan.wide)
         if clear == 0:
             return orthonormalize(self.K @ self.P[:, :width])
-        V = self.blocks.times(self.Z, self.R[:, :clear] / np.sqrt(self.g[:clear]))
+        V = self._AhU(clear) / np.sqrt(self.g[:clear])
         V = orthonormal_columns(V, fresh, self.blocks)
         if V.shape[1] < width:
-            rest = self.K @ self.P[:, self.R.shape[1] :]
+            rest = self.K @ self.P[:, len(self.g) :]
             V = np.concatenate([V, extend_basis(V, rest, fresh)[:, : width - V.shape[1]]], axis=1)
         return V
 
@@ -283,7 +321,7 @@ class KrylovSearch:
         if k > len(self.g) or len(last.before) < k:
             return inf
         before = last.before[:k] ** 2 if last.polished else self.g[:k]
-        c = np.full(k, inf) if self.c is None or len(self.c) < k else self.c[:k]
+        c = np.full(k, inf) if len(self.c) < k else self.c[:k]
         # The last read may have had more digits than the search, and sees what that takes for rounding.
         noise = NOISE * float(np.finfo(last.dtype).eps) * float(self.theta[0])
         return largest_error(c, last.s**2 - before, noise) / _unit(self.g, k)
@@ -292,12 +330,12 @@ class KrylovSearch:
         return NOISE * self._eps() * float(self.theta[0])
 
     def _eps(self) -> float:
-        return float(np.finfo(self.plan.work).eps)
+        return float(np.finfo(self.reader.work).eps)
 
 
 def _unit(g: np.ndarray, k: int) -> float:
     """``s_{k+1}^2``, as far as it is known."""
-    following = float(g[k] if k < len(g) else g[-1])
+    following = float(g[min(k, len(g) - 1)]) if len(g) else 0.0
     return following if following > 0 else 1e-300
 
 

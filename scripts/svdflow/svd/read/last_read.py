@@ -50,7 +50,8 @@ Rows = Callable[[Any], np.ndarray]  # from bounds to rows of U
 class Factors:
     """Of the tall matrix as it was scaled: ``A V = U s``, and U comes from `write_U`.
 
-    `before` are the singular values of ``A V``, half a step before `s`; `reads` is how many made the factors.
+    `before` are the singular values of ``A V``, half a step before `s`; `reads` is how many made the factors, and
+    `block` V with ``A^H A V``, where a read made them.
     """
 
     write_U: Callable[[Callable[[int, np.ndarray], Any]], None]
@@ -64,6 +65,7 @@ class Factors:
     dtype: np.dtype
     spectral: SpectralCertificate
     reads: int = 1
+    block: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def last_read(
@@ -129,7 +131,10 @@ def last_read(
         raise
     local = engine if engine.shared_memory else Engine()
     write = partial(write_rows, local, make, plan.bounds)
-    return Factors(write, scratch.close, s, V, residuals, rank, polished, before, dtype, spectral)
+    block = found.V, image[:, :width]
+    return Factors(
+        write, scratch.close, s, V, residuals, rank, polished, before, dtype, spectral, block=block
+    )
 
 
 def precision(plan: Plan, left: float, energy: float, spread: float) -> np.dtype:
