@@ -72,7 +72,8 @@ CASES = (
     Case("methods.shift", "SLOWEST", (0.95, 0.8, 0.99), method="shift"),
     Case("methods.shift", "CLEAR", (1e4, 1.0, 1e8), method="shift"),
     Case("methods.shift", "SHIFT_ROUNDS", (20, 1, 5), method="shift"),
-    Case("methods.lanczos", "LANCZOS_BLOCK", (8, 4, 16), method="lanczos"),
+    Case("widths", "LANCZOS_BLOCK", (8, 4, 16), method="lanczos"),
+    Case("methods.lanczos", "LOOK", (32, 8, 64), method="lanczos"),
     Case("read.converted_panels", "SLICE_BYTES", (2**23, 2**21, 2**25), "dense", timed=True),
     Case("read.moments", "SQUARE_RUN", (2**10, 2**8, 2**13), "dense", timed=True),
     Case("read.moments", "RUNS", (2**6, 2**3, 2**9), "dense", timed=True),
@@ -80,8 +81,8 @@ CASES = (
     Case("plan", "GROUP_ROWS", (2500, 625, 10_000), "dense", timed=True),
     Case("plan", "GROUP_ROWS", (2500, 625, 10_000), "small", timed=True),
     Case("read.bands", "HEIGHT", (2048, 512, 8192), "long side", timed=True),
-    Case("read.sparse_work", "LINE", (64, 32, 256), "sparse", timed=True),
-    Case("read.sparse_work", "BAND_ENTRIES", (8, 1, 64), "sparse", timed=True),
+    Case("read.sparse_work", "LINE", (128, 64, 256), "sparse", timed=True),
+    Case("read.sparse_work", "BAND_ENTRIES", (32, 8, 128), "sparse", timed=True),
 )
 
 

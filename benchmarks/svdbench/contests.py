@@ -32,7 +32,7 @@ OURS = [{"tol": tol} for tol in (3, 1, 0.3, 0.1, 0.03, 3e-3, 1e-3, 1e-4, 1e-5, 1
 OURS += [{"tol": 2e-4, "max_reads": reads} for reads in range(2, 9)]
 SKLEARN = list(settings_grid(n_iter=(0, 1, 2, 3, 4, 5, 6, 8, 10), n_oversamples=(10, 25, 50)))
 # Of ours and of a peer, where both are to reach a PVE that is named.
-EQUAL_TOLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+EQUAL_TOLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 FEW_SEEDS = 5  # of cases whose runs are long
 
 
@@ -88,13 +88,12 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Target:
-    """A PVE that both have to reach, each by the fastest of its settings."""
+class Equal:
+    """PVEs that both have to reach, each by the fastest of its settings, and what is asked of the ratio there."""
 
-    pve: float
     our: Sequence[Side]
     peers: Sequence[Side]
-    least: float | None = None
+    least: dict[float, float]
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class Problem:
     facts: Row
     judge: Judge
     typed: Sequence[Pair]
-    targets: Sequence[Target] = ()
+    equal: Equal | None = None
     own: Sequence[Side] = ()
     peers: Sequence[Sequence[Side]] = ()
     finish: Callable[[Result], Result] = lambda result: result
@@ -140,8 +139,8 @@ class Case:
                     options.say(f"  {found.wrong[-1]}")
                 else:
                     finish(options, found, comparison, pair.least, pair.aim, verdict_of_all)
-            for target in problem.targets:
-                at_equal_error(options, found, problem.judge, target, seeds)
+            if problem.equal is not None:
+                at_equal_error(options, found, problem.judge, problem.equal, seeds)
             return problem.finish(found)
 
     def best(self, options: Options) -> Result:
@@ -155,23 +154,27 @@ class Case:
             return problem.finish(found)
 
 
-def at_equal_error(
-    options: Options, found: Result, judge: Judge, target: Target, seeds: Sequence[int]
-) -> None:
-    """The peer's fastest setting that reaches the target beside ours that is less accurate at no seed."""
-    theirs, tried = calibrated(target.peers, judge, options.say), calibrated(target.our, judge, options.say)
+def at_equal_error(options: Options, found: Result, judge: Judge, equal: Equal, seeds: Sequence[int]) -> None:
+    """The peer's fastest setting that reaches each error beside ours that is less accurate at no seed."""
+    theirs, tried = calibrated(equal.peers, judge, options.say), calibrated(equal.our, judge, options.say)
     floor = found.facts["floor"]
-    enough = max(target.pve, floor)
-    if not theirs or not tried:
-        return
-    side, row, reached = fastest(theirs, enough)
-    label = f"at PVE {target.pve:g}" if reached else f"its most accurate, for PVE {target.pve:g}"
-    candidates = cheapest_first(tried, enough)
-    # The accuracy that both must have is the one named, not what a peer reached beyond it.
-    comparison = matched(
-        label, candidates, side, seeds, judge, max(floor, target.pve if reached else row["pve"])
-    )
-    finish(options, found, comparison, target.least, target.least)
+    for pve, least in equal.least.items():
+        enough = max(pve, floor)
+        side, row, reached = fastest(theirs, enough)
+        label = f"at PVE {pve:g}" if pve >= floor else f"at PVE {floor:.1g}, which is what float32 resolves"
+        if not reached:
+            label = f"its most accurate, for PVE {pve:g}"
+        # The accuracy that both must have is the one named, not what a peer reached beyond it.
+        limit = enough if reached else max(floor, row["pve"])
+        finish(
+            options,
+            found,
+            matched(label, cheapest_first(tried, limit), side, seeds, judge, limit),
+            least,
+            least,
+        )
+        if pve < floor:
+            break
 
 
 def duel(

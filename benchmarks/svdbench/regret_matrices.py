@@ -39,7 +39,7 @@ SHAPES = {
         Shape("narrow", 2000, 500, 5, "float64"),
         Shape("complex", 4000, 1000, 20, "complex64"),
         Shape("sparse", 10_000, 2000, 20, "float32", sparse=True),
-        Shape("many", 10_000, 2500, 200, "float64"),
+        Shape("many", 6000, 2000, 200, "float64"),
         Shape("large", 20_000, 4000, 50, "float32"),
     ]
 }

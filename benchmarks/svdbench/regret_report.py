@@ -301,12 +301,15 @@ def section(records: Sequence[Record], tolerances: Sequence[float], widths: Sequ
 
 def measured_text(records: Sequence[Record]) -> str:
     """What of the whole was run, on which machine and with which code."""
-    by_shape: dict[str, set[int]] = defaultdict(set)
-    spectra: dict[str, set[str]] = defaultdict(set)
+    by_shape: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        by_shape[record.shape].add(record.seed)
-        spectra[record.shape].add(record.spectrum)
-    parts = [f"{name} {len(spectra[name])} spectra x {len(seeds)} seeds" for name, seeds in by_shape.items()]
+        by_shape[record.shape].append(record)
+    parts = []
+    for name, own in by_shape.items():
+        spectra, seeds = ({getattr(record, key) for record in own} for key in ("spectrum", "seed"))
+        widths = sorted({int(width) for record in own for width in record.prefixes})
+        of = f"{len(own)} matrices ({len(spectra)} spectra, {len(seeds)} seeds, block widths"
+        parts.append(f"{name} {of} {', '.join(map(str, widths))})")
     codes = sorted({record.code for record in records})
     machines = "; ".join(sorted({record.machine for record in records}))
     mixed = " (records of more than one state of the code: run it again)" if len(codes) > 1 else ""

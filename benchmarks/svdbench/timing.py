@@ -22,6 +22,12 @@ READ_BYTES = 16 * 2**20
 # Answers are wrong and not inaccurate only, where vectors are so far from orthonormal, or values lie so far (of s_1)
 # from what their vectors hold, or so far (of themselves) from the truth (chosen).
 UNSOUND, LOST = 1e-2, 0.9
+FAILURES = (
+    ArithmeticError,
+    RuntimeError,
+    ValueError,
+    np.linalg.LinAlgError,
+)  # of a side, which end no benchmark
 Row = dict[str, Any]
 Judge = Callable[..., Accuracy]  # of what a side's `unpack` gave; takes ``spectral=False`` to be quicker
 
@@ -141,7 +147,7 @@ def calibrated(sides: Sequence[Side], judge: Judge, say: Callable[[str], None]) 
     for side in sides:
         try:
             rows = [measured(side, seed, partial(judge, spectral=False)) for seed in CALIBRATION_SEEDS]
-        except (ArithmeticError, RuntimeError, ValueError, np.linalg.LinAlgError) as error:
+        except FAILURES as error:
             say(f"  {side.name} {side.settings}: {type(error).__name__}: {error}")
             continue
         worst = max(rows, key=lambda row: row["pve"])
@@ -209,7 +215,10 @@ def side_by_side(
     """
     found = Comparison(label)
     for side in (our, peer):
-        wrong = fault(measured(side, CALIBRATION_SEEDS[0], partial(judge, spectral=False)))
+        try:
+            wrong = fault(measured(side, CALIBRATION_SEEDS[0], partial(judge, spectral=False)))
+        except FAILURES as error:
+            wrong = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         if wrong:
             return found, f"{side.name}: {wrong}"
     for place, seed in enumerate(seeds):

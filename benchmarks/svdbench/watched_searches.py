@@ -82,7 +82,8 @@ class StoppedSearch(_Watched):
 
     def __init__(self, plan: Any, reader: Any, seed: int, loosest: float, reads: int, kept: bool) -> None:
         super().__init__(plan, reader, seed, loosest)
-        self.steps, self.keeps = reads if kept else reads - 1, kept
+        by_reads = reader.rows is not None and reader.rows.by_reads
+        self.steps, self.keeps = reads if kept and by_reads else reads - 1, kept
 
     def _clear(self) -> bool:
         return self.keeps and super()._clear()

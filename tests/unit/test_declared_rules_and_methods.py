@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -142,7 +143,8 @@ def test_a_job_imports_the_code_of_its_method_only(name):
         """
     )
     own = SVD_METHODS[name].module
-    allowed = {own, "svdflow.svd.methods.krylov_blocks"} if name == "krylov" else {own}
+    parts = {"krylov": "krylov_blocks", "lanczos": "lanczos_basis"}
+    allowed = {own, f"svdflow.svd.methods.{parts.get(name, name)}"}
     assert own in imported and set(imported) <= allowed
 
 
@@ -179,10 +181,15 @@ def test_every_declaration_names_code_and_source(declared):
 
 
 def test_auto_may_run_what_declares_its_cost():
-    assert {declared.name for declared in svd_methods_for("auto")} == {"full", "gram", "krylov"}
+    # `lanczos` for sparse matrices in memory alone: its steps are many, and cheap where products are.
+    assert {declared.name for declared in svd_methods_for("auto")} == {"full", "gram", "krylov", "lanczos"}
     assert [declared.name for declared in svd_methods_for("shift")] == ["shift"]
     problem = costs.Problem(3000, 200, 20, False, 1e-2, False, False, False, False, 4.8e6, 6e5)
     assert all(declared.seconds(problem) > 0 for declared in svd_methods_for("auto"))
+    dense = {one.name for one in svd_methods_for("auto") if one.seconds(problem) < np.inf}
+    assert dense == {"full", "gram", "krylov"}
+    sparse = replace(problem, sparse=True, stored=4.8e4, entries=6e3)
+    assert "lanczos" in {one.name for one in svd_methods_for("auto") if one.seconds(sparse) < np.inf}
 
 
 def test_methods_are_algorithms():
@@ -210,7 +217,9 @@ def rows_of(page, heading):
 
 def test_the_table_of_methods_is_what_they_declare():
     rows = rows_of("choosing.md", "Methods")
-    assert rows.pop("auto")[0] == "the cheapest of `full`, `gram` and `krylov`"
+    assert (
+        rows.pop("auto")[0] == "the cheapest of `full`, `gram`, `krylov` and, for sparse matrices, `lanczos`"
+    )
     assert rows == {one.name: [one.summary, one.advice] for one in SVD_METHODS.values()}
 
 

@@ -43,7 +43,7 @@ EDITED = {
     "ranks/cross_validation.py": {"denoise photos truncate"},  # a rule that the config names
     "svd/methods/full.py": OF_SVD | AUTO,
     "svd/methods/krylov.py": OF_SVD | AUTO | {"factorize low"},
-    "svd/methods/lanczos.py": OF_SVD,  # never chosen by auto
+    "svd/methods/lanczos.py": OF_SVD | AUTO,  # of a sparse matrix
     "matrix/generators/waves.py": {"ingest_synthetic waves", "selfcheck"},
     "matrix/generators/movie.py": {"selfcheck"},
     "codec/picture_codecs.py": {"encode photos"},

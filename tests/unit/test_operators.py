@@ -84,7 +84,8 @@ def test_triplets_and_certificates(method, dtype, shape):
         and abs(info.frobenius_error - true) <= info.frobenius_resolution + slack
     )
     assert info.columns_multiplied == counted.columns == source.columns_multiplied
-    assert 2 * info.reads == counted.calls
+    # The read for U of `lanczos` is half a one.
+    assert 2 * info.reads == counted.calls + (method == "lanczos")
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])

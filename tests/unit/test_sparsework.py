@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from svdflow import truncated_svd
 from svdflow.compute.engine import Engine
 from svdflow.svd.random_blocks import gaussian
 from svdflow.svd.read import sparse_work
@@ -66,7 +67,7 @@ def test_bands_cover_every_row_once_whatever_their_height(monkeypatch):
     monkeypatch.setattr(sparse_work, "BAND_ENTRIES", 0.01)
     A, X = sparse(1001, 200, "d", 0.05), block(200, 5, "d")
     products = SparseProducts(A, np.dtype("d"), Engine(1))
-    assert products.band_height == 64
+    assert products.band_height == 67  # 15 bands of 1001 rows, as equal as can be
     assert (abs(products.gram_times(X) - A.T @ (A @ X)) <= rounding(A, X, "d")).all()
 
 
@@ -129,3 +130,50 @@ def test_squares_beyond_single_precision_are_kept(exponent):
     assert (abs(Z - A.T @ (A @ X)) <= 2 * bound).all()
     plain = scaled.matrix.T @ (scaled.matrix @ X.astype("f"))  # control
     assert not plain.any() if exponent < 0 else not np.isfinite(plain).all()
+
+
+def with_int64(A):
+    B = sp.csr_array(A.shape, dtype=A.dtype)
+    B.data, B.indices, B.indptr = A.data, A.indices.astype(np.int64), A.indptr.astype(np.int64)
+    return B
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_formats_and_threads_give_the_same_bits(wide):
+    A = sparse(20_000, 300, "d", 0.002)
+    A = A.T.tocsr() if wide else A
+    expected = truncated_svd(A, 5, engine=1)
+    assert expected.info.method == "lanczos" and expected.info.reason == "converged"
+    given = [with_int64(A), A.tocsc(), sp.csr_matrix(A), sp.csc_matrix(A), A.tocoo()]
+    assert given[0].indices.dtype == np.int64
+    for other in (*(truncated_svd(B, 5, engine=1) for B in given), truncated_svd(A, 5, engine=4)):
+        assert all(x.tobytes() == y.tobytes() for x, y in zip(other, expected, strict=True))
+    other = truncated_svd(A, 5, engine=1, seed=1)  # control
+    assert other.U.tobytes() != expected.U.tobytes()
+
+
+@pytest.mark.parametrize("method", ["lanczos", "krylov"])
+def test_the_read_for_U_multiplies_forwards_only(method, monkeypatch):
+    counted = {"there and back": [], "there": []}
+    both, rows = SparseProducts.gram_times, SparseProducts.write_rows
+    monkeypatch.setattr(
+        SparseProducts,
+        "gram_times",
+        lambda self, X, **more: counted["there and back"].append(X.shape[1]) or both(self, X, **more),
+    )
+    monkeypatch.setattr(
+        SparseProducts,
+        "write_rows",
+        lambda self, X, scratch: counted["there"].append(X.shape[1]) or rows(self, X, scratch),
+    )
+    A = sparse(6000, 600, "d", 0.01)
+    result = truncated_svd(A, 8, method=method)
+    assert counted["there"] == [8 + 4] and result.info.reads == len(counted["there and back"]) + 1
+    # By LAPACK: the values, and what U leaves of them.
+    true = np.sqrt(np.linalg.eigvalsh((A.T @ A).toarray())[::-1])
+    squares = np.sum((A.T @ result.U) ** 2, axis=0)
+    assert np.max(np.abs(true[:8] ** 2 - squares)) <= 1e-2 * true[8] ** 2
+    assert np.linalg.norm(result.U.T @ result.U - np.eye(8)) <= 1e-12
+    assert result.info.numerical_rank == 8 and result.info.polished
+    truncated_svd(A, 8, method=method, tol=1e-17)  # control: more digits than squares have
+    assert len(counted["there"]) == 1

@@ -198,11 +198,11 @@ def test_sums_in_another_order_give_other_bits(method, small_panels, monkeypatch
     """Negative control: there are several sums, and their order shows."""
     A = mixed(SPECTRA["1/sqrt i"](90), (1500, 90), seed=2)
     one = truncated_svd(A, 7, method=method, engine=1)
-    genuine = Sums.plus
+    genuine = Sums.plus, Sums.joined
 
     def reduce(self, task, items, combine, **more):
         parts = [task(item) for item in items]
-        if combine is not genuine:
+        if combine not in genuine:
             return genuine_reduce(self, task, items, combine, **more)
         total = parts[-1]
         for part in parts[-2::-1]:
@@ -296,9 +296,9 @@ def test_repeated_singular_values(name, method, make):
     given, width = A if make == "sparse" else A.toarray(), 16 if make == "narrow" else None
     result = truncated_svd(given, k, method=method, tol=1e-3, block_size=width)
     short = method in ("rsvd", "single_pass") or (method == "shift" and name in NO_GAP)
-    # Blocks of 16 that find 40 copies of two values have taken in all 200 columns by then.
-    ended = "max_reads" if short else "saturated" if make == "narrow" and name == "40 of each" else "converged"
-    assert result.info.reason == ended
+    # All of the space is as good: narrow blocks may have it all before they are sure of so many copies.
+    whole = (method == "lanczos" or make == "narrow") and result.info.reason == "saturated"
+    assert ("converged" if whole else result.info.reason) == ("max_reads" if short else "converged")
     assert (result.s <= s[:k] + 1e-12).all()
     # One read tells single triplets to about the gap that is left.
     assert pve(A, result, s) <= (2 if method == "single_pass" else 1e-3)

@@ -516,7 +516,10 @@ def test_where_reading_takes_longest_one_read_is_best():
 
 
 def test_sparse_matrices_are_iterated_on():
-    assert plan_of((10**4, 10**4), sparse=True).method == "krylov"
+    assert plan_of((10**4, 10**4), sparse=True).method == "lanczos"
+    # Where a read costs whatever it multiplies, and where the rank is not known, blocks are wide.
+    assert plan_of((10**4, 10**4), sparse=True, in_memory=False).method == "krylov"
+    assert plan_of((10**4, 10**4), sparse=True, rank=None, error=0.1).method == "krylov"
 
 
 def test_groups_hold_all_panels_in_order():

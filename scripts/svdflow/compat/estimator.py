@@ -13,7 +13,7 @@ from svdflow.compat.parameters import (
     seed_of_random_state,
 )
 from svdflow.compute import to_numpy
-from svdflow.errors import InvalidParameterError
+from svdflow.errors import InvalidParameterError, NonFiniteError
 from svdflow.matrix.masks import unmasked
 from svdflow.matrix.opening import as_source
 from svdflow.matrix.panels import PANEL_BYTES
@@ -159,7 +159,15 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return back if self.mean_ is None else back + self.mean_.astype(self.components_.dtype)
 
     def _fit(self, X: Any) -> np.ndarray:
-        source = self._training_source(X)
+        """Scores of X. Reads look for NaN themselves; the complaint about one is scikit-learn's."""
+        try:
+            return self._fitted(self._training_source(X))
+        except NonFiniteError:
+            if not _is_validated_elsewhere(X):
+                validate_data(self, X, accept_sparse=SPARSE, dtype="numeric")
+            raise
+
+    def _fitted(self, source: MatrixSource) -> np.ndarray:
         m, n = source.shape
         if not is_integer(self.n_components, 1, min(m, n)):
             raise InvalidParameterError(
@@ -169,7 +177,10 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         result = self._factors(source)
         self.components_, self.singular_values_ = result.Vt, result.s
         self.info_, self.mean_ = result.info, result.info.mean
-        scores = narrowed(result.U * result.s, result.U.dtype, "transformed data")
+        if result.s[0] > np.finfo(result.U.dtype).max:
+            scores = narrowed(result.U * result.s, result.U.dtype, "transformed data")
+        else:
+            scores = np.multiply(result.U, result.s.astype(result.U.dtype), out=result.U)
         # In units of the norm, whose square may be no number.
         unit = result.info.frobenius_norm or 1.0
         if self.center:
@@ -212,12 +223,15 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _training_source(self, X: Any) -> MatrixSource:
         if not _is_validated_elsewhere(X):
-            return in_peer_precision(as_source(validate_data(self, X, accept_sparse=SPARSE, dtype="numeric")))
+            return in_peer_precision(as_source(self._validated(X)))
         source = as_source(X)
         self.n_features_in_ = source.shape[1]
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         return in_peer_precision(source)
+
+    def _validated(self, X: Any) -> Any:
+        return validate_data(self, X, accept_sparse=SPARSE, dtype="numeric", ensure_all_finite=False)
 
     def _project(self, X: Any) -> Any:
         V = self.components_.conj().T

@@ -98,6 +98,11 @@ class Engine:
             return self._stream_waves(task, items)
         return self._stream_here(task, items) if self.threads > 1 else self._stream_alone(task, items)
 
+    @property
+    def in_process(self) -> bool:
+        """Whether tasks are run here, once each: then their results may be added up in place."""
+        return self._get is None
+
     def with_threads(self, threads: int) -> "Engine":
         """The same engine with another number of threads."""
         return Engine(threads, get=self._get, shared_memory=self.shared_memory)
@@ -327,9 +332,7 @@ def as_engine(engine: Any = None) -> Engine:
         return Engine(engine)
     if callable(getattr(engine, "get", None)) and hasattr(engine, "scatter"):
         return ClusterEngine(engine)
-    raise TypeError(
-        f"engine: expected None, a number of threads, an Engine or a dask client, not {type(engine)}"
-    )
+    raise TypeError(f"engine: expected None, threads, an Engine or a dask client, not {type(engine)}")
 
 
 # BLAS thread limits are a property of the process, so overlapping users share one: the first sets it and

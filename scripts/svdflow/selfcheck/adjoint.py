@@ -28,7 +28,7 @@ from svdflow.svd.plan import Plan, Target, make_plan
 from svdflow.svd.read.bands import BandedBlocks
 from svdflow.svd.read.converted_panels import Panels
 from svdflow.svd.read.sparse_work import SparseProducts
-from svdflow.svd.subspace import reader_for
+from svdflow.svd.sparse_reader import reader_for
 
 Array = np.ndarray
 Product = Callable[[Array], Array]

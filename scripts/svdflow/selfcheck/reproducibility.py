@@ -18,7 +18,7 @@ from svdflow.selfcheck.precision import gamma
 from svdflow.svd.factorization import truncated_svd
 from svdflow.svd.plan import Target, make_plan
 from svdflow.svd.read.converted_panels import Panels
-from svdflow.svd.subspace import reader_for
+from svdflow.svd.sparse_reader import reader_for
 
 Array = np.ndarray
 UNIT = float(np.finfo(np.float64).eps) / 2

@@ -13,7 +13,8 @@ from svdflow.svd.plan import Plan, Target
 from svdflow.svd.read.converted_panels import Panels
 from svdflow.svd.read.kept_rows import KeptRows
 from svdflow.svd.result import SVDResult
-from svdflow.svd.subspace import OneProposal, Reader, Search, Subspace, reader_for
+from svdflow.svd.sparse_reader import reader_for
+from svdflow.svd.subspace import OneProposal, Reader, Search, Subspace
 from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANES, PROBE_COLUMNS, first_width
 
 
@@ -76,16 +77,22 @@ class Algorithm:
         Passes that it cannot do without.
     single : bool
         Whether matrices in single precision are multiplied in it; products are in double precision otherwise.
+    group_height : float
+        Least rows of a group of panels, over those of a read that multiplies by a block.
+    panel_share : float
+        Bytes of a dense panel, over those of a read that multiplies by a block.
     """
 
     reads = 16
     least_reads = 2
     single = False
+    group_height = 1.0
+    panel_share = 1.0
 
     def check(self, source: MatrixSource, *, scale: bool) -> None:
         """Raise ValueError for what the method cannot do."""
 
-    def in_single(self, source: MatrixSource, target: Target) -> bool:
+    def in_single(self, source: MatrixSource, target: Target, tol: float) -> bool:
         """Whether products are in single precision, where the matrix is."""
         return self.single
 
@@ -123,6 +130,10 @@ class Algorithm:
         """Whether reads keep rows of ``A X``, of which U is made without another one."""
         return False
 
+    def makes_rows(self, plan: Plan) -> bool:
+        """Whether U is made of ``A (K C)`` once the triplets are known, by half a read in the place of a last one."""
+        return False
+
     def with_deviations_read(self, plan: Plan) -> Plan:
         """The plan within `max_reads` where columns are to be divided by their deviations; here they take no read."""
         return plan
@@ -142,7 +153,9 @@ class Algorithm:
         if task.checkpoint:
             journal = Journal(task.checkpoint, identity_of(task.source, plan, seed, scale=task.scale))
         on_disk = task.on_disk or not engine.shared_memory
-        rows = KeptRows(plan, on_disk=on_disk, folder=task.scratch) if self.keeps_rows(plan) else None
+        rows, kept = None, self.keeps_rows(plan)
+        if kept or self.makes_rows(plan):
+            rows = KeptRows(plan, on_disk=on_disk, folder=task.scratch, by_reads=kept)
         panels = Panels.of(plan, task.device, standardized=task.scale)
         if plan.tall.matrix_free:
             reader: Reader = OperatorReader(plan, panels, engine, rows, seed)

@@ -19,6 +19,7 @@ from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan, Target
 from svdflow.svd.read.kept_rows import kept_factors
 from svdflow.svd.read.last_read import Factors, last_read
+from svdflow.svd.read.square_factors import square_factors
 from svdflow.svd.result import SVDResult
 from svdflow.svd.signs import phases
 from svdflow.svd.stopping import judged
@@ -55,7 +56,13 @@ def finished(
 
     def read(found: Subspace) -> Factors:
         if found.kept is not None:
-            return kept_factors(plan, found, reader=reader, phase=phase)
+            factors = kept_factors(plan, found, reader=reader, phase=phase)
+            if factors is not None:
+                return factors
+        if found.gram is not None:
+            return square_factors(
+                plan, found, reader=reader, seed=seed, on_disk=streamed, folder=folder, phase=phase
+            )
         return last_read(plan, found, reader=reader, seed=seed, on_disk=streamed, folder=folder, phase=phase)
 
     found = search.propose()
@@ -72,6 +79,8 @@ def finished(
             writer = sink((m, k), plan.output)
             factors.write_U(lambda start, rows: writer.write(start, rows.astype(plan.output, copy=False)))
             long = None
+        elif factors.U is not None:
+            long = factors.U
         else:
             long = np.empty((m, k), plan.output)
             factors.write_U(lambda start, rows: long.__setitem__(slice(start, start + len(rows)), rows))
@@ -92,7 +101,7 @@ def _info(source: MatrixSource, plan: Plan, found: Subspace, factors: Any, seed:
     if found.sharp:
         assert found.spectrum is not None
         certificate = tail_certificate(
-            found.spectrum, len(factors.s), output=plan.output, uncentred=found.uncentred
+            found.spectrum, factors.numerical_rank, output=plan.output, uncentred=_before_means(plan, found)
         )
     else:
         output, uncentred, eps = plan.output, found.uncentred, float(np.finfo(factors.dtype).eps)
@@ -152,9 +161,17 @@ def _spectrum_resolution(plan: Plan, found: Subspace) -> float:
     if found.spectrum is None:
         return 0.0
     if found.sharp:
-        return values_resolution(found.spectrum, uncentred=found.uncentred)
+        return values_resolution(found.spectrum, uncentred=_before_means(plan, found))
     eps = float(np.finfo(plan.work).eps)
     return values_resolution(found.spectrum, uncentred=found.uncentred, squared=True, eps=eps)
+
+
+def _before_means(plan: Plan, found: Subspace) -> float:
+    """Squared Frobenius norm of what means were taken off, of rows too, where no sum of squares cancels."""
+    if found.row_means is None:
+        return found.uncentred
+    means = found.row_means if found.row_deviations is None else found.row_means / found.row_deviations
+    return found.uncentred + plan.tall.shape[1] * float(np.vdot(means, means).real)
 
 
 def _refuse_wrong_norm(source: MatrixSource, found: Subspace, factors: Any, resolution: float) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from svdflow.matrix.sources import MatrixSource
-from svdflow.svd.widths import LANES, SPARSE_WIDTH, first_width
+from svdflow.svd.widths import LANCZOS_BLOCK, LANES, SPARSE_WIDTH, first_width
 
-VERSION = 3  # the number of this table; it stands in `info.why`, and rises with every change, as that may move choices
+VERSION = 5  # the number of this table; it stands in `info.why`, and rises with every change, as that may move choices
 
 # Operations per second of one core of the reference machine. Expected times are mostly within a factor of two of those
 # measured, and the regret of the choice is mostly 1 (benchmarks/choosing.py, benchmarks/results/choosing.md).
@@ -22,7 +22,9 @@ SQUARE = {"single": 1.7e11, "double": 8e10}  # A^H A
 LAPACK = 6e10  # singular value decomposition (gesdd)
 EIGEN = 2.5e10  # symmetric eigenproblem
 TRIANGLE = 1e10  # QR of tall panels
-SPARSE = 1.5e9  # stored entries of a sparse matrix times a column
+# Seconds that both products with a sparse matrix take a stored entry and column, in blocks of 8 columns and more
+# (benchmarks/results/sparse_products.md).
+SPARSE = {"single": 0.9e-9, "double": 1.5e-9}
 # Bytes per second that a read is fed with, and the seconds that it takes whatever its size (the same benchmark).
 MEMORY, DISK, START = 1e10, 1e9, 2e-3
 CORES = 2  # cores of the reference machine; those of the one that computes must not change the choice, and so bits
@@ -30,13 +32,17 @@ USUAL_TOL = 1e-2  # `tol` where none is given; what was reached is published wha
 # Reads that block Krylov takes before the last one at that tolerance, and by how much each more sharpens the triplets.
 # tests/scale/test_svd_promises.py holds 4 reads in all for values that fall like 1 / sqrt i, 3 for 1 / i.
 KRYLOV_READS, READ_GAIN = 3, 50.0
+# Columns that narrow blocks multiply in all: so many for each triplet, and so many more, at the usual tolerance and for
+# each READ_GAIN beyond (200,000 x 50,000 with power-law columns and flat random matrices, ranks of 10 and 50).
+LANCZOS_RANK, LANCZOS_FIRST, LANCZOS_MORE = 1.5, 100, 40
+STEP = 5e-4  # seconds that a step of narrow blocks takes whatever its size
 # Largest problems at which the other candidates are considered: entries for LAPACK, which needs three copies of the
 # matrix in double precision (200 MB here), and the short side for A^H A, whose eigenvectors take 7 s at 4000
 # (benchmarks/results/choosing.md, where Krylov is faster from 1024 x 1024 on).
 FULL_ENTRIES, GRAM_LARGEST = 2**23, 4096
 # m n^2 above which A^H A of a matrix in single precision is formed in it, and the last read in double makes up for it.
-# Below, forming it in double takes an eighth of a second at most (by SQUARE and CORES), and keeps all digits.
-GRAM_SINGLE = 2e10
+# Below, forming it in double takes a hundredth of a second at most (by SQUARE and CORES), and keeps all digits.
+GRAM_SINGLE = 2e9
 OPEN_RANK = 4  # min(m, n) over the rank that is reckoned with where an error or energy chooses it (chosen)
 
 
@@ -109,14 +115,15 @@ def full_seconds(problem: Problem) -> float:
 
 
 def gram_seconds(problem: Problem) -> float:
-    """``A^H A``, its eigenvectors and the last read; infinite where the short side is long."""
+    """``A^H A``, its eigenvectors and half a read for U; infinite where the short side is long."""
     m, n = problem.m, problem.n
     if n > GRAM_LARGEST:
         return math.inf
-    rate = SQUARE["single" if problem.single and gram_in_single(m, n, problem.open) else "double"]
-    square = max(_fetch(problem), problem.flops * m * n * n / rate / CORES)
+    kind = "single" if problem.single and gram_in_single(m, n, problem.open) else "double"
+    square = max(_fetch(problem), problem.flops * m * n * n / SQUARE[kind] / CORES)
     eigen = problem.flops * (4 / 3 + 2) * n**3 / EIGEN
-    return square + START + eigen + _last(problem)
+    image = max(_fetch(problem), problem.flops * 2.0 * m * n * problem.rank / NARROW[kind] / CORES)
+    return square + eigen + image + 2 * START
 
 
 def gram_in_single(m: int, n: int, open_rank: bool) -> bool:
@@ -139,8 +146,22 @@ def krylov_seconds(problem: Problem) -> float:
 
 def krylov_reads(tol: float) -> int:
     """Reads that block Krylov is likely to take before its last one."""
-    digits = math.log(USUAL_TOL / max(tol, 1e-12)) / math.log(READ_GAIN)
-    return KRYLOV_READS + max(0, math.ceil(digits))
+    return KRYLOV_READS + _sharpenings(tol)
+
+
+def lanczos_seconds(problem: Problem) -> float:
+    """Narrow blocks and half a read; infinite but for sparse matrices in memory, whose reads are their products."""
+    if not problem.sparse or problem.on_disk or problem.open:
+        return math.inf
+    columns = LANCZOS_RANK * problem.rank + LANCZOS_FIRST + LANCZOS_MORE * _sharpenings(problem.tol)
+    products = SPARSE[problem.kind] * problem.entries * problem.flops * (columns + problem.rank / 2) / CORES
+    core = problem.flops * 10.0 * problem.n * columns**2 / NARROW["double"]
+    return products + core + STEP * columns / LANCZOS_BLOCK
+
+
+def _sharpenings(tol: float) -> int:
+    """Steps that a tolerance takes beyond the usual one."""
+    return max(0, math.ceil(math.log(USUAL_TOL / max(tol, 1e-12)) / math.log(READ_GAIN)))
 
 
 def _last(problem: Problem) -> float:
@@ -153,7 +174,7 @@ def _last(problem: Problem) -> float:
 def _read(problem: Problem, columns: int) -> float:
     """One fused read for a block of so many columns."""
     if problem.sparse:
-        work = 4.0 * problem.entries * columns * problem.flops / SPARSE
+        work = SPARSE[problem.kind] * problem.entries * columns * problem.flops
     else:
         work = 4.0 * problem.m * problem.n * columns * problem.flops / NARROW[problem.kind]
     return START + max(_fetch(problem), work / CORES)

@@ -62,7 +62,8 @@ def truncated_svd(
         ``full`` is LAPACK; ``gram`` forms ``A^H A`` in one read; ``krylov`` is block Krylov with one fused read a step;
         ``shift`` is shifted subspace iteration, for little memory; ``lanczos`` is thick-restart block Lanczos, for
         tight tolerances; ``rsvd`` is randomized subspace iteration, for comparison; ``single_pass`` reads once, with an
-        error estimate. ``auto`` takes one of the first three by cost (docs/choosing.md).
+        error estimate. ``auto`` takes one of the first three, or ``lanczos`` for a sparse matrix, by cost
+        (docs/choosing.md).
     center : bool
         Subtract the column means (without another read, and without making a sparse matrix dense).
     scale : bool

@@ -103,6 +103,10 @@ class OperatorReader(Reader):
             self._check_adjoint(X, Y, Z)
         return Sums(adjoint(Z.astype(self.plan.wide, copy=False)), Facts())
 
+    def write_rows(self, blocks: tuple[tuple[np.ndarray, Any, int], ...]) -> None:
+        for X, scratch, width in blocks:
+            scratch.write(0, self._multiplied(self.operator.times, X[:, :width], self.plan.work))
+
     def _last(self, task: LastRead) -> LastSums:
         Y = self._multiplied(self.operator.times, task.X, task.dtype)
         image = self._multiplied(self.operator.adjoint_times, Y, task.dtype)

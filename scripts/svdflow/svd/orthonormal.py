@@ -91,7 +91,8 @@ def extend_basis(K: Any, X: Any, fresh: Callable[[int], Any], blocks: Blocks = P
     array, shape (n, b)
         Orthonormal, and orthogonal to K.
     """
-    quick = _cholesky_qr(_project(X, K, blocks), 2, blocks)
+    # One pass each: what the first leaves of orthonormality, eps times the squared condition, the second takes off.
+    quick = _cholesky_qr(_project(X, K, blocks), 1, blocks)
     # Columns that were mostly rounding lose as much again in the second projection: then the basis would go astray.
     quick = None if quick is None else _cholesky_qr(_project(quick, K, blocks), 1, blocks, safe=SETTLED)
     if quick is not None:
@@ -105,6 +106,13 @@ def extend_basis(K: Any, X: Any, fresh: Callable[[int], Any], blocks: Blocks = P
         pass
     kept = _independent(xp, new, K)
     return _settled(K, xp.concat([kept, _project(fresh(X.shape[1] - kept.shape[1]), K)], axis=1))
+
+
+def new_directions(K: Any, R: Any, fresh: Callable[[int], Any], blocks: Blocks = PLAIN) -> Any:
+    """`extend_basis` for columns R that were projected once: only the second projection is left."""
+    new = _cholesky_qr(R, 2, blocks)
+    new = None if new is None else _cholesky_qr(_project(new, K, blocks), 1, blocks, safe=SETTLED)
+    return extend_basis(K, R, fresh, blocks) if new is None else new
 
 
 def _settled(K: Any, X: Any) -> Any:

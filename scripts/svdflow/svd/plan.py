@@ -115,10 +115,11 @@ def make_plan(
     output = narrow if single else wide
     algorithm = algorithm_of(method)
     # A sparse panel is centred by a difference of products, which in single precision loses what lies below the mean.
-    narrows = algorithm.in_single(source, target) and not (source.sparse and center)
+    narrows = algorithm.in_single(source, target, tol) and not (source.sparse and center)
     work = narrow if single and narrows else wide
     itemsize = (work.itemsize + 4 * tall.sparse) * tall.density
     panel_bytes = DEVICE_PANEL if backend == "cupy" else PANEL_BYTES
+    panel_bytes *= 1.0 if tall.sparse else algorithm.panel_share
     bounds = tuple(panel_bounds(tall.shape, itemsize * PANEL_BYTES / panel_bytes, tall.row_bands))
     widths = algorithm.widths(tall, target, block_size, max_reads)
     return Plan(
@@ -130,7 +131,11 @@ def make_plan(
         wide,
         output,
         bounds,
-        (bounds,) if backend == "cupy" else _groups(bounds, tall.shape[1] * max(widths) * wide.itemsize),
+        (bounds,)
+        if backend == "cupy"
+        else _groups(
+            bounds, tall.shape[1] * max(widths) * wide.itemsize, algorithm.group_height * GROUP_ROWS
+        ),
         widths,
         tol,
         None if not center else "rows" if transposed else "columns",
@@ -179,10 +184,12 @@ def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: boo
     return threads
 
 
-def _groups(bounds: tuple[tuple[int, int], ...], sum_bytes: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+def _groups(
+    bounds: tuple[tuple[int, int], ...], sum_bytes: int, least_rows: float
+) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Panels in contiguous groups, one a task; their number never depends on the workers."""
     rows = bounds[-1][1]
-    number = min(len(bounds), GROUPS, max(4, min(rows // GROUP_ROWS, GROUP_BYTES // max(1, sum_bytes))))
+    number = min(len(bounds), GROUPS, max(4, min(int(rows / least_rows), GROUP_BYTES // max(1, sum_bytes))))
     cuts = [len(bounds) * i // number for i in range(number + 1)]
     return tuple(bounds[a:b] for a, b in pairwise(cuts))
 

@@ -16,16 +16,16 @@ class MemoryScratch:
     """Rows kept in an array. Tasks of one process fill disjoint rows of it side by side."""
 
     def __init__(self, shape: tuple[int, int], dtype: Any) -> None:
-        self._rows = np.empty(shape, dtype)
+        self.rows = np.empty(shape, dtype)
 
     def write(self, start: int, rows: np.ndarray) -> None:
-        self._rows[start : start + len(rows)] = rows
+        self.rows[start : start + len(rows)] = rows
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        return self._rows[start:stop]
+        return self.rows[start:stop]
 
     def close(self) -> None:
-        del self._rows
+        del self.rows
 
 
 class FileScratch:

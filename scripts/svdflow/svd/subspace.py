@@ -13,11 +13,22 @@ from svdflow.errors import NonFiniteError
 from svdflow.svd.orthonormal import adjoint, orthonormal_columns
 from svdflow.svd.plan import Plan
 from svdflow.svd.random_blocks import gaussian
-from svdflow.svd.read.converted_panels import Panel, Panels
-from svdflow.svd.read.facts import Facts, facts_of
+from svdflow.svd.read.converted_panels import Panels
+from svdflow.svd.read.facts import Facts
 from svdflow.svd.read.moments import SAFE_NORM, deviations
-from svdflow.svd.read.panel_work import Bounds, FusedRead, LastRead, LastSums, Sums, TriangularRead, triangle
-from svdflow.svd.read.sparse_work import SparseProducts
+from svdflow.svd.read.panel_work import (
+    Bounds,
+    FusedRead,
+    ImageRead,
+    LastRead,
+    LastSums,
+    RowsRead,
+    SquareRead,
+    Sums,
+    TriangularRead,
+    triangle,
+)
+from svdflow.svd.read.square_sums import mirrored
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +72,7 @@ class Subspace:
     row_deviations: np.ndarray | None = None
     sharp: bool = False  # `spectrum` was computed from A, not from its square
     judged_last: bool = False  # the search judges its factors itself
+    gram: np.ndarray | None = None  # A^H A (n, n), where it is known
     kept: Any = None  # `svdflow.svd.read.kept_rows.KeptFactors`, where the factors take no other read
     norm_estimated: bool = False  # `norm_squared` is an estimate
 
@@ -134,7 +146,7 @@ class Reader:
         Q, s, Th = np.linalg.svd(self.deviation[:, None] * plain, full_matrices=False)
         kept = s > LEAST_START * s[0]
         T = adjoint(Th)[:, kept] / s[kept]
-        if self.rows is not None:
+        if self.rows is not None and self.rows.by_reads:
             self.rows.blocks[-1].transform = T
         return Q[:, kept], (image / self.deviation[:, None]) @ T
 
@@ -246,9 +258,14 @@ class Reader:
         return asked
 
     def triangle(self) -> np.ndarray:
-        """R of a QR factorization of the centred and standardized matrix."""
+        """R of a QR factorization of the centred and standardized matrix, shape (n, n); the means come anew with it."""
         self.reads += 1
-        R = self.engine.reduce(TriangularRead(self.panels, self.mean), self.plan.groups, triangle)
+        centred, n = self.mean is not None, self.plan.tall.shape[1]
+        R = self.engine.reduce(TriangularRead(self.panels, centred), self.plan.groups, triangle)
+        if centred:
+            self.mean = R[0, 1:] / R[0, 0]
+            R = R[1:, 1:]
+        R = np.concatenate([R, np.zeros((n - len(R), n), R.dtype)])
         return R if self.deviation is None else R / self.deviation
 
     def found(self, V: np.ndarray, method: str, reason: str, *, exact: bool, **more: Any) -> Subspace:
@@ -285,8 +302,46 @@ class Reader:
     def _sums(self, X: np.ndarray | None, first: bool, scratch: Any = None, kept: int = 0) -> Sums:
         backwards = self.reads % 2 == 0  # what the last read left in a cache comes first
         panels = replace(self.panels, work=self.work)
+        X = None if X is None else np.ascontiguousarray(X, self.work)
+        combine = Sums.joined if self.engine.in_process else Sums.plus
+        if X is None and not self.plan.tall.sparse and self.panels.device.name == "numpy":
+            square = SquareRead(panels, first)
+            sums = self.engine.reduce(square, self.plan.groups, combine, backwards=backwards)
+            return (
+                sums if sums.facts.non_finite is not None else replace(sums, product=mirrored(sums.product))
+            )
         task = FusedRead(panels, X, first, scratch, kept)
-        return self.engine.reduce(task, self.plan.groups, Sums.plus, backwards=backwards)
+        return self.engine.reduce(task, self.plan.groups, combine, backwards=backwards)
+
+    def recentred(self) -> np.ndarray:
+        """``A^H A`` anew, of panels from which the means are taken off, now that they are known."""
+        assert self.mean is not None
+        shift = self.mean if self.panels.shift is None else self.panels.shift + self.mean
+        self.panels = replace(self.panels, shift=shift.astype(self.plan.work).astype(self.plan.wide))
+        if self.panels.standardize == "columns":
+            image = self._first(None)
+            assert self.deviation is not None
+            return image / self.deviation / self.deviation[:, None]
+        return self._first(None)
+
+    def image(self, X: np.ndarray, scratch: Any, *, square: bool) -> np.ndarray | None:
+        """Half a read: ``A X`` to the scratch, and ``X^H A^H A X`` of what was written where that is asked for.
+
+        It does not count here, as it may be one of several.
+        """
+        X = X if self.deviation is None else X / self.deviation[:, None]
+        task = ImageRead(self.panels, X, self.mean, scratch, square)
+        total = self.engine.reduce(task, self.plan.groups, np.add, backwards=self.reads % 2 == 1)
+        return total if square else None
+
+    def write_rows(self, blocks: tuple[tuple[np.ndarray, Any, int], ...]) -> None:
+        """Rows of ``A X`` to their scratch, for each X and its width; half the products of a read."""
+        self.engine.reduce(RowsRead(self.panels, blocks), self.plan.groups, _done)
+
+    def rows_of(self, X: np.ndarray) -> Any:
+        """`rows`, which will be those of ``A X``, of the centred and standardized matrix."""
+        self.rows.of(X if self.deviation is None else X / self.deviation[:, None])
+        return self.rows
 
     def last(self, task: LastRead) -> LastSums:
         """The read that gives U; it does not count here, as it may be one of several."""
@@ -319,43 +374,6 @@ class Reader:
         return Z - self.plan.tall.shape[0] * np.outer(self.mean.conj(), mean_X)
 
 
-class SparseReader(Reader):
-    """Of a sparse matrix in memory: products by slices of the block instead of panels."""
-
-    _scaled: tuple[float, Any] | None = None
-
-    def _sums(self, X: np.ndarray | None, first: bool, scratch: Any = None, kept: int = 0) -> Sums:
-        if X is None or self._by_panels:
-            return super()._sums(X, first)
-        facts = Facts()
-        if first:
-            facts = facts_of(self.panels, Panel(self._matrix(), None, None), 0, self.plan.wide)
-            if facts.non_finite is not None:
-                return Sums(0.0, facts)
-        return Sums(adjoint(self._products(self.work).gram_times(X)), facts)
-
-    @property
-    def _by_panels(self) -> bool:
-        return "rows" in (self.panels.center, self.panels.standardize)
-
-    def _last(self, task: LastRead) -> LastSums:
-        if self._by_panels:
-            return super()._last(task)
-        Y = np.empty((self.plan.tall.shape[0], task.kept), task.dtype)
-        shift = None if task.mean is None else task.mean @ task.X
-        return self._settled(task, Y, self._products(task.dtype).gram_times(task.X, shift=shift, keep=Y))
-
-    def _matrix(self) -> Any:
-        """All of it, scaled."""
-        if self._scaled is None or self._scaled[0] != self.panels.scale:
-            A = self.plan.tall.csr()
-            self._scaled = (self.panels.scale, A * self.panels.scale if self.panels.scale != 1 else A)
-        return self._scaled[1]
-
-    def _products(self, dtype: np.dtype) -> SparseProducts:
-        return SparseProducts(self._matrix(), dtype, self.engine)
-
-
 class Draw:
     """Successive columns of the seed's test matrix."""
 
@@ -368,11 +386,8 @@ class Draw:
         return out
 
 
-def reader_for(plan: Plan, panels: Panels, engine: Engine, journal: Any = None, rows: Any = None) -> Reader:
-    """The reader that suits the matrix. A sparse one in memory stays here, wherever the engine is."""
-    if plan.tall.sparse and plan.tall.in_memory:
-        return SparseReader(plan, panels, engine if engine.shared_memory else Engine(), journal)
-    return Reader(plan, panels, engine, journal, rows)
+def _done(one: None, other: None) -> None:
+    """What tasks that only write add up to."""
 
 
 def hermitian(G: np.ndarray) -> np.ndarray:

@@ -15,6 +15,11 @@ FIRST_BLOCK = 32
 # columns, and take more reads, which a sparse matrix in memory makes cheaply: to 50 triplets 7.7 reads of 32 columns,
 # 4.7 of 64, 12.9 of 16 (benchmarks/results/constants.md).
 SPARSE_WIDTH = 32
+# Columns multiplied in a read by `lanczos`: narrow blocks make better Krylov spaces of as many columns, and products
+# with a sparse matrix cost as much a column from 8 on (benchmarks/sparse_products.py). To 50 triplets of 200,000 x
+# 50,000 it took 208 columns, 176 with blocks of 8; but these missed copies of a repeated value in 7 results of 90,
+# where none of 360 with blocks of 16 was wrong (ten spectra, ranks of 5 to 40, three tolerances and seeds).
+LANCZOS_BLOCK = 16
 # Ritz vectors beyond k in the last read at least, by which s_{k+1} is known. Without them errors came within
 # 0.94 of the tolerance, with them within 0.35 (benchmarks/results/constants.md).
 FINAL_EXTRA = 4

@@ -139,9 +139,10 @@ class KrylovSearch:
         assert self.k is not None and self.images is not None
         k, width = self.k, min(self.k + FINAL_EXTRA, len(self.g))
         found = self._found(self._K[:, :0], exact=False)
+        C, by_reads = self.scaled @ self.T[:, :width], self.reader.rows.by_reads
         found.kept = KeptFactors(
-            self.reader.rows,
-            self.scaled @ self.T[:, :width],
+            self.reader.rows if by_reads else self.reader.rows_of(self.blocks.times(self.K, C)),
+            C if by_reads else np.eye(width),
             self._AhU(width),
             self.theta[:width] ** 0.5,
             # ||A^H u - s v||^2 = ||A^H u||^2 - s^2 of u = A v / s
@@ -372,6 +373,9 @@ class BlockKrylov(Algorithm):
 
     def keeps_rows(self, plan: Plan) -> bool:
         return not plan.tall.sparse
+
+    def makes_rows(self, plan: Plan) -> bool:
+        return plan.tall.sparse
 
     def search(self, plan: Plan, reader: Reader, seed: int) -> Search:
         return KrylovSearch(plan, reader, seed)

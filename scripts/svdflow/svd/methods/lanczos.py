@@ -1,174 +1,236 @@
-"""Thick-restart block Lanczos on ``A^H A``, for tight tolerances: a small basis, small blocks, many reads.
+"""Thick-restart block Lanczos on ``A^H A``: narrow blocks, many reads that cost little.
 
-The basis K is orthonormal to rounding (full reorthogonalization) and ``Z = A^H A K`` is kept, so Ritz pairs and their
-residuals are computed, not inferred from a recurrence. Each read adds a block of residuals of the first wanted Ritz
-vectors that are not there yet. Without a preconditioner the residuals span what a Lanczos block would (Morgan and
-Scott 1986; Stathopoulos 2007), and a full basis is cut back to its leading Ritz vectors, which loses nothing of the
-Krylov structure (Wu and Simon 2000, thick restart). Wanted vectors that converged are no longer expanded but stay in
-the basis, which locks them softly.
+A Krylov space of narrow blocks needs fewer columns than one of wide blocks, and a sparse matrix in memory is read
+cheaply. Beside the products a step takes one projection on the basis (`svdflow.svd.methods.lanczos_basis`). Ritz pairs
+are looked at when the error, falling as it did, should be below the tolerance.
 
-The first block has more columns than triplets are wanted. A block of b columns alone never sees more than b copies
-of a repeated singular value.
+Blocks of b columns see no more than b copies of a repeated singular value. Where more than b triplets are wanted,
+random probes and a few steps from a random vector beside the triplets tell of others, and then blocks become wider by
+fresh random columns.
 """
 
 import logging
+from math import ceil, inf, log, sqrt
 
 import numpy as np
 
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.algorithm import DeviationsFirst
-from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormalize
+from svdflow.svd.certificates import MISSED, excess, left_by_U
+from svdflow.svd.methods.lanczos_basis import NOISE, LanczosBasis, Pairs
+from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormal_columns, orthonormalize
 from svdflow.svd.plan import Plan, Target
-from svdflow.svd.subspace import Draw, Reader, Subspace, hermitian
-from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK
+from svdflow.svd.random_blocks import PROBES, gaussian
+from svdflow.svd.read.kept_rows import KeptFactors
+from svdflow.svd.read.last_read import LEAST_SPREAD, SHARP, Factors, precision
+from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
+from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANCZOS_BLOCK, PROBE_COLUMNS
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-EPS = float(np.finfo(float).eps)
-NOISE = (
-    16  # residuals up to this times eps s_1^2 are rounding, and the pair has converged; see svd/stopping.py
-)
-# Columns multiplied in a read, after the first: 11.4 reads with 8, 7.8 with 16 and so more columns in all, 18.3 with 4,
-# where three results of 90 missed their tolerance (benchmarks/results/constants.md).
-LANCZOS_BLOCK = 8
-
-
-def lanczos_columns(rank: int, side: int, block: int = LANCZOS_BLOCK) -> int:
-    """Most columns of the Lanczos basis; twice as many n-sized columns are in memory."""
-    return min(side, max(2 * rank + 8 * block, rank + 12 * block))
-
-
-def start_columns(rank: int, side: int, block: int = LANCZOS_BLOCK) -> int:
-    """Columns of the first block."""
-    return min(side, rank + block)
+# Columns between looks at the Ritz pairs while nothing tells when they will do: a look takes less than a step.
+LOOK = 32
+# Steps from a random vector that look for what blocks missed: a value 15 % above the least one, squared, is found in
+# matrices of 50,000 columns (Kuczynski and Wozniakowski 1992).
+SEARCHED = 8
+# The error falls ever faster: of the steps that it would take at its pace so far only BOLD are taken before the next
+# look, and at most PATIENCE times those between the last two.
+BOLD, PATIENCE = 0.75, 2.0
 
 
-def lanczos_subspace(
-    plan: Plan, reader: Reader, seed: int, *, max_reads: int | None = None, block: int = LANCZOS_BLOCK
-) -> Subspace:
-    """Right Ritz vectors to a tight tolerance, in memory for `lanczos_columns` twice, and half as much for a while.
+def lanczos_columns(rank: int, side: int, block: int) -> int:
+    """Most columns of the Lanczos basis: with fewer it is cut back more often, which costs products."""
+    return min(side, max(3 * rank + 16 * block, rank + 24 * block))
+
+
+class LanczosSearch:
+    """Right Ritz vectors to a tolerance, in memory for `lanczos_columns`, and a few more for a while.
 
     Parameters
     ----------
     plan : Plan
-        ``plan.tol`` is met where `estimate` is below it; products must be in double precision.
     reader : Reader
     seed : int
-    max_reads : int, optional
-        Of the search; by default ``len(plan.widths)``.
     block : int
-        Columns multiplied in a read, after the first one.
+        Columns multiplied in a read.
 
-    Returns
-    -------
-    Subspace
-        Reason ``converged``, ``max_reads`` or ``saturated``. `estimate` is the largest ``min(r, r^2 / gap)`` of the
-        first k squared singular values over ``s_{k+1}^2``: r is the norm of the residual, computed; the gap is the
-        distance to the first unwanted Ritz value (Kato and Temple). An eigenvalue within r is a theorem; that it is
-        the i-th, and the gap, are estimates.
+    Notes
+    -----
+    ``info.reason`` is ``converged``, ``max_reads`` or ``saturated``. `estimate` is that of
+    `svdflow.svd.ritz_errors`, from the Ritz values with and without the newest block.
     """
-    n, side = plan.tall.shape[1], min(plan.tall.shape)
-    draw = Draw(seed, n, plan.wide)
-    asked = plan.target.rank or FIRST_BLOCK
-    basis = _Basis(n, lanczos_columns(asked, n, block), plan.wide)
-    most_reads = max_reads or len(plan.widths)
-    X = orthonormalize(draw(start_columns(asked, side, block)))
-    first = 0  # wanted pairs before this one had converged when they were last looked at
-    while True:
-        basis.append(X, reader.gram_times(X))
-        reader.refine(basis.K, basis.Z, basis.G)
-        k = plan.target.choose(np.sqrt(basis.values), reader.norm_squared)
-        if k is None:
-            R, worst = basis.Z[:, -X.shape[1] :], np.inf
-        else:
-            first, R, worst = basis.search(k, first, block, plan.tol)
-        log.info("%s: read %d, rank %s, accuracy %.1e", plan.tall.name, reader.reads, k, worst)
-        saturated, done = basis.columns >= n, R.shape[1] == 0
-        if saturated or done or reader.reads >= most_reads:
-            break
-        if k is not None and basis.columns + block > lanczos_columns(k, n, block):
-            basis.restart(k + (lanczos_columns(k, n, block) - k) // 2)
-        X = extend_basis(basis.K, R[:, : n - basis.columns], draw)
-    reason = "saturated" if saturated else "converged" if done else "max_reads"
-    k = k or min(basis.columns, side)
-    V = basis.K @ basis.vectors[:, : min(k + FINAL_EXTRA, basis.columns, side)]
-    estimate = 0.0 if saturated else min(float(basis.bounds(0, k, k)[1].max()), 1e300)
-    return reader.found(V, "lanczos", reason, exact=saturated, estimate=estimate)
 
+    def __init__(self, plan: Plan, reader: Reader, seed: int, *, block: int = LANCZOS_BLOCK) -> None:
+        self.plan, self.reader = plan, reader
+        self.asked = plan.target.rank or FIRST_BLOCK
+        self.block = block
+        n = plan.tall.shape[1]
+        self.side = min(plan.tall.shape)
+        self.draw = Draw(seed, n, plan.wide)
+        probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES)
+        self.probes = probes.astype(plan.work).astype(plan.wide)
+        self.images: np.ndarray | None = None  # of the probes, which the second read takes along
+        room = min(n, lanczos_columns(self.asked, n, block) + block)
+        self.basis = LanczosBasis(n, room, plan.work, reader.engine, self.draw)
+        self.most_reads = len(plan.widths)
+        self.eps = float(np.finfo(plan.work).eps)
+        self.pairs = Pairs()
+        self.error, self.looked = inf, 0  # at the last look, and the read it came after
+        self._image_of: Pairs | None = None
+        self._AhU = np.zeros((n, 0))
 
-class _Basis:
-    """Orthonormal columns K, their images ``Z = A^H A K`` and the Ritz pairs, largest first."""
-
-    def __init__(self, n: int, columns: int, dtype: np.dtype) -> None:
-        self._K, self._Z = (np.empty((n, columns), dtype, order="F") for _ in range(2))
-        self.columns = 0
-        self.G = np.zeros((0, 0), dtype)
-        self.values, self.vectors = np.zeros(0), self.G
-
-    @property
-    def K(self) -> np.ndarray:
-        return self._K[:, : self.columns]
-
-    @property
-    def Z(self) -> np.ndarray:
-        return self._Z[:, : self.columns]
-
-    def append(self, X: np.ndarray, image: np.ndarray) -> None:
-        old, self.columns = self.columns, self.columns + X.shape[1]
-        if self.columns > self._K.shape[1]:  # more than was planned: the rank showed late
-            self._K = np.concatenate([self._K, np.empty_like(self._K)], axis=1)
-            self._Z = np.concatenate([self._Z, np.empty_like(self._Z)], axis=1)
-        self.K[:, old:], self.Z[:, old:] = X, image
-        G = np.empty((self.columns, self.columns), self.K.dtype)
-        G[:old, :old] = self.G
-        G[:, old:] = adjoint(self.K) @ image
-        G[old:, :old] = adjoint(G[:old, old:])
-        self.G = hermitian(G)
-        values, vectors = np.linalg.eigh(self.G)
-        self.values, self.vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-
-    def restart(self, keep: int) -> None:
-        """Cut the basis back to its leading Ritz vectors."""
-        P = self.vectors[:, :keep]
-        self._K[:, :keep] = self.K @ P
-        self._Z[:, :keep] = self.Z @ P
-        self.columns = keep
-        self.values, self.vectors = self.values[:keep], np.eye(keep, dtype=P.dtype)
-        self.G = np.diag(self.values).astype(P.dtype)
-
-    def bounds(self, start: int, stop: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Residuals of Ritz pairs ``start:stop``, and how wrong these may be over ``s_{k+1}^2``."""
-        P, theta = self.vectors[:, start:stop], self.values[start:stop]
-        R = self.Z @ P - self.K @ (P * theta)
-        r = np.linalg.norm(R, axis=0)
-        following = self.values[min(k, self.columns - 1)]
-        gap = theta - following
-        errors = np.where(r < gap, r**2 / np.where(gap > 0, gap, 1), r)
-        errors[r <= NOISE * EPS * self.values[0]] = 0  # nothing better can be had
-        return R, np.divide(errors, following, out=np.where(errors > 0, np.inf, 0.0), where=following > 0)
-
-    def search(self, k: int, first: int, block: int, tol: float) -> tuple[int, np.ndarray, float]:
-        """Residuals of the first `block` pairs that have not converged; none where all k have.
-
-        Looks from the pair `first` on, and at those before it again before all are believed.
-        """
-        found: list[np.ndarray] = []
-        lowest, worst, wanted = k, 0.0, 0
-        for start in [*range(first, k, block), *range(0, first, block)]:
-            R, errors = self.bounds(start, min(start + block, k), k)
-            bad = np.flatnonzero(errors > tol)
-            if len(bad):
-                lowest, worst = min(lowest, start + int(bad[0])), max(worst, float(errors.max()))
-                found.append(R[:, bad])
-                wanted += len(bad)
-            if wanted >= block:
+    def propose(self) -> Subspace:
+        """Read on until the triplets are within `tol`, or until no more reads are allowed."""
+        basis, due = self.basis, ceil((self.asked + FINAL_EXTRA) / self.block)
+        basis.begin(orthonormalize(self.draw(min(self.block, self.side))))
+        while True:
+            basis.expand(self._image(basis.X))
+            saturated = basis.width == 0
+            room = self._capacity()
+            full = self.pairs.k is not None and basis.used + basis.width > room
+            if not (saturated or full or self.reader.reads >= min(due, self.most_reads)):
+                continue
+            due = self._look()
+            done = self.error <= self.plan.tol
+            missed = done and not saturated and (self._overlooked() or self._hidden())
+            if saturated or self.reader.reads >= self.most_reads or (done and not missed):
                 break
-        if not found:
-            return k, self.K[:, :0], worst
-        more = (
-            self.bounds(k, min(k + block - wanted, self.columns), k)[0] if wanted < block else self.K[:, :0]
+            if missed:  # fresh columns have as long a way to go as the first ones had
+                basis.widen(self.block)
+                due = self.reader.reads + basis.used // basis.width // 2
+            if full:
+                basis.restart(self._kept())
+        return self._found("saturated" if saturated else "converged" if done and not missed else "max_reads")
+
+    def accepts(self, found: Subspace, last: Factors) -> bool:
+        """The search knows when it is done; what the last read has to say on it goes to `found.reason`."""
+        if last.spectral.contradicts:
+            found.reason = "unresolved"
+        return True
+
+    def _image(self, X: np.ndarray) -> np.ndarray:
+        """``A^H A X``; the second read takes the probes along."""
+        if self.images is not None or not self.basis.used:
+            image = self.reader.gram_times(X)
+            self.images = self.reader.images if self.images is None else self.images
+            return image
+        image = self.reader.gram_times(np.concatenate([X, self.probes], axis=1))
+        self.images = image[:, X.shape[1] :]
+        return image[:, : X.shape[1]]
+
+    def _capacity(self) -> int:
+        return lanczos_columns(self.pairs.k or self.asked, self.basis.n, max(self.block, self.basis.width))
+
+    def _kept(self) -> int:
+        """Ritz vectors that a restart keeps: those that are wanted, and half of the room that is left."""
+        k = self.pairs.k or self.asked
+        return min(k + (self._capacity() - k) // 2, self.basis.used - 1)
+
+    def _look(self) -> int:
+        """Ritz pairs of the basis and the error of those that are wanted; the read after which to look again."""
+        error, reads, basis = self.error, self.reader.reads, self.basis
+        if self.plan.tall.matrix_free:
+            self.reader.refine(basis.K, basis.images(), basis.T)
+        self.pairs = pairs = basis.pairs(self.plan.target, self.reader.norm_squared, self.eps)
+        self.error = float(pairs.errors.max(initial=0.0)) if pairs.k else inf
+        passed, self.looked = reads - self.looked, reads
+        logger.info("%s: read %d, rank %s, error %.1e", self.plan.tall.name, reads, pairs.k, self.error)
+        fell = log(error / self.error) if self.plan.tol < self.error < error < inf else 0.0
+        if fell <= 0:
+            return reads + max(1, LOOK // self.block)
+        steps = passed * log(self.error / max(self.plan.tol, self.eps)) / fell
+        return reads + max(1, int(min(BOLD * steps, PATIENCE * passed)))
+
+    def _overlooked(self) -> bool:
+        """Whether the probes found more left than leading triplets leave."""
+        k = self.pairs.k
+        if k is None or self.images is None:
+            return False
+        left = left_by_U(self.probes, self.images, self._adjoint_U()[:, :k])
+        return excess(left, np.sqrt(self.pairs.g[:k]), self.reader.norm_squared, self.eps) > MISSED
+
+    def _hidden(self) -> bool:
+        """Whether a random vector finds more beside the triplets than the least of them.
+
+        Lanczos on ``E^H E`` of ``E = A - U U^H A``, whose largest Ritz value is at most ``||E||^2``. Blocks as wide as
+        the rank miss no copies that are wanted.
+        """
+        k = self.pairs.k
+        if k is None or k <= self.block or k > len(self.pairs.g):
+            return False
+        AhU, least = self._adjoint_U()[:, :k], self.pairs.g[k - 1]
+        least += self.plan.tol * least + NOISE * self.eps * self.pairs.theta[0]
+        Q = np.asarray(orthonormalize(self.draw(1)))
+        images = Q[:, :0]
+        for step in range(min(SEARCHED, self.most_reads - self.reader.reads)):
+            image = self.reader.gram_times(Q[:, step:])
+            image = image - AhU @ (adjoint(AhU) @ Q[:, step:])
+            images = np.concatenate([images, image], axis=1)
+            if float(np.linalg.eigvalsh(hermitian(adjoint(Q) @ images))[-1]) > least:
+                logger.info("%s: read %d, copies are missing", self.plan.tall.name, self.reader.reads)
+                return True
+            Q = np.concatenate([Q, extend_basis(Q, image, self.draw)], axis=1)
+        return False
+
+    def _adjoint_U(self) -> np.ndarray:
+        """``A^H U`` of the pairs of the last look, rotated to their `g`; before the basis is cut back."""
+        if self._image_of is not self.pairs:
+            self._image_of, self._AhU = self.pairs, self.basis.times(self.pairs.half).astype(self.plan.wide)
+        return self._AhU
+
+    def _found(self, reason: str) -> Subspace:
+        pairs, basis = self.pairs, self.basis
+        exact = reason == "saturated" and self.plan.work == self.plan.wide
+        k = pairs.k or min(basis.used, self.side)
+        width = min(k + FINAL_EXTRA, basis.used, self.side)
+        kept = self._clear(exact)
+        found = self.reader.found(
+            basis.K[:, :0] if kept else self._vectors(width, exact),
+            "lanczos",
+            reason,
+            exact=exact,
+            estimate=0.0 if exact else min(self.error, 1e300),
+            captured=float(np.sum(pairs.theta[:k])),
+            spread=sqrt(pairs.theta[width - 1] / pairs.theta[0]) if pairs.theta[0] > 0 else 0.0,
         )
-        return lowest, np.concatenate([*found, more], axis=1)[:, :block], worst
+        if kept:
+            found.kept = self._kept_factors(k)
+        return found
+
+    def _vectors(self, width: int, exact: bool) -> np.ndarray:
+        """Right vectors, half a step further than Ritz vectors where rounding lets them."""
+        pairs = self.pairs
+        if exact or len(pairs.g) < width:
+            V = self.basis.times(pairs.P[:, :width]).astype(self.plan.wide, copy=False)
+        else:
+            V = self._adjoint_U()[:, :width] / np.sqrt(pairs.g[:width])
+        return np.asarray(orthonormal_columns(V, self.draw))
+
+    def _clear(self, exact: bool) -> bool:
+        """Whether half a read will do for U: what is known of squares has the digits that are asked for."""
+        pairs, k = self.pairs, self.pairs.k
+        if exact or self.images is None or self.reader.rows is None or k is None or k >= len(pairs.g):
+            return False
+        spread = sqrt(pairs.g[-1] / pairs.g[0])
+        left = self.reader.norm_squared - float(np.sum(pairs.g[:k]))
+        enough = precision(self.plan, left, self.reader.norm_squared, spread) == self.plan.work
+        # Of the stored rows too, of which U is made.
+        noise = NOISE * max(self.eps, float(np.finfo(self.plan.output).eps)) * pairs.theta[0]
+        return enough and spread > LEAST_SPREAD and noise <= self.plan.tol * pairs.g[k]
+
+    def _kept_factors(self, k: int) -> KeptFactors:
+        """The triplets, for U from half a read: ``U = A K C`` with ``C = P theta^-1/2``."""
+        pairs, width = self.pairs, min(k + FINAL_EXTRA, len(self.pairs.g))
+        assert self.images is not None
+        return KeptFactors(
+            self.reader.rows_of(self.basis.times(pairs.C[:, :width])),
+            np.eye(width),
+            self._adjoint_U()[:, :width],
+            np.sqrt(pairs.theta[:width]),
+            pairs.residuals[:k],
+            self.probes,
+            self.images,
+        )
 
 
 class ThickRestartLanczos(DeviationsFirst):
@@ -179,16 +241,26 @@ class ThickRestartLanczos(DeviationsFirst):
     def widths(
         self, tall: MatrixSource, target: Target, block_size: int | None, max_reads: int | None
     ) -> tuple[int, ...]:
-        first = start_columns(target.rank or FIRST_BLOCK, min(tall.shape))
-        return (first, *(LANCZOS_BLOCK,) * ((max_reads or self.reads) - 2))
+        return (min(LANCZOS_BLOCK, *tall.shape),) * ((max_reads or self.reads) - 1)
+
+    def in_single(self, source: MatrixSource, target: Target, tol: float) -> bool:
+        """Not where the basis may become all of the space: then it knows every value, the least ones too."""
+        side = min(source.shape)
+        roomy = target.rank is not None and lanczos_columns(target.rank, side, LANCZOS_BLOCK) < side
+        return tol >= SHARP and roomy
 
     def columns(self, plan: Plan) -> int:
-        return 3 * lanczos_columns(plan.target.rank or FIRST_BLOCK, plan.tall.shape[1])
+        rank = plan.target.rank or FIRST_BLOCK
+        n = plan.tall.shape[1]
+        return lanczos_columns(rank, n, LANCZOS_BLOCK) + 3 * min(n, rank + LANCZOS_BLOCK)
+
+    def makes_rows(self, plan: Plan) -> bool:
+        return True
 
     def with_deviations_read(self, plan: Plan) -> Plan:
         """The search counts all reads itself, so the plan stays; it has to leave one."""
         super().with_deviations_read(plan)
         return plan
 
-    def find(self, plan: Plan, reader: Reader, seed: int) -> Subspace:
-        return lanczos_subspace(plan, reader, seed, block=LANCZOS_BLOCK)
+    def search(self, plan: Plan, reader: Reader, seed: int) -> Search:
+        return LanczosSearch(plan, reader, seed)

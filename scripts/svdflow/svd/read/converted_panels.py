@@ -26,6 +26,18 @@ SMALL_MEAN = 0.5
 # Slices shape the sums, so another value gives other bits. 2 and 32 MB take as long on 1000 columns, to 3 %
 # (benchmarks/results/constants.md).
 SLICE_BYTES = 8 * 2**20
+# Slices whose products are added up in their own precision before they are added to the sum in double: one more
+# rounding each, where a product of a slice has tens. Adding each to double took 8 % of a read of 4000 columns, of four
+# 3 % (benchmarks/fused.py).
+FLUSH = 4
+# Bytes of a slice whose product with itself is taken, or that is only multiplied once: it is converted first, and stays
+# in the second level of cache (chosen: that of a core of the reference machine).
+SQUARE_SLICE = 2**21
+# Rows over columns of a slice whose product with itself is taken, at least: sums take a tenth of the time of products
+# of slices twice as high as wide, a twentieth of these (1000 columns, float32).
+SQUARE_HEIGHT = 4
+# Rows that the pilot mean is taken of, at most.
+PILOT_ROWS = 2**12
 
 
 @dataclass(frozen=True)
@@ -63,19 +75,12 @@ class Panels:
             panels = replace(panels, pilot=spread * 2.0 ** -np.floor(np.log2(spread.max())))
         if plan.center == "columns" and not plan.tall.sparse:
             start, stop = plan.bounds[0]
-            first = np.asarray(device.get(plan.tall.read(start, stop)), plan.wide)
-            finite = np.nan_to_num(first, posinf=0.0, neginf=0.0)  # the read itself will name the others
-            pilot = (finite / len(finite)).sum(axis=0)  # divided first: the sum of large entries overflows
+            first = np.asarray(device.get(plan.tall.read(start, min(stop, start + PILOT_ROWS))), plan.wide)
+            pilot, energy, mean = _pilot_mean(first)
             if spread is not None:
                 small = bool((np.abs(pilot) <= spread).all())  # columns of all sizes count alike
             else:
-                top = float(np.abs(finite).max(initial=0.0))
-                low, high = SAFE_NORM[8]
-                if top and not low < top * top < high:  # a power would raise where a product is infinite
-                    finite, mean = finite / top, pilot / top
-                else:
-                    mean = pilot
-                small = len(finite) * float(np.vdot(mean, mean).real) <= SMALL_MEAN * square_norm(finite)
+                small = len(first) * float(np.vdot(mean, mean).real) <= SMALL_MEAN * energy
             if small:  # nothing cancels: the correction alone will do, and saves a copy of every panel
                 return panels
             # Rounded to what panels are computed in, so that every read takes off the very same numbers.
@@ -113,7 +118,8 @@ class Panels:
             mean = device.get(device.xp.sum(wide, axis=1)) / wide.shape[1]
             if not np.isfinite(mean).all():  # perhaps only the sum overflows
                 mean = device.get(device.xp.sum(wide / wide.shape[1], axis=1))
-            block = block - device.put(mean.astype(dtype))[:, None]
+            # In double, where means are taken: in single they would keep a share of eps of theirs.
+            block = converted(wide - device.put(mean)[:, None], dtype)
         deviation = None
         if self.standardize == "rows":
             deviation = self._deviations(original.T)
@@ -135,6 +141,43 @@ class Panels:
         number = max(1, round((stop - start) / height))
         cuts = [start + (stop - start) * i // number for i in range(number + 1)]
         return list(pairwise(cuts))
+
+    def square_slices(self, start: int, stop: int, least: int = 64) -> list[tuple[int, int]]:
+        """Rows of a dense panel in slices that are converted in the cache of a core, of `least` rows each."""
+        if self.device.name != "numpy":
+            return [(start, stop)]
+        height = max(least, SQUARE_SLICE // (self.source.shape[1] * self.work.itemsize))
+        number = max(1, round((stop - start) / height))
+        cuts = [start + (stop - start) * i // number for i in range(number + 1)]
+        return list(pairwise(cuts))
+
+
+class Prepared:
+    """Slices of dense rows on the host as `Panels.panel` makes them, to the same bits, in memory that is used again."""
+
+    def __init__(self, panels: Panels) -> None:
+        self.panels = panels
+        host = panels.device.name == "numpy" and not panels.source.sparse
+        self._in_place = host and "rows" not in (panels.center, panels.standardize)
+        self._shift = None if panels.shift is None else panels.shift.astype(panels.work)
+        self._room = np.empty((0, panels.source.shape[1]), panels.work)
+
+    def __call__(self, block: Any) -> Any:
+        """Rows (h, n); the next call overwrites them."""
+        panels, work = self.panels, self.panels.work
+        if not self._in_place:
+            return panels.panel(block, work).block
+        if block.dtype == work and panels.scale == 1 and self._shift is None:
+            return block
+        if len(self._room) < len(block):
+            self._room = np.empty(block.shape, work)
+        room = self._room[: len(block)]
+        if block.dtype != work or panels.scale != 1:
+            np.copyto(room, block, casting="unsafe")
+            block = room
+        if panels.scale != 1:
+            np.multiply(block, panels.scale, out=room)
+        return block if self._shift is None else np.subtract(block, self._shift, out=room)
 
 
 @dataclass(frozen=True)
@@ -192,10 +235,18 @@ class Products:
 
     def __init__(self, X: Any, wide: np.dtype) -> None:
         self.X, self.wide = X, wide
-        self.total: Any = None
+        self._total: Any = None
         self._in_place = isinstance(X, np.ndarray)
         self._Y: Any = None
         self._part: Any = None
+        self._sum: Any = None  # of the newest slices, in the precision of products
+        self._slices = 0  # in that sum
+
+    @property
+    def total(self) -> Any:
+        """Sum of ``Y^H P`` so far, shape (b, n), in the precision of sums; None before the first."""
+        self._flush()
+        return self._total
 
     def times(self, panel: Panel) -> Any:
         """``P X``, shape (h, b); on NumPy the next call overwrites it."""
@@ -208,21 +259,47 @@ class Products:
 
     def add(self, panel: Panel, Y: Any) -> None:
         """Add ``Y^H P`` to the total, shape (b, n)."""
-        if self._in_place and not sp.issparse(panel.block):
-            if self._part is None:
-                self._part = np.empty((Y.shape[1], panel.block.shape[1]), Y.dtype)
-            self.put(np.matmul(adjoint(Y), panel.block, out=self._part))
-        else:
+        if not self._in_place or sp.issparse(panel.block):
             self.put(panel.adjoint_times(Y))
+            return
+        if self._sum is None:
+            self._sum = np.empty((Y.shape[1], panel.block.shape[1]), Y.dtype)
+            self._part = np.empty_like(self._sum)
+        if self._slices:
+            self._sum += np.matmul(adjoint(Y), panel.block, out=self._part)
+        else:
+            np.matmul(adjoint(Y), panel.block, out=self._sum)
+        self._slices += 1
+        if self._slices == FLUSH:
+            self._flush()
 
     def put(self, part: Any) -> None:
         """Add a part in the precision of sums."""
-        if self.total is None:
-            self.total = converted(part, self.wide, copy=True)
+        if self._total is None:
+            self._total = converted(part, self.wide, copy=True)
         elif isinstance(part, np.ndarray):
-            self.total += part
+            self._total += part
         else:
-            self.total = self.total + converted(part, self.wide)
+            self._total = self._total + converted(part, self.wide)
+
+    def _flush(self) -> None:
+        if self._slices:
+            self.put(self._sum)
+            self._slices = 0
+
+
+def _pilot_mean(first: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+    """Column means, and energy and means of the same over a number that brings both in range."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        pilot = first.sum(axis=0) / len(first)
+        energy = square_norm(first)
+    low, high = SAFE_NORM[8]
+    if low < energy < high or (energy == 0 and not first.any()):
+        return pilot, energy, pilot
+    finite = np.nan_to_num(first, posinf=0.0, neginf=0.0)  # the read itself will name the others
+    pilot = (finite / len(finite)).sum(axis=0)  # divided first: the sum of large entries overflows
+    top = float(np.abs(finite).max(initial=0.0)) or 1.0
+    return pilot, square_norm(finite / top), pilot / top
 
 
 def _divided(block: Any, deviation: np.ndarray, dtype: np.dtype, wide: np.dtype, device: Device) -> Any:

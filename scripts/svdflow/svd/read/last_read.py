@@ -50,8 +50,8 @@ Rows = Callable[[Any], np.ndarray]  # from bounds to rows of U
 class Factors:
     """Of the tall matrix as it was scaled: ``A V = U s``, and U comes from `write_U`.
 
-    `before` are the singular values of ``A V``, half a step before `s`; `reads` is how many made the factors, and
-    `block` V with ``A^H A V``, where a read made them.
+    `before` are the singular values of ``A V``, half a step before `s`; `reads` is how many made the factors; `U` is
+    the whole left factor where it is in memory, and `block` V with ``A^H A V``, where a read made them.
     """
 
     write_U: Callable[[Callable[[int, np.ndarray], Any]], None]
@@ -65,6 +65,7 @@ class Factors:
     dtype: np.dtype
     spectral: SpectralCertificate
     reads: int = 1
+    U: np.ndarray | None = None
     block: tuple[np.ndarray, np.ndarray] | None = None
 
 
@@ -100,7 +101,7 @@ def last_read(
         sums = reader.last(task)
         dtype = reader.resolution(dtype)
         _correct_norm(plan, found, sums.facts)
-        image = adjoint(sums.product)
+        image = adjoint(sums.product) + _of_a_better_mean(plan, found, sums.facts, X)
         M, s, V, residuals, rank, polished, before, projected = _settle(
             plan, found, image[:, :width], sums.triangle()
         )
@@ -156,6 +157,17 @@ def _correct_norm(plan: Plan, found: Subspace, facts: Facts) -> None:
         cross = float(np.vdot(facts.column_sums, found.mean).real)
         square = plan.tall.shape[0] * float(np.vdot(found.mean, found.mean).real)
         found.norm_squared = max(0.0, facts.norm_squared - 2 * cross + square)
+
+
+def _of_a_better_mean(plan: Plan, found: Subspace, facts: Facts, X: np.ndarray) -> Any:
+    """What ``A^H A X`` lacks where the mean that was taken off the rows of ``A X`` is off in its last digits.
+
+    Those rows add up to ``m (mu - mean)^T X`` then, for the mean mu that this read saw, and that meets mu in ``A^H Y``.
+    """
+    if facts.column_sums is None or found.mean is None:
+        return 0.0
+    mu, unit = facts.column_sums / facts.rows, 1.0 if found.deviation is None else found.deviation
+    return facts.rows * np.outer((mu / unit).conj(), ((found.mean - mu) / unit) @ X)
 
 
 def _settle(plan: Plan, found: Subspace, W: np.ndarray, R: np.ndarray) -> tuple[Any, ...]:

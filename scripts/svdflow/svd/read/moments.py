@@ -15,6 +15,9 @@ SAFE_NORM = {4: (1e-20, 1e30), 8: (1e-200, 1e200)}
 # runs of them that are converted at a time (512 KB of float64). A quarter and eight times as many take as long to 7 %
 # (benchmarks/results/constants.md).
 SQUARE_RUN, RUNS = 2**10, 2**6
+# Rows whose columns are summed in the precision of the panel, with an error of about sqrt(ROW_RUN) eps of a run, before
+# runs are added in double, where a mixed sum takes ten times as long (chosen).
+ROW_RUN = 64
 
 
 def converted(array: Any, dtype: np.dtype, *, copy: bool = False) -> Any:
@@ -30,6 +33,13 @@ def column_sums(block: Any, wide: np.dtype) -> Any:
         return np.asarray(block.astype(wide).sum(axis=0)).reshape(-1)
     xp = array_namespace(block)
     return xp.sum(block, axis=0, dtype=getattr(xp, wide.name))
+
+
+def run_sums(block: np.ndarray, wide: np.dtype) -> np.ndarray:
+    """Column sums (n,) of a dense block on the host, runs of rows in its own precision and their sums in double."""
+    whole = len(block) - len(block) % ROW_RUN
+    runs = np.add.reduce(block[:whole].reshape(-1, ROW_RUN, block.shape[1]), axis=1)
+    return np.add.reduce(runs, axis=0, dtype=wide) + np.add.reduce(block[whole:], axis=0, dtype=wide)
 
 
 def column_moments(block: Any, wide: np.dtype, device: Device | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from svdflow.svd.orthonormal import adjoint
-from svdflow.svd.read.converted_panels import Panels, Products
+from svdflow.svd.read.converted_panels import SQUARE_HEIGHT, Panels, Prepared, Products
 from svdflow.svd.read.facts import Facts, facts_of
+from svdflow.svd.read.moments import SAFE_NORM, run_sums
+from svdflow.svd.read.square_sums import SquareSum
 
 Bounds = tuple[tuple[int, int], ...]
 
@@ -30,6 +32,13 @@ class Sums:
             over="ignore", invalid="ignore"
         ):  # entries near the ends of the range: another read will do
             return Sums(self.product + other.product, self.facts.plus(other.facts))
+
+    def joined(self, other: "Sums") -> "Sums":
+        """The same sum, in the place of this one: for groups that nobody will ask for again."""
+        if not isinstance(self.product, np.ndarray) or not self.product.flags.writeable:
+            return self.plus(other)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return Sums(np.add(self.product, other.product, out=self.product), self.facts.plus(other.facts))
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,97 @@ class FusedRead:
         with device.errors(), np.errstate(over="ignore", invalid="ignore"):
             facts = reduce(Facts.plus, device.each(add, panels.source.read, group))
         return Sums(0.0 if facts.non_finite is not None else device.get(products.total), facts)
+
+
+@dataclass(frozen=True)
+class SquareRead:
+    """Task: the upper triangle of ``A^H A`` that one group of dense panels adds, on the host.
+
+    Norms and column sums come from the same slices while they are in cache: ``||P||_F^2`` is the trace.
+    """
+
+    panels: Panels
+    first: bool
+
+    def __call__(self, group: Bounds) -> Sums:
+        panels, work = self.panels, self.panels.work
+        square = SquareSum(panels.source.shape[1], work, panels.wide)
+        plain = panels.standardize is None and panels.center != "rows"
+        sums = np.zeros(panels.source.shape[1], panels.wide)
+
+        prepared, n = Prepared(panels), panels.source.shape[1]
+
+        def add(block: Any, start: int, stop: int) -> Facts:
+            found = []
+            for low, high in panels.square_slices(start, stop, SQUARE_HEIGHT * n):
+                rows = block[low - start : high - start, :]
+                if self.first and not plain:
+                    panel = panels.panel(rows, work)
+                    found.append(facts_of(panels, panel, low, work))
+                    if found[-1].non_finite is not None:
+                        break
+                    rows = panel.block
+                else:
+                    rows = prepared(rows)
+                if self.first and plain and panels.center == "columns":
+                    np.add(sums, run_sums(rows, panels.wide), out=sums)
+                square.add(rows)
+            return reduce(Facts.plus, found) if found else Facts()
+
+        with panels.device.errors(), np.errstate(over="ignore", invalid="ignore"):
+            facts = reduce(Facts.plus, panels.device.each(add, panels.source.read, group))
+            if facts.non_finite is not None:
+                return Sums(0.0, facts)
+            matrix = square.triangle()
+            if self.first and plain:
+                facts = self._plain_facts(group, float(np.trace(matrix).real), sums)
+        return Sums(0.0 if facts.non_finite is not None else matrix, facts)
+
+    def _plain_facts(self, group: Bounds, norm: float, sums: np.ndarray) -> Facts:
+        """Of the norm; where that is near the ends of the range, from the panels again, which may hold NaN."""
+        panels, work = self.panels, self.panels.work
+        low, high = SAFE_NORM[np.finfo(work).dtype.itemsize]
+        if low < norm < high:
+            column_sums = sums if panels.center == "columns" else None
+            return Facts(norm, norm, norm**0.5, column_sums, rows=group[-1][1] - group[0][0])
+
+        def add(block: Any, start: int, stop: int) -> Facts:
+            return facts_of(panels, panels.panel(block, work), start, work)
+
+        return reduce(Facts.plus, panels.device.each(add, panels.source.read, group))
+
+
+@dataclass(frozen=True)
+class ImageRead:
+    """Task: ``Y = (A - 1 mean^T) X`` of one group, written to `scratch`; gives ``Y^H Y`` where that is asked for."""
+
+    panels: Panels
+    X: np.ndarray
+    mean: np.ndarray | None
+    scratch: Any
+    square: bool
+
+    def __call__(self, group: Bounds) -> Any:
+        panels, work = self.panels, self.panels.work
+        device = panels.device
+        X, prepared = device.put(np.ascontiguousarray(self.X, work)), Prepared(panels)
+        mean_X = None if self.mean is None else device.put((self.mean @ self.X).astype(work))
+
+        def write(block: Any, start: int, stop: int) -> Any:
+            found = []
+            for low, high in panels.square_slices(start, stop):
+                Y = prepared(block[low - start : high - start, :]) @ X
+                if mean_X is not None:
+                    Y -= mean_X
+                rows = device.get(Y)
+                self.scratch.write(low, rows)
+                if self.square:
+                    rows = rows.astype(panels.wide, copy=False)
+                    found.append(adjoint(rows) @ rows)
+            return reduce(np.add, found) if found else 0.0
+
+        with device.errors():
+            return reduce(np.add, device.each(write, panels.source.read, group))
 
 
 @dataclass(frozen=True)
@@ -171,17 +271,20 @@ class LastRead:
 
 @dataclass(frozen=True)
 class TriangularRead:
-    """Task: the triangular factor of a QR factorization of one group (TSQR; Demmel et al. 2012)."""
+    """Task: the triangular factor of a QR factorization of one group (TSQR; Demmel et al. 2012).
+
+    With a column of `ones` before all others, which takes the column means off what follows it.
+    """
 
     panels: Panels
-    mean: np.ndarray | None
+    ones: bool
 
     def __call__(self, group: Bounds) -> np.ndarray:
         panels = self.panels
 
         def factor(block: Any, start: int, stop: int) -> np.ndarray:
             rows = panels.device.get(panels.panel(block, panels.wide).dense())
-            return triangle(rows if self.mean is None else rows - self.mean)
+            return triangle(np.insert(rows, 0, 1, axis=1) if self.ones else rows)
 
         with panels.device.errors():
             return reduce(triangle, panels.device.each(factor, panels.source.read, group))

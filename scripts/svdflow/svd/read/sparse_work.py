@@ -2,13 +2,14 @@
 
 A product with a sparse matrix gathers rows of the block in no order, so what counts is that these rows stay in cache.
 A slice of the block whose rows fill one cache line does that: its products ``A X`` and ``A^H Y`` both run over the same
-CSR arrays (``A^H`` is their CSC reading), and the middle factor lives for one band of rows only. Slices do not depend
-on each other, so they are the tasks: no sums are shared, and any number of threads gives the same bits.
+CSR arrays (``A^H`` is their CSC reading), and the middle factor lives for one band of rows only. The tasks are slices,
+and halves of the rows where these are many: as few sums as that are added in one order, so that any number of threads
+gives the same bits.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,13 @@ from svdflow.compute.engine import Engine
 
 # Bytes of a row of a slice of the block: a cache line, so that each row that is gathered costs one; half of it and
 # four times as much take 13 % longer (benchmarks/results/constants.md).
-LINE = 64
+LINE = 128
 # A band has at least so many stored entries for each column of A, so that adding up its product costs little beside it,
 # and so many rows (chosen; 1 entry takes 4 % longer). Bands shape the sums, so other values give other bits.
-BAND_ENTRIES, LEAST_BAND = 8, 4096
+BAND_ENTRIES, LEAST_BAND = 32, 4096
+# Parts of the rows that are tasks of their own, so that a block of one slice has two, where each has a few bands: their
+# sums take a hundredth of the time to add (chosen).
+PARTS, LEAST_BANDS = 2, 2
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class SparseProducts:
     def band_height(self) -> int:
         """Rows of a band, a pure function of shape and number of entries."""
         m, n = self.matrix.shape
-        return min(m, max(LEAST_BAND, -(-BAND_ENTRIES * n * m // max(1, self.matrix.nnz))))
+        least = max(LEAST_BAND, -(-BAND_ENTRIES * n * m // max(1, self.matrix.nnz)))
+        return -(-m // max(1, m // least))  # bands are equally high
 
     def gram_times(
         self, X: np.ndarray, *, shift: np.ndarray | None = None, keep: np.ndarray | None = None
@@ -67,15 +72,28 @@ class SparseProducts:
 
         The first columns of Y are written to `keep`, shape (m, at most b), where it is given.
         """
-        return self._by_slices(partial(self._gram_slice, shift, keep), X, len(X))
+        return self._sums(partial(self._gram_slice, shift, keep), X, len(X))
 
     def times(self, X: np.ndarray) -> np.ndarray:
         """``A X``, shape (m, b), float64 or complex128; X of shape (n, b)."""
-        return self._by_slices(self._slice, X, self.matrix.shape[0])
+        out = np.empty((self.matrix.shape[0], X.shape[1]), self.wide)
+        self.write_rows(X, _Into(out))
+        return out
+
+    def write_rows(self, X: np.ndarray, scratch: Any) -> None:
+        """Bands of rows of ``A X`` to ``scratch.write(first row, rows)``."""
+        slices = self._sliced(X)
+        _ = self._entries
+
+        def run(band: tuple[int, int]) -> int:
+            scratch.write(band[0], np.concatenate([self._rows(*band, part) for _, part in slices], axis=1))
+            return 0
+
+        self.engine.reduce(run, self._bands, max)
 
     def adjoint_times(self, Y: np.ndarray) -> np.ndarray:
         """``A^H Y``, shape (n, b), float64 or complex128; Y of shape (m, b)."""
-        return self._by_slices(self._adjoint_slice, Y, self.matrix.shape[1])
+        return self._sums(self._adjoint_slice, Y, self.matrix.shape[1])
 
     @cached_property
     def _entries(self) -> np.ndarray:
@@ -85,50 +103,59 @@ class SparseProducts:
     def _adjoint_entries(self) -> np.ndarray:
         return self._entries.conj() if self.work.kind == "c" else self._entries
 
-    def _by_slices(self, task: Any, X: np.ndarray, rows: int) -> np.ndarray:
-        b = X.shape[1]
+    def _sliced(self, X: np.ndarray) -> list[tuple[slice, np.ndarray]]:
+        """Slices of the block, row by row in memory."""
         width = max(1, LINE // self.work.itemsize)
+        columns = [slice(start, min(start + width, X.shape[1])) for start in range(0, X.shape[1], width)]
+        return [(own, np.ascontiguousarray(X[:, own], self.work)) for own in columns]
+
+    def _sums(self, task: Any, X: np.ndarray, rows: int) -> np.ndarray:
+        """What `task` gives for each slice and each part of the bands, which are added."""
+        bands = self._bands
+        parts = PARTS if len(bands) >= PARTS * LEAST_BANDS else 1
+        cuts = [len(bands) * part // parts for part in range(parts + 1)]
+        sums = [np.empty((rows, X.shape[1]), self.wide, order="F") for _ in range(parts)]
         # Converted before the threads start, which would each do it.
         _ = self._entries, self._adjoint_entries
-        out = np.empty((rows, b), self.wide, order="F")
 
-        def run(start: int) -> int:
-            columns = slice(start, min(start + width, b))
-            out[:, columns] = task(np.ascontiguousarray(X[:, columns], self.work), columns)
+        def run(item: tuple[tuple[slice, np.ndarray], int]) -> int:
+            (columns, own), part = item
+            sums[part][:, columns] = task(bands[cuts[part] : cuts[part + 1]], own, columns)
             return 0
 
-        self.engine.reduce(run, range(0, b, width), max)
-        return out
+        self.engine.reduce(run, list(product(self._sliced(X), range(parts))), max)
+        for other in sums[1:]:
+            sums[0] += other
+        return sums[0]
 
-    def _bands(self) -> Iterator[tuple[int, int]]:
+    @property
+    def _bands(self) -> list[tuple[int, int]]:
         m, height = self.matrix.shape[0], self.band_height
-        return ((start, min(start + height, m)) for start in range(0, m, height))
+        return [(start, min(start + height, m)) for start in range(0, m, height)]
 
     def _gram_slice(
-        self, shift: np.ndarray | None, keep: np.ndarray | None, X: np.ndarray, columns: slice
+        self, shift: np.ndarray | None, keep: np.ndarray | None, bands: Any, X: np.ndarray, columns: slice
     ) -> np.ndarray:
-        total = np.zeros(X.shape, self.wide)
-        for start, stop in self._bands():
+        total: np.ndarray | None = None
+        for start, stop in bands:
             Y = self._rows(start, stop, X)
             if shift is not None:
                 Y -= shift[columns].astype(self.work)
             if keep is not None and columns.start < keep.shape[1]:
                 kept = slice(columns.start, min(columns.stop, keep.shape[1]))
                 keep[start:stop, kept] = Y[:, : kept.stop - kept.start]
-            power = _middle_power(Y)
+            power = 1.0 if self.work == self.wide else _middle_power(Y)
             if power != 1:
                 Y /= self.work.type(power)
-            Z = self._band_adjoint(start, stop, Y)
-            total += Z if power == 1 else Z.astype(self.wide) * power
+            total = self._plus_adjoint(start, stop, Y, total, power)
+        assert total is not None
         return total
 
-    def _slice(self, X: np.ndarray, columns: slice) -> np.ndarray:
-        return self._rows(0, self.matrix.shape[0], X)
-
-    def _adjoint_slice(self, Y: np.ndarray, columns: slice) -> np.ndarray:
-        total = np.zeros((self.matrix.shape[1], Y.shape[1]), self.wide)
-        for start, stop in self._bands():
-            total += self._band_adjoint(start, stop, Y[start:stop])
+    def _adjoint_slice(self, bands: Any, Y: np.ndarray, columns: slice) -> np.ndarray:
+        total: np.ndarray | None = None
+        for start, stop in bands:
+            total = self._plus_adjoint(start, stop, Y[start:stop], total)
+        assert total is not None
         return total
 
     def _rows(self, start: int, stop: int, X: np.ndarray) -> np.ndarray:
@@ -142,17 +169,37 @@ class SparseProducts:
         )
         return Y
 
-    def _band_adjoint(self, start: int, stop: int, Y: np.ndarray) -> np.ndarray:
-        """What rows ``start:stop`` add to ``A^H Y``."""
+    def _plus_adjoint(
+        self, start: int, stop: int, Y: np.ndarray, total: np.ndarray | None, power: float = 1.0
+    ) -> np.ndarray:
+        """`total`, where there is one, and what rows ``start:stop`` give of ``A^H Y``, times `power`."""
         n, b = self.matrix.shape[1], Y.shape[1]
-        Z = np.zeros((n, b), self.work)
+        Z = total if total is not None and self.work == self.wide else np.zeros((n, b), self.work)
         A = self.matrix
         pointers, entries = A.indptr[start : stop + 1], self._adjoint_entries
         _sparsetools.csc_matvecs(n, stop - start, b, pointers, A.indices, entries, Y.ravel(), Z.ravel())
-        return Z
+        if Z is total:
+            return Z
+        if power != 1:
+            Z = Z.astype(self.wide) * power
+        if total is None:
+            return Z if len(self._bands) == 1 else Z.astype(self.wide, copy=False)
+        total += Z
+        return total
+
+
+@dataclass(frozen=True)
+class _Into:
+    """A scratch that is an array."""
+
+    rows: np.ndarray
+
+    def write(self, start: int, rows: np.ndarray) -> None:
+        self.rows[start : start + len(rows)] = rows
 
 
 def _middle_power(Y: np.ndarray) -> float:
     """A power of two that brings Y to size one: float32 holds ``A X`` for entries of 1e30, but not its square."""
-    top = float(np.abs(Y).max(initial=0.0))
+    ends = np.abs(Y) if Y.dtype.kind == "c" else np.array([Y.max(initial=0.0), -Y.min(initial=0.0)])
+    top = float(ends.max(initial=0.0))
     return 1.0 if 2.0**-20 < top < 2.0**20 or not 0 < top < np.inf else 2.0 ** float(np.floor(np.log2(top)))
