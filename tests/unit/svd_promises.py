@@ -31,6 +31,9 @@ SPECTRA = {
     "repeated": lambda n: np.repeat(1 / np.arange(1.0, n // 10 + 2), 10)[:n],
     "photograph": lambda n: (1 + np.arange(n) / 3) ** -1.2 + 1e-3,
     "signal and noise": bulk,
+    "shelf": lambda n: np.sort(
+        np.where(np.arange(n) < 80, 1 - np.arange(n) / 800, 0.1 * (1 + np.arange(n)) ** -0.3)
+    )[::-1],
 }
 FIVE = tuple(SPECTRA)[:5]
 
