@@ -47,7 +47,7 @@ def gaussian(
     out = np.empty((rows, columns), dtype, order="F")
     for tile, row, row_in_tile in _cuts(first_row, rows, TILE_ROWS):
         for block, column, column_in_block in _cuts(first_column, columns, BLOCK_COLUMNS):
-            drawn = _tile(seed, tile, block, domain, np.dtype(dtype).kind == "c")
+            drawn = _tile(seed, tile, block, domain, np.dtype(dtype).kind == "c", row_in_tile.stop)
             out[row, column] = drawn[row_in_tile, column_in_block]
     return out
 
@@ -65,10 +65,11 @@ def _cuts(first: int, length: int, size: int) -> Iterator[tuple[int, slice, slic
         yield tile, slice(low - first, high - first), slice(low - tile * size, high - tile * size)
 
 
-def _tile(seed: int, tile: int, block: int, domain: int, complex_entries: bool) -> np.ndarray:
+def _tile(seed: int, tile: int, block: int, domain: int, complex_entries: bool, rows: int) -> np.ndarray:
+    """The first rows of a tile; they do not depend on how many are drawn."""
     key = np.array([seed % 2**64, (domain << 56) | (block << 32) | tile], dtype=np.uint64)
     stream = np.random.Generator(np.random.Philox(key=key))
     if not complex_entries:
-        return stream.standard_normal((TILE_ROWS, BLOCK_COLUMNS))
-    pairs = stream.standard_normal((TILE_ROWS, BLOCK_COLUMNS, 2)) * np.sqrt(0.5)
+        return stream.standard_normal((rows, BLOCK_COLUMNS))
+    pairs = stream.standard_normal((rows, BLOCK_COLUMNS, 2)) * np.sqrt(0.5)
     return np.asarray(pairs.view(np.complex128)[..., 0])
