@@ -1,11 +1,13 @@
 """What a product with a sparse matrix costs a stored entry and column, for blocks of 1 to 64 columns.
 
-    PYTHONPATH=scripts:benchmarks python benchmarks/sparse_products.py [--rounds 5] [--output FILE]
+    PYTHONPATH=scripts:benchmarks python benchmarks/sparse_products.py [--rounds 5] [--searches] [--output FILE]
 
 Processor time, one thread, medians over interleaved rounds. Products of the whole matrix: ``A X`` by SciPy's CSR loop,
 ``A^H Y`` by its CSC loop over the same arrays, and by its CSR loop over a copy of the transpose, which takes as long to
 make as the last column says. "fused" is a read as svdflow makes it (svd/read/sparse_work.py), its two products
-together, so that it stands beside the sum of the two. The constants of svd/costs.py rest on this table.
+together, so that it stands beside the sum of the two. With ``--searches`` a second table tells how many columns the
+methods `lanczos` and `krylov` multiply, and their seconds (two threads of BLAS and products) beside those expected.
+The constants of svd/costs.py rest on these tables.
 """
 
 import argparse
@@ -19,7 +21,10 @@ import numpy as np
 import scipy.sparse as sp
 from svdbench import matrices
 
+from svdflow import truncated_svd
 from svdflow.compute.engine import Engine, one_blas_thread
+from svdflow.matrix.opening import as_source
+from svdflow.svd.plan import Target, candidates
 from svdflow.svd.read.sparse_work import SparseProducts
 
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
@@ -40,6 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--widths", type=int, nargs="*", default=WIDTHS)
+    parser.add_argument("--searches", action="store_true")
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     lines = [
@@ -57,10 +63,58 @@ def main() -> None:
                 cells = [name, np.dtype(dtype).name, np.dtype(index).name, str(width), *own]
                 lines.append(f"| {' | '.join(cells)} | {1e9 * making / A.nnz:.1f} |")
                 print(lines[-1], flush=True)
+    if asked.searches:
+        lines += searches()
     if asked.output:
         head = "# Products with sparse matrices\n\nBy benchmarks/sparse_products.py; "
         head += "nanoseconds a stored entry and column.\n\n"
         asked.output.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+SEARCHED = {
+    "power law, 200,000 x 50,000": ("power", (200_000, 50_000)),
+    "one-hot, 3,000 x 7,560": ("one-hot", (3000, 7560)),
+    "2 %, 3,000 x 2,500": ("even", (3000, 2500)),
+    "thin, 15,000 x 6,000": ("thin", (15_000, 6000)),
+}
+
+
+def searches() -> list[str]:
+    """Columns multiplied and seconds of both methods, one seed."""
+    lines = [
+        "",
+        "| matrix | rank | tol | method | reads | columns | seconds | expected |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines), flush=True)
+    for name, (kind, shape) in SEARCHED.items():
+        A = matrices.sparse_rows(kind, shape)
+        for rank, tol in ((1, 1e-2), (10, 1e-2), (10, 1e-4), (10, 1e-6), (50, 1e-2), (50, 1e-4), (50, 1e-6)):
+            expected = candidates(as_source(A), Target(rank), tol)
+            for method in ("lanczos", "krylov"):
+                columns, seconds, result = counted(A, rank, tol, method)
+                figures = f"{result.info.reads} | {columns} | {seconds:.3g} | {expected[method]:.3g}"
+                lines.append(f"| {name} | {rank} | {tol:.0e} | {method} | {figures} |")
+                print(lines[-1], flush=True)
+    return lines
+
+
+def counted(A: Any, rank: int, tol: float, method: str) -> tuple[int, float, Any]:
+    """Columns of fused reads, seconds and the result."""
+    columns, product = 0, SparseProducts.gram_times
+
+    def counting(self: SparseProducts, X: np.ndarray, **more: Any) -> np.ndarray:
+        nonlocal columns
+        columns += X.shape[1]
+        return product(self, X, **more)
+
+    SparseProducts.gram_times = counting  # type: ignore[method-assign]
+    try:
+        start = time.perf_counter()
+        result = truncated_svd(A, rank, tol=tol, method=method)
+        return columns, time.perf_counter() - start, result
+    finally:
+        SparseProducts.gram_times = product  # type: ignore[method-assign]
 
 
 def by_frequency(A: sp.csr_array) -> sp.csr_array:

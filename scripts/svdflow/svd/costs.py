@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from svdflow.matrix.sources import MatrixSource
-from svdflow.svd.widths import LANCZOS_BLOCK, LANES, SPARSE_WIDTH, first_width
+from svdflow.svd.widths import LANCZOS_BLOCK, LANES, SPARSE_WIDTH, first_width, lanczos_columns
 
 VERSION = 5  # the number of this table; it stands in `info.why`, and rises with every change, as that may move choices
 
@@ -22,9 +22,10 @@ SQUARE = {"single": 1.7e11, "double": 8e10}  # A^H A
 LAPACK = 6e10  # singular value decomposition (gesdd)
 EIGEN = 2.5e10  # symmetric eigenproblem
 TRIANGLE = 1e10  # QR of tall panels
-# Seconds that both products with a sparse matrix take a stored entry and column, in blocks of 8 columns and more
-# (benchmarks/results/sparse_products.md).
-SPARSE = {"single": 0.9e-9, "double": 1.5e-9}
+# Seconds that both products with a sparse matrix take a stored entry and column, in blocks of 16 columns: between a
+# large matrix, whose vectors lie outside of the second cache (1.1 and 1.5 ns), and a small one (0.5 and 0.8 ns;
+# benchmarks/results/sparse_products.md). Single columns take three times as long, 64 columns a tenth less.
+SPARSE = {"single": 0.75e-9, "double": 1.1e-9}
 # Bytes per second that a read is fed with, and the seconds that it takes whatever its size (the same benchmark).
 MEMORY, DISK, START = 1e10, 1e9, 2e-3
 CORES = 2  # cores of the reference machine; those of the one that computes must not change the choice, and so bits
@@ -32,10 +33,11 @@ USUAL_TOL = 1e-2  # `tol` where none is given; what was reached is published wha
 # Reads that block Krylov takes before the last one at that tolerance, and by how much each more sharpens the triplets.
 # tests/scale/test_svd_promises.py holds 4 reads in all for values that fall like 1 / sqrt i, 3 for 1 / i.
 KRYLOV_READS, READ_GAIN = 3, 50.0
-# Columns that narrow blocks multiply in all: so many for each triplet, and so many more, at the usual tolerance and for
-# each READ_GAIN beyond (200,000 x 50,000 with power-law columns and flat random matrices, ranks of 10 and 50).
-LANCZOS_RANK, LANCZOS_FIRST, LANCZOS_MORE = 1.5, 100, 40
-STEP = 5e-4  # seconds that a step of narrow blocks takes whatever its size
+# Columns that `lanczos` multiplies in all: so many for each triplet, and so many more, at the usual tolerance and for
+# each READ_GAIN beyond; and those of `krylov` over that (the second table of benchmarks/results/sparse_products.md:
+# between power-law columns and flat spectra, which take half as many and half as many more).
+LANCZOS_RANK, LANCZOS_FIRST, LANCZOS_MORE, WIDER = 4, 120, 60, 1.4
+STEP = 1e-3  # seconds that a step of `lanczos` takes whatever its size: 12 steps take 20 ms where products take 2 ms
 # Largest problems at which the other candidates are considered: entries for LAPACK, which needs three copies of the
 # matrix in double precision (200 MB here), and the short side for A^H A, whose eigenvectors take 7 s at 4000
 # (benchmarks/results/choosing.md, where Krylov is faster from 1024 x 1024 on).
@@ -135,7 +137,8 @@ def krylov_seconds(problem: Problem) -> float:
     """As many fused reads as are likely, the work on the smaller side, and the last read."""
     width = SPARSE_WIDTH if problem.sparse else first_width(problem.rank)
     blocks = krylov_reads(problem.tol) * (2 if problem.open else 1)
-    blocks *= 2 if problem.sparse else 1  # narrower ones
+    if problem.sparse:  # narrower ones
+        blocks = math.ceil(WIDER * _lanczos_columns(problem) / width)
     basis = blocks * width
     core = (
         problem.flops * 10.0 * problem.n * basis * width * blocks / NARROW["double"]
@@ -153,10 +156,17 @@ def lanczos_seconds(problem: Problem) -> float:
     """Narrow blocks and half a read; infinite but for sparse matrices in memory, whose reads are their products."""
     if not problem.sparse or problem.on_disk or problem.open:
         return math.inf
-    columns = LANCZOS_RANK * problem.rank + LANCZOS_FIRST + LANCZOS_MORE * _sharpenings(problem.tol)
+    columns = _lanczos_columns(problem)
     products = SPARSE[problem.kind] * problem.entries * problem.flops * (columns + problem.rank / 2) / CORES
-    core = problem.flops * 10.0 * problem.n * columns**2 / NARROW["double"]
+    basis = min(columns, lanczos_columns(problem.rank, problem.n, LANCZOS_BLOCK))
+    core = problem.flops * 4.0 * problem.n * columns * basis / NARROW[problem.kind]
     return products + core + STEP * columns / LANCZOS_BLOCK
+
+
+def _lanczos_columns(problem: Problem) -> float:
+    """Columns that narrow blocks multiply, no more than there are."""
+    columns = LANCZOS_RANK * problem.rank + LANCZOS_FIRST + LANCZOS_MORE * _sharpenings(problem.tol)
+    return min(columns, 2.0 * problem.n)
 
 
 def _sharpenings(tol: float) -> int:

@@ -15,17 +15,25 @@ FIRST_BLOCK = 32
 # columns, and take more reads, which a sparse matrix in memory makes cheaply: to 50 triplets 7.7 reads of 32 columns,
 # 4.7 of 64, 12.9 of 16 (benchmarks/results/constants.md).
 SPARSE_WIDTH = 32
-# Columns multiplied in a read by `lanczos`: narrow blocks make better Krylov spaces of as many columns, and products
-# with a sparse matrix cost as much a column from 8 on (benchmarks/sparse_products.py). To 50 triplets of 200,000 x
-# 50,000 it took 208 columns, 176 with blocks of 8; but these missed copies of a repeated value in 7 results of 90,
-# where none of 360 with blocks of 16 was wrong (ten spectra, ranks of 5 to 40, three tolerances and seeds).
+# Columns multiplied in a read by `lanczos`. Narrow blocks make better Krylov spaces of as many columns: to 10 triplets
+# within 1e-4 on three flat matrices it took blocks of 4, 8 and 16 about 160, 205 and 283 columns. But products cost
+# 1.2, 0.7 and 0.5 ns an entry and column there (benchmarks/results/sparse_products.md), and each step its overhead, so
+# that blocks of 16 are as fast as any, and they see 16 copies of a repeated value.
 LANCZOS_BLOCK = 16
+# Blocks in the Lanczos basis beside twice the rank: it then takes as many reads as one that is never cut back, on the
+# flat matrices of benchmarks/svdbench/sparse_cases.py; with 4, up to a quarter more.
+LANCZOS_ROOM = 8
 # Ritz vectors beyond k in the last read at least, by which s_{k+1} is known. Without them errors came within
 # 0.94 of the tolerance, with them within 0.35 (benchmarks/results/constants.md).
 FINAL_EXTRA = 4
 # Random columns in the last read for the spectral certificate, which with r of them is about sqrt(1e3^(1/r)) times too
 # large for a failure of 1e-3: 1.4 for 10, 3.2 for 3 (`svdflow.svd.certificates`).
 PROBE_COLUMNS = 10
+
+
+def lanczos_columns(rank: int, side: int, block: int) -> int:
+    """Most columns of the Lanczos basis."""
+    return min(side, 2 * rank + LANCZOS_ROOM * block)
 
 
 def first_width(rank: int) -> int:

@@ -24,11 +24,10 @@ from svdflow.svd.random_blocks import PROBES, gaussian
 from svdflow.svd.read.kept_rows import KeptFactors
 from svdflow.svd.read.last_read import LEAST_SPREAD, SHARP, Factors, precision
 from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
-from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANCZOS_BLOCK, PROBE_COLUMNS
+from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANCZOS_BLOCK, PROBE_COLUMNS, lanczos_columns
 
 logger = logging.getLogger(__name__)
 
-ROOM = 8  # see lanczos_columns
 # Columns between looks at the Ritz pairs while nothing tells when they will do: a look takes less than a step.
 LOOK = 32
 # Steps from a random vector that look for what blocks missed: a value 15 % above the least one, squared, is found in
@@ -37,15 +36,6 @@ SEARCHED = 8
 # The error falls ever faster: of the steps that it would take at its pace so far only BOLD are taken before the next
 # look, and at most PATIENCE times those between the last two.
 BOLD, PATIENCE = 0.75, 2.0
-
-
-def lanczos_columns(rank: int, side: int, block: int) -> int:
-    """Most columns of the Lanczos basis.
-
-    With `ROOM` blocks beside twice the rank it takes as many reads as one that is never cut back, on the three flat
-    matrices of benchmarks/svdbench/sparse_cases.py; with 5, up to a quarter more.
-    """
-    return min(side, 2 * rank + ROOM * block)
 
 
 class LanczosSearch:

@@ -164,9 +164,11 @@ class SparseProducts:
         Y = np.zeros((stop - start, b), self.work)
         A = self.matrix
         # SciPy's own loops, which release the interpreter: its operators copy the band's arrays for every product.
-        _sparsetools.csr_matvecs(
-            stop - start, n, b, A.indptr[start : stop + 1], A.indices, self._entries, X.ravel(), Y.ravel()
-        )
+        arrays = A.indptr[start : stop + 1], A.indices, self._entries, X.ravel(), Y.ravel()
+        if b == 1:
+            _sparsetools.csr_matvec(stop - start, n, *arrays)
+        else:
+            _sparsetools.csr_matvecs(stop - start, n, b, *arrays)
         return Y
 
     def _plus_adjoint(
@@ -176,8 +178,11 @@ class SparseProducts:
         n, b = self.matrix.shape[1], Y.shape[1]
         Z = total if total is not None and self.work == self.wide else np.zeros((n, b), self.work)
         A = self.matrix
-        pointers, entries = A.indptr[start : stop + 1], self._adjoint_entries
-        _sparsetools.csc_matvecs(n, stop - start, b, pointers, A.indices, entries, Y.ravel(), Z.ravel())
+        arrays = A.indptr[start : stop + 1], A.indices, self._adjoint_entries, Y.ravel(), Z.ravel()
+        if b == 1:
+            _sparsetools.csc_matvec(n, stop - start, *arrays)
+        else:
+            _sparsetools.csc_matvecs(n, stop - start, b, *arrays)
         if Z is total:
             return Z
         if power != 1:
