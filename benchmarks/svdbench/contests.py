@@ -31,8 +31,6 @@ RANK, SMALL_RANK = 50, 10
 OURS = [{"tol": tol} for tol in (3, 1, 0.3, 0.1, 0.03, 3e-3, 1e-3, 1e-4, 1e-5, 1e-6)]
 OURS += [{"tol": 2e-4, "max_reads": reads} for reads in range(2, 9)]
 SKLEARN = list(settings_grid(n_iter=(0, 1, 2, 3, 4, 5, 6, 8, 10), n_oversamples=(10, 25, 50)))
-# Of ours and of a peer, where both are to reach a PVE that is named.
-EQUAL_TOLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 FEW_SEEDS = 5  # of cases whose runs are long
 
 
