@@ -118,7 +118,7 @@ def make_plan(
     narrows = algorithm.in_single(source, target, tol) and not (source.sparse and center)
     work = narrow if single and narrows else wide
     itemsize = (work.itemsize + 4 * tall.sparse) * tall.density
-    panel_bytes = DEVICE_PANEL if backend == "cupy" else PANEL_BYTES
+    panel_bytes = float(DEVICE_PANEL if backend == "cupy" else PANEL_BYTES)
     panel_bytes *= 1.0 if tall.sparse else algorithm.panel_share
     bounds = tuple(panel_bounds(tall.shape, itemsize * PANEL_BYTES / panel_bytes, tall.row_bands))
     widths = algorithm.widths(tall, target, block_size, max_reads)
