@@ -142,9 +142,15 @@ class Panels:
         cuts = [start + (stop - start) * i // number for i in range(number + 1)]
         return list(pairwise(cuts))
 
+    @property
+    def as_read(self) -> bool:
+        """Whether dense rows on the host are computed with as they are read."""
+        untouched = self.shift is None and self.scale == 1 and self.source.dtype == self.work
+        return untouched and "rows" not in (self.center, self.standardize)
+
     def square_slices(self, start: int, stop: int, least: int = 64) -> list[tuple[int, int]]:
         """Rows of a dense panel in slices that are converted in the cache of a core, of `least` rows each."""
-        if self.device.name != "numpy":
+        if self.device.name != "numpy" or self.as_read:
             return [(start, stop)]
         height = max(least, SQUARE_SLICE // (self.source.shape[1] * self.work.itemsize))
         number = max(1, round((stop - start) / height))
@@ -167,7 +173,7 @@ class Prepared:
         panels, work = self.panels, self.panels.work
         if not self._in_place:
             return panels.panel(block, work).block
-        if block.dtype == work and panels.scale == 1 and self._shift is None:
+        if panels.as_read:
             return block
         if len(self._room) < len(block):
             self._room = np.empty(block.shape, work)

@@ -16,6 +16,7 @@ from svdflow.svd.read.converted_panels import SQUARE_HEIGHT, Panels, Prepared, P
 from svdflow.svd.read.facts import Facts, facts_of
 from svdflow.svd.read.moments import SAFE_NORM, run_sums
 from svdflow.svd.read.square_sums import SquareSum
+from svdflow.svd.scratch import MemoryScratch
 
 Bounds = tuple[tuple[int, int], ...]
 
@@ -158,11 +159,16 @@ class ImageRead:
         def write(block: Any, start: int, stop: int) -> Any:
             found = []
             for low, high in panels.square_slices(start, stop):
-                Y = prepared(block[low - start : high - start, :]) @ X
+                panel = prepared(block[low - start : high - start, :])
+                # Written where it waits, if that is in memory and of its type.
+                waiting = self.scratch.rows[low:high] if isinstance(self.scratch, MemoryScratch) else None
+                there = waiting is not None and isinstance(panel, np.ndarray) and waiting.dtype == work
+                Y = np.matmul(panel, X, out=waiting) if there else panel @ X
                 if mean_X is not None:
                     Y -= mean_X
                 rows = device.get(Y)
-                self.scratch.write(low, rows)
+                if not there:
+                    self.scratch.write(low, rows)
                 if self.square:
                     rows = rows.astype(panels.wide, copy=False)
                     found.append(adjoint(rows) @ rows)

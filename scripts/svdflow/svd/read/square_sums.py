@@ -35,7 +35,11 @@ class SquareSum:
 
     def add(self, block: Any) -> None:
         """Add a block of shape (h, n)."""
-        _add_triangle(self._sum, np.matmul(adjoint(block), block, out=self._part))
+        part = np.matmul(adjoint(block), block, out=self._part)
+        if not self._rows and len(block) >= FLUSH_ROWS:
+            _add_triangle(self._total, part)
+            return
+        _add_triangle(self._sum, part)
         self._rows += len(block)
         if self._rows >= FLUSH_ROWS:
             self._flush()
