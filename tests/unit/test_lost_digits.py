@@ -176,3 +176,23 @@ def test_a_sparse_matrix_that_is_all_mean(method):
     assert result.s[0] <= 120 * EPS * norm(A) and norm((result.U * result.s) @ result.Vt) <= 1e-11
     # Control: without its mean taken off, the mean is what there is.
     assert truncated_svd(sp.csr_array(A), 1, method=method).s[0] == pytest.approx(norm(A), rel=1e-12)
+
+
+def test_variances_of_principal_components_beside_a_mean_of_a_thousand():
+    """Negative control: a covariance matrix of the same entries in single precision has none of their digits."""
+    pytest.importorskip("sklearn")
+    from sklearn.decomposition import PCA
+
+    from svdflow.compat import TruncatedSVD
+
+    rng = np.random.default_rng(6)
+    A = (0.1 * rng.standard_normal((20000, 60)) * np.arange(1, 61) ** -0.5 + 1000).astype(np.float32)
+    wide = centred(A).astype(float)
+    true = np.linalg.eigvalsh(wide.T @ wide)[:-11:-1] / (len(A) - 1)
+    svd = TruncatedSVD(10, center=True)
+    scores = svd.fit_transform(A)
+    np.testing.assert_allclose(svd.explained_variance_, true, rtol=1e-6)
+    expected = wide @ svd.components_.T.astype(float)
+    assert np.abs(scores - expected).max() <= 1e-5 * np.abs(expected).max()
+    peer = PCA(10, svd_solver="covariance_eigh").fit(A)
+    assert np.abs(peer.explained_variance_ / true - 1).max() > 1
