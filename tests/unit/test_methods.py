@@ -227,6 +227,13 @@ def test_the_lanczos_basis_is_what_it_says(dtype):
     assert norm(H @ K - basis.images()) <= rounding
 
 
+@pytest.mark.parametrize("method", ["lanczos", "auto"])
+@pytest.mark.parametrize("tol", [1e-2, 1e-6])
+def test_lanczos_of_the_identity(method, tol):
+    result = truncated_svd(sp.eye_array(120, 80, format="csr"), 1, method=method, tol=tol)
+    assert abs(result.s[0] - 1) <= 1e-12 and abs(result.info.frobenius_error - 79**0.5) <= 1e-9
+
+
 def test_lanczos_meets_a_tolerance_of_nothing():
     s = SPECTRA["1/sqrt i"]
     found = lanczosed(s, 5, tol=0.0)
