@@ -196,3 +196,14 @@ def test_variances_of_principal_components_beside_a_mean_of_a_thousand():
     assert np.abs(scores - expected).max() <= 1e-5 * np.abs(expected).max()
     peer = PCA(10, svd_solver="covariance_eigh").fit(A)
     assert np.abs(peer.explained_variance_ / true - 1).max() > 1
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_left_vectors_of_rounding_are_orthonormal_too(once, monkeypatch):
+    """All vectors are asked of rank 3: most of U is rounding over rounding, which has to be corrected twice."""
+    if once:
+        monkeypatch.setattr(last_read, "REFINE", 1e15)
+    U = truncated_svd(
+        sp.csr_array(nearly_constant(0.0, shape=(120, 120), offset=100.0)), 120, method="krylov", center=True
+    ).U
+    assert (norm(U.T @ U - np.eye(120), 2) <= 8 * 120 * EPS) != once

@@ -108,13 +108,6 @@ def extend_basis(K: Any, X: Any, fresh: Callable[[int], Any], blocks: Blocks = P
     return _settled(K, xp.concat([kept, _project(fresh(X.shape[1] - kept.shape[1]), K)], axis=1))
 
 
-def new_directions(K: Any, R: Any, fresh: Callable[[int], Any], blocks: Blocks = PLAIN) -> Any:
-    """`extend_basis` for columns R that were projected once: only the second projection is left."""
-    new = _cholesky_qr(R, 2, blocks)
-    new = None if new is None else _cholesky_qr(_project(new, K, blocks), 1, blocks, safe=SETTLED)
-    return extend_basis(K, R, fresh, blocks) if new is None else new
-
-
 def _settled(K: Any, X: Any) -> Any:
     """Orthonormalize, project once more (the second Gram-Schmidt), orthonormalize again."""
     return orthonormalize(_project(orthonormalize(X), K))

@@ -123,10 +123,11 @@ def last_read(
             unit = phase(V)
             M, V = M / unit[: M.shape[1]], V / unit
         missing = len(s) - rank
-        make = partial(_rows_of_U, scratch, M, missing, seed, plan.output)
+        make: Rows = partial(_rows_of_U, scratch, M, missing, seed, plan.output)
         if missing or s[0] > REFINE * s[rank - 1]:
-            R = engine.reduce(partial(_triangle_of_rows, make), plan.groups, triangle)
-            make = partial(_refined_rows, make, np.linalg.inv(_positive(R)))
+            make, condition = _refined(engine, plan, make)
+            if condition > REFINE:  # what is left of it is eps times that
+                make, _ = _refined(engine, plan, make)
     except BaseException:
         scratch.close()
         raise
@@ -218,6 +219,12 @@ def _rows_of_U(
         return rows
     drawn = gaussian(seed, stop - start, missing, first_row=start, dtype=M.dtype, domain=COMPLETION)
     return np.concatenate([rows, drawn], axis=1)
+
+
+def _refined(engine: Engine, plan: Plan, make: Rows) -> tuple[Rows, float]:
+    """Rows over their triangular factor, and its condition number."""
+    R = _positive(engine.reduce(partial(_triangle_of_rows, make), plan.groups, triangle))
+    return partial(_refined_rows, make, np.linalg.inv(R)), float(np.linalg.cond(R))
 
 
 def _refined_rows(make: Rows, correction: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
