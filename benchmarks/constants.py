@@ -60,7 +60,7 @@ CASES = (
     Case("ritz_errors", "SAFETY", (1.5, 1.0, 3.0)),
     Case("methods.krylov", "NOISE", (16, 1, 256)),
     Case("ritz_errors", "RISE", (1.5, 1.0, 2.0)),
-    Case("ritz_errors", "NEAREST", (1e-3, 1e-1, 1e-6)),
+    Case("ritz_errors", "NEAREST", (0.1, 10.0, 1e-3)),
     Case("methods.krylov", "LEAST_RANDOM", (4, 0, 16), "tall"),
     Case("subspace", "AGREEMENT", (2.0, 1.0, 8.0), "tall"),
     Case("methods.krylov_blocks", "SAMPLE_ROWS", (16, 4, 32), "tall"),

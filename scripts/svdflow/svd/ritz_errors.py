@@ -30,9 +30,9 @@ GROUP = 2.0
 # Least factor by which a ratio that rose goes on to rise. At 1, 3 of 100 stops in a bulk of noise came too early, by
 # a tenth, and at 1.5 none; at 2, one stop in a hundred more came two reads too late.
 RISE = 1.5
-# Least ``1 - s^2 / s_i^2`` that is reckoned with (chosen: a tenth of the usual tolerance; what is nearer need not be
-# told apart).
-NEAREST = 1e-3
+# Share of the tolerance by which ``s^2`` beyond the basis is reckoned to differ from s_i^2 at least: what is nearer
+# need not be told apart (chosen).
+NEAREST = 0.1
 # Factor on the estimate, whose ratio to the truth has a median of 1.2 and quartiles of 1.0 and 1.6. At a factor of 1,
 # 2.3 % of the stops came too early, at 1.5 0.4 %; at 3, 7 % came two reads too late.
 SAFETY = 1.5
@@ -64,10 +64,27 @@ def rising(c: np.ndarray, before: np.ndarray | None) -> np.ndarray:
         return np.where(np.isfinite(rise) & (rise > 1), c * np.maximum(rise, RISE), c)
 
 
-def at_least(theta: np.ndarray, beyond: float) -> np.ndarray:
+def at_least(theta: np.ndarray, beyond: float, tol: float) -> np.ndarray:
     """The ratio that Ritz values, shape (k,), have if all that they lack is of the square `beyond`."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return 1 / np.maximum(1 - beyond / theta, NEAREST)
+        return 1 / np.maximum(1 - beyond / theta, NEAREST * max(tol, np.finfo(float).eps))
+
+
+def largest_beyond(probes: np.ndarray, left: np.ndarray, noise: float) -> float:
+    """Largest ``s^2`` of what a basis lacks, as far as probes see it: a Ritz value from below.
+
+    Parameters
+    ----------
+    probes, left : ndarray, shape (n, r)
+        Standard Gaussian w and ``E^H E w`` of ``E = A (I - K K^H)``.
+    noise : float
+        Squares below it are rounding.
+    """
+    squares, vectors = np.linalg.eigh(probes.conj().T @ left)
+    real = squares > noise
+    if not real.any():
+        return 0.0
+    return float(np.linalg.norm(left @ (vectors[:, real] / np.sqrt(squares[real])), 2)) ** 2
 
 
 def _from(values: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from svdflow.svd.random_blocks import PROBES, gaussian
 from svdflow.svd.read.bands import blocks_for
 from svdflow.svd.read.kept_rows import KeptFactors
 from svdflow.svd.read.last_read import LEAST_SPREAD, Factors, precision
-from svdflow.svd.ritz_errors import at_least, largest_error, ratios, rising
+from svdflow.svd.ritz_errors import at_least, largest_beyond, largest_error, ratios, rising
 from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
 from svdflow.svd.widths import FINAL_EXTRA, PROBE_COLUMNS, last_width
 
@@ -262,21 +262,17 @@ class KrylovSearch:
             self.ratios = ratios(
                 self.theta[:seen], self.g[:seen] - self.theta[:seen], theta[:seen], gain[:seen]
             )
-            self.c = np.maximum(rising(self.ratios, before), at_least(self.theta[:seen], self._beyond()))
+            self.c = np.maximum(
+                rising(self.ratios, before), at_least(self.theta[:seen], self._beyond(), self.plan.tol)
+            )
 
     def _beyond(self) -> float:
-        """Largest ``s^2`` of what the basis lacks, as far as the probes see it: a Ritz value of their images."""
+        """Largest ``s^2`` of what the basis lacks, as far as the probes see it."""
         if self.images is None:
             return 0.0
         left = self.blocks.minus(self.images, self.Z, self.blocks.inner(self.K, self.probes))
         left = self.blocks.minus(left, self.K, self.blocks.inner(self.K, left))
-        squares, vectors = np.linalg.eigh(hermitian(adjoint(self.probes) @ left))
-        kept = squares > self._noise()
-        return (
-            float(np.linalg.norm(left @ (vectors[:, kept] / np.sqrt(squares[kept])), 2)) ** 2
-            if kept.any()
-            else 0.0
-        )
+        return largest_beyond(self.probes, left, self._noise())
 
     def _error(self) -> float:
         """Estimated ``max_i |s_i^2 - g_i| / s_{k+1}^2`` of the values that stand above rounding."""

@@ -23,6 +23,7 @@ from svdflow.svd.plan import Plan, Target
 from svdflow.svd.random_blocks import PROBES, gaussian
 from svdflow.svd.read.kept_rows import KeptFactors
 from svdflow.svd.read.last_read import LEAST_SPREAD, SHARP, Factors, precision
+from svdflow.svd.ritz_errors import at_least, largest_beyond, largest_error
 from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
 from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANCZOS_BLOCK, PROBE_COLUMNS, lanczos_columns
 
@@ -132,6 +133,8 @@ class LanczosSearch:
             self.reader.refine(basis.K, basis.images(), basis.T)
         self.pairs = pairs = basis.pairs(self.plan.target, self.reader.norm_squared, self.eps)
         self.error = float(pairs.errors.max(initial=0.0)) if pairs.k else inf
+        if self.error <= self.plan.tol and self.images is not None:
+            self.error = max(self.error, self._at_least(self.images))
         passed, self.looked = reads - self.looked, reads
         logger.info("%s: read %d, rank %s, error %.1e", self.plan.tall.name, reads, pairs.k, self.error)
         fell = log(error / self.error) if self.plan.tol < self.error < error < inf else 0.0
@@ -139,6 +142,17 @@ class LanczosSearch:
             return reads + max(1, LOOK // self.block)
         steps = passed * log(self.error / max(self.plan.tol, self.eps)) / fell
         return reads + max(1, int(min(BOLD * steps, PATIENCE * passed)))
+
+    def _at_least(self, images: np.ndarray) -> float:
+        """The error if what the basis lacks were all as large as the largest value that probes see beyond it."""
+        pairs, basis = self.pairs, self.basis
+        own = min(pairs.k or 0, len(pairs.g))
+        gain, noise = pairs.g[:own] - pairs.theta[:own], NOISE * self.eps * float(pairs.theta[0])
+        if not (gain > noise).any():
+            return 0.0
+        beyond = largest_beyond(self.probes, basis.beyond(self.probes, images), noise)
+        c = at_least(pairs.theta[:own], beyond, self.plan.tol)
+        return largest_error(c, gain, noise) / float(pairs.g[min(own, len(pairs.g) - 1)])
 
     def _overlooked(self) -> bool:
         """Whether the probes found more left than leading triplets leave."""
@@ -190,7 +204,7 @@ class LanczosSearch:
             exact=exact,
             estimate=0.0 if exact else min(self.error, 1e300),
             captured=float(np.sum(pairs.theta[:k])),
-            spread=sqrt(pairs.theta[width - 1] / pairs.theta[0]) if pairs.theta[0] > 0 else 0.0,
+            spread=sqrt(pairs.theta[width - 1] / pairs.theta[0]) if pairs.theta[0] > 0 and not exact else 0.0,
         )
         if kept:
             found.kept = self._kept_factors(k)
@@ -199,7 +213,9 @@ class LanczosSearch:
     def _vectors(self, width: int, exact: bool) -> np.ndarray:
         """Right vectors, half a step further than Ritz vectors where rounding lets them."""
         pairs = self.pairs
-        if exact or len(pairs.g) < width:
+        if exact:  # all of the space holds every vector, where squares lose those far below the first
+            V = self.basis.K.astype(self.plan.wide, copy=False)
+        elif len(pairs.g) < width:
             V = self.basis.times(pairs.P[:, :width]).astype(self.plan.wide, copy=False)
         else:
             V = self._adjoint_U()[:, :width] / np.sqrt(pairs.g[:width])

@@ -213,6 +213,13 @@ class LanczosBasis:
         full[self.used :, self._first :] = self.S
         return self.times(full)
 
+    def beyond(self, W: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """``E^H E W`` of ``E = A (I - K K^H)``, from ``A^H A W``, shape (n, r), in double precision."""
+        C = self.blocks.inner(self.K, W.astype(self.dtype))
+        part = np.concatenate([self.T @ C, self.S @ C[self._first :]])
+        left = images - self.times(part)
+        return np.asarray(left - self.times(self.blocks.inner(self.K, left.astype(self.dtype))))
+
     def _put(self, at: int, X: np.ndarray) -> None:
         self.width = X.shape[1]
         need, room = at + self.width, self._K.shape[1]
