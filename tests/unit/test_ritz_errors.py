@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from svdflow import truncated_svd
+from svdflow import ConvergenceWarning, truncated_svd
 from svdflow.svd.methods import krylov
 from svdflow.svd.ritz_errors import NEAREST, RISE, SAFETY, at_least, largest_error, ratios, rising
 from unit.svd_promises import mixed, pve
@@ -114,3 +114,17 @@ def test_values_far_below_the_first_take_few_reads(name):
         assert result.info.reason == "converged" and result.info.reads <= 6
         # Singular values are those of U before it is rounded to the dtype.
         assert np.max(np.abs(true[:k] ** 2 - result.s**2)) / true[k] ** 2 <= 1e-2
+
+
+def test_a_first_block_that_deviations_narrow_leaves_no_triplets_out(monkeypatch):
+    """Columns of the first panel have deviations unlike those of all rows: the block loses directions to them."""
+    for place in ("svdflow.matrix.panels.PANEL_BYTES", "svdflow.svd.plan.PANEL_BYTES"):
+        monkeypatch.setattr(place, 2**16)
+    A = np.random.default_rng(0).standard_normal((2500, 60))
+    A[:140] *= np.logspace(0, -8, 60)
+    result = truncated_svd(A, 50, method="krylov", scale=True)
+    true = np.linalg.svd(A / A.std(axis=0), compute_uv=False)
+    np.testing.assert_allclose(result.s, true[:50], rtol=1e-2)
+    # As many columns as the matrix has are not enough, and that is what a count of reads allows.
+    with pytest.warns(ConvergenceWarning):
+        assert len(truncated_svd(A, 50, method="krylov", scale=True, max_reads=2).s) < 50

@@ -138,6 +138,10 @@ class Algorithm:
         """The plan within `max_reads` where columns are to be divided by their deviations; here they take no read."""
         return plan
 
+    def with_narrow_start(self, plan: Plan) -> Plan:
+        """The plan where columns are divided by deviations that the first read tells, and its block may lose some."""
+        return plan
+
     def search(self, plan: Plan, reader: Reader, seed: int) -> Search:
         """What proposes subspaces, and judges them after their last read."""
         return OneProposal(self.find, plan, reader, seed)

@@ -212,8 +212,10 @@ def factorize(
         seed=seed,
     )
     algorithm = plan.algorithm
-    if scale and max_reads is not None:
-        plan = algorithm.with_deviations_read(plan)
+    if scale:
+        plan = (
+            algorithm.with_narrow_start(plan) if max_reads is None else algorithm.with_deviations_read(plan)
+        )
     runner = as_engine(engine)
     limit = parse_size(memory_limit)
     threads = fit_threads(plan, runner.threads, limit, keep_factor=sink is None or plan.transposed)

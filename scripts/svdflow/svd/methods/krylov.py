@@ -7,6 +7,7 @@ and Musco 2015 (block Krylov), Tropp and Webber 2023 (arXiv 2306.12418, sections
 """
 
 import logging
+from dataclasses import replace
 from functools import partial
 from math import inf, sqrt
 from typing import Any
@@ -372,6 +373,12 @@ class BlockKrylov(Algorithm):
 
     def makes_rows(self, plan: Plan) -> bool:
         return plan.tall.sparse
+
+    def with_narrow_start(self, plan: Plan) -> Plan:
+        """One more block, where the others would be all of the space but for what the first one loses."""
+        if plan.transposed or sum(plan.widths) < min(plan.tall.shape):
+            return plan
+        return replace(plan, widths=(*plan.widths, plan.widths[0]))
 
     def search(self, plan: Plan, reader: Reader, seed: int) -> Search:
         return KrylovSearch(plan, reader, seed)
