@@ -6,6 +6,8 @@ the least effort (power iterations) that meets the accuracy asked for on the fir
 all sides run in turn, once a seed. Times are those between two CUDA events with the device idle before the first;
 svdflow's hold the way of its factors home to the host, while peers leave theirs on the device.
 
+Two rows of ours have ``method="krylov"`` in full and in mixed precision: what TF32 in the search gains.
+
 In the same run the rates are measured that bound any method: reading device memory, the bus from pinned memory, and
 matrix products, square and as narrow as svdflow's.
 
@@ -38,6 +40,7 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("svdflow", "numpy", "cupy-cuda12x", "cupy-cuda13x", "torch", "dask")
 LAPACK_ENTRIES = 2**27  # larger ones take minutes by cusolver gesvd, and beyond 2**31 its sizes overflow
 OVERSAMPLING = 10
+PRECISIONS = ("full", "mixed")
 EFFORTS = (0, 1, 2, 3, 4, 6, 8)
 
 
@@ -238,8 +241,8 @@ def accuracy(device: Host, A: Any, U: Any, s: Any, Vt: Any, spectrum: np.ndarray
     return pve, float(np.sqrt(max(squared, 0.0) / np.sum(spectrum[rank:] ** 2)))
 
 
-def by_svdflow(device: Host, A: Any, case: Case, seed: int, tol: float) -> Any:
-    return truncated_svd(A, rank=case.rank, tol=tol, seed=seed, backend=device.name)
+def by_svdflow(device: Host, A: Any, case: Case, seed: int, tol: float, **options: str) -> Any:
+    return truncated_svd(A, rank=case.rank, tol=tol, seed=seed, backend=device.name, **options)
 
 
 def by_lapack(device: Host, A: Any, case: Case, seed: int) -> Any:
@@ -281,6 +284,13 @@ def sides(
 ) -> Iterator[tuple[str, Callable[..., Any], tuple[int | None, ...]]]:
     """Name, function ``(A, seed, effort)`` and the efforts to try, of everybody who can do this case here."""
     yield "svdflow", lambda A, seed, effort: by_svdflow(device, A, case, seed, tol), (None,)
+    for precision in PRECISIONS:  # krylov alone mixes, so both are by that
+        options = {"method": "krylov", "precision": precision}
+        yield (
+            f"svdflow, krylov, {precision} precision",
+            lambda A, seed, effort, options=options: by_svdflow(device, A, case, seed, tol, **options),
+            (None,),
+        )
     if case.rows * case.columns <= LAPACK_ENTRIES:
         yield f"{device.name}.linalg.svd", lambda A, seed, effort: by_lapack(device, A, case, seed), (None,)
     if importlib.util.find_spec("torch") is not None:
@@ -318,7 +328,7 @@ def run_case(device: Host, case: Case, seeds: int, target: float) -> list[Run]:
         except (
             Exception
         ) as trouble:  # a peer that cannot do a case is a row of the table, not the end of the run
-            if name == "svdflow":
+            if name.startswith("svdflow"):
                 raise
             run.trouble = f"{type(trouble).__name__}: {trouble}".split("\n")[0][:120]
         runs.append((run, compute))
@@ -332,7 +342,7 @@ def run_case(device: Host, case: Case, seeds: int, target: float) -> list[Run]:
             run.seconds.append(seconds)
             run.pve.append(pve)
             run.frobenius.append(frobenius)
-            if run.side == "svdflow":
+            if run.side.startswith("svdflow"):
                 run.rates = rates(case, result.info, A.nbytes, seconds, run.rates)
             del result
             device.free()

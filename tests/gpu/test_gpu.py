@@ -256,6 +256,22 @@ def test_failed_factorizations_raise(cupy):
         cupy.linalg.cholesky(-cupy.eye(3))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize("tol", [1e-1, 1e-2, 1e-3])
+def test_mixed_precision_is_within_the_tolerance_and_rounds_nothing_else(cupy, dtype, tol):
+    if int(cupy.cuda.Device().compute_capability) < 80:
+        pytest.skip("no TF32 on this card")
+    s = np.arange(1, 401) ** -0.5
+    A = with_spectrum(3000, 400, s, dtype)
+    result = on_device(A, method="krylov", tol=tol, precision="mixed")
+    assert any("TF32" in note for note in result.info.notes)
+    squares = np.sum(np.abs(A.conj().T @ result.U.astype(np.complex128)) ** 2, axis=0)
+    assert np.max(np.abs(s[:10] ** 2 - squares)) <= tol * s[10] ** 2
+    # Products of others are as they were.
+    ones = cupy.full((64, 64), 1 + 2**-12, dtype=dtype)
+    np.testing.assert_allclose((ones @ ones).get(), 64 * (1 + 2**-12) ** 2, rtol=1e-6)
+
+
 def test_tf32_is_refused(cupy, monkeypatch):
     monkeypatch.setenv("CUPY_TF32", "1")
     with pytest.raises(BackendError, match="CUPY_TF32"):

@@ -75,12 +75,24 @@ def test_factors_beside_a_large_mean(noise, shape, dtype, scale, form):
 
 
 def test_rows_that_belie_the_squares_are_not_believed(monkeypatch):
-    """Negative control: with them the error is a thousand times what the certificate says."""
-    A = nearly_constant(1e-12)
+    """Negative control: where they are, certificates do not cover the error."""
+    A = nearly_constant(1e-6, shape=(400, 200))
+
+    def told():
+        result = truncated_svd(sp.csr_array(A), 1, method="krylov", center=True, scale=True)
+        assert_told(A, result, scale=True)
+
+    told()
     monkeypatch.setattr(kept_rows, "BELIED", np.inf)
     monkeypatch.setattr(kept_rows, "ROUNDING", np.inf)
     with pytest.raises((AssertionError, np.linalg.LinAlgError)):
-        assert_told(A, truncated_svd(sp.csr_array(A), 5, method="krylov", center=True))
+        told()
+
+
+def test_a_sparse_matrix_that_is_nearly_all_mean_has_no_negative_energy():
+    A = nearly_constant(1e-10, np.complex128, (200, 400))
+    info = truncated_svd(sp.csr_array(A), 5, method="krylov", center=True, scale=True).info
+    assert info.frobenius_error >= 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64])

@@ -349,6 +349,20 @@ def test_ranks_within_the_stored_one_factorize_nothing(folder):
     assert capped.settings("factorize", "mine", "00000")["item_rank"] == 256
 
 
+def test_precision_reaches_the_job_and_the_default_leaves_no_trace(folder):
+    """So that digests of studies made before there was a choice hold."""
+    plain, asked = study(folder, IMAGES), study(folder, IMAGES, factorize={"precision": "mixed"})
+    settings = [one.settings("factorize", "mine", "00000") for one in (plain, asked)]
+    assert settings[1] == {**settings[0], "precision": "mixed"} and "precision" not in settings[0]
+    digests = {
+        one.settings("aggregate")["config_digest"]
+        for one in (plain, asked, study(folder, IMAGES, factorize={"precision": "full"}))
+    }
+    assert len(digests) == 2
+    with pytest.raises(ConfigError, match=r"factorize\.precision"):
+        study(folder, IMAGES, factorize={"precision": "half"})
+
+
 def test_settings_hold_plain_builtins_only(folder):
     """Snakemake does not track anything else."""
 

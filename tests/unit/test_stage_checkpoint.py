@@ -155,6 +155,18 @@ def test_small_planes_keep_none(linked, monkeypatch):
     assert len(read_table(linked / "factors.h5", "factorize")) == 1
 
 
+@pytest.mark.parametrize("asked", [{}, {"precision": "mixed"}])
+def test_the_precision_asked_for_reaches_the_factorization(linked, monkeypatch, asked):
+    seen = []
+    plain = factorize_shard.factorize
+    monkeypatch.setattr(
+        factorize_shard, "factorize", lambda *a, **more: seen.append(more["precision"]) or plain(*a, **more)
+    )
+    options = {"dataset": "one", "shard": 0, "item_rank": 8, "noisy_rank": 0, "seed": 1, **asked}
+    factorize_shard.factorize_shard(linked / "matrices.h5", linked / "factors.h5", **options)
+    assert seen == [asked.get("precision", "full")]
+
+
 def test_a_folder_of_the_users_in_the_place_of_checkpoints_is_left_alone(linked):
     mine = linked / ".factors.h5.checkpoint" / "notes.txt"
     mine.parent.mkdir()

@@ -41,6 +41,7 @@ TABLE = {
     "ingest.allow_links": (True, {"ingest_matrix", "factorize", "compress", "conditioning"} | END),
     "factorize.method": ("full", FACTORIZED),
     "factorize.tol": (1e-3, FACTORIZED),
+    "factorize.precision": ("mixed", FACTORIZED),
     "factorize.max_rank": (15, FACTORIZED),
     "factorize.center": (True, FACTORIZED),
     "compress.ranks": ([1, 3, 5, 6, 10], {"compress"} | END),  # within the stored ones: factorizes nothing

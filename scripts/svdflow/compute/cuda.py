@@ -25,7 +25,7 @@ from typing import Any, Self
 import numpy as np
 
 from svdflow.compute.backend import linalg_errors, to_numpy
-from svdflow.compute.device import Bounds, Device, Read, T
+from svdflow.compute.device import Bounds, Device, FastProducts, Read, T
 from svdflow.errors import BackendError, DeviceMemoryError
 
 # How panels travel to a device; none of these can change a result. With less, copies and products wait for each other;
@@ -62,6 +62,7 @@ class CupyDevice(Device):
                 )
             self.notes.append("float32 products on the device were rounded to TF32 (CUPY_TF32)")
         self.cupy = cupy
+        self.fast = tf32_products(cupy)
         self.memory_limit = memory_limit
         self.fillers = max(1, min(threads, FILLERS))
         self._most = SLOT_BYTES  # bytes of panels in flight
@@ -183,6 +184,33 @@ class CupyDevice(Device):
         else:
             done = "blocks that were kept for reuse are freed, and the work on this panel is done again"
         self.notes.append(f"out of device memory: {done}; the result is the same")
+
+
+def tf32_products(cupy: Any) -> FastProducts | None:
+    """TF32 by cuBLAS, on cards that have it (compute capability 8.0).
+
+    CuPy has a compute type for products of each floating type (cupy/_core/_routines_linalg.pyx, CuPy 14), of the whole
+    process: it is set for one product at a time. A product takes the type when it is enqueued.
+    """
+    try:
+        from cupy._core import _routines_linalg as linalg
+
+        capable = int(cupy.cuda.Device().compute_capability) >= 80
+        setting, getting, tf32 = linalg.set_compute_type, linalg.get_compute_type, linalg.COMPUTE_TYPE_TF32
+    except (ImportError, AttributeError):  # not the CuPy that this was written for
+        return None
+    if not capable:
+        return None
+
+    def times(A: Any, B: Any) -> Any:
+        before = getting(np.float32)
+        setting(np.float32, tf32)
+        try:
+            return A @ B
+        finally:
+            setting(np.float32, before)
+
+    return FastProducts("TF32", 2.0**-10, times)
 
 
 @dataclass

@@ -6,6 +6,7 @@ All panel work goes through a `Device`, so the same loop runs on NumPy, where no
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -18,6 +19,25 @@ Bounds = Sequence[tuple[int, int]]
 Read = Callable[[int, int], Any]
 
 
+@dataclass(frozen=True)
+class FastProducts:
+    """Products of matrices in single precision for which a device rounds both of them further.
+
+    Attributes
+    ----------
+    name : str
+        Of the format, such as ``"TF32"``.
+    eps : float
+        Distance from 1 to the next number of that format, as of `numpy.finfo`.
+    times : callable
+        ``times(A, B)`` is ``A @ B`` so rounded, of float32 or complex64 arrays of the device, in their own type.
+    """
+
+    name: str
+    eps: float
+    times: Callable[[Any, Any], Any]
+
+
 class Device:
     """Host memory and NumPy; the base of the other devices. One instance a factorization, used as a context.
 
@@ -27,9 +47,12 @@ class Device:
         ``"numpy"`` or ``"cupy"``.
     notes : list of str
         What happened that a user should know, for `SVDInfo`.
+    fast : FastProducts or None
+        The fast products that it has.
     """
 
     name = "numpy"
+    fast: FastProducts | None = None
 
     def __init__(self) -> None:
         self.notes: list[str] = []

@@ -66,8 +66,14 @@ def factorize(study: "Study", dataset: str, shard: str, _: str) -> Settings:
         "noisy_rank": noisy_rank(study, dataset),
         "seed": study.config["seed"],
         **{key: row.overrides.get(key, keys[key]) for key in ("method", "tol", "center")},
+        **_precision(keys),
         "refuse_masked": factors_needed(study, dataset),
     }
+
+
+def _precision(keys: Settings) -> Settings:
+    """``precision`` where it is not the default, so that digests made before there was a choice hold."""
+    return {} if keys["precision"] == "full" else {"precision": keys["precision"]}
 
 
 def of_task(task: Task, study: "Study", dataset: str, shard: str, method: str) -> Settings:
@@ -146,6 +152,8 @@ def _results_config(study: "Study") -> Settings:
     """The configuration without what never changes a result."""
     silent = ("title", "datasets", "pathvars", "allow_errors", "runtime")
     config = {k: v for k, v in study.config.items() if k not in silent}
+    factorize = {k: v for k, v in config["factorize"].items() if k != "precision"}
+    config["factorize"] = {**factorize, **_precision(config["factorize"])}
     return {**config, "audit": {k: v for k, v in config["audit"].items() if k not in ("strict", "baseline")}}
 
 

@@ -81,11 +81,13 @@ class Algorithm:
         Least rows of a group of panels, over those of a read that multiplies by a block.
     panel_share : float
         Bytes of a dense panel, over those of a read that multiplies by a block.
+    mixes : bool
+        Whether its search may multiply in fast products, because it judges what a last read in full precision gives.
     """
 
     reads = 16
     least_reads = 2
-    single = False
+    single = mixes = False
     group_height = 1.0
     panel_share = 1.0
 

@@ -7,7 +7,7 @@ from svdflow.checks import is_integer, is_number
 from svdflow.compute import BackendError, pick
 from svdflow.matrix.sources import MatrixSource
 from svdflow.registry import AUTO, SVD_METHODS
-from svdflow.svd.plan import Target, algorithm_of
+from svdflow.svd.plan import FULL, PRECISIONS, Target, algorithm_of
 
 # Reads that may be asked for: a tuple of as many widths is planned beforehand, and searches end in hundreds at most.
 MOST_READS = 10_000
@@ -59,6 +59,7 @@ def check_options(
     seed: Any,
     *,
     scale: bool = False,
+    precision: Any = FULL,
 ) -> None:
     if not isinstance(method, str) or method not in (AUTO, *SVD_METHODS):
         raise ValueError(f"method {method!r} is not one of {', '.join((AUTO, *SVD_METHODS))}")
@@ -76,5 +77,7 @@ def check_options(
             f"max_reads must be an integer of at least {least}{' (one for V, one for U)' if least == 2 else ''}, "
             f"and at most {MOST_READS:,}, not {max_reads!r}"
         )
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if not is_integer(seed) or not 0 <= seed < 2**64:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {seed!r}")

@@ -20,7 +20,7 @@ from svdflow.matrix.sources import MatrixSource
 from svdflow.store import StoredFile, open_published, publish, read_array, write_array
 from svdflow.store.files import publish_text
 from svdflow.store.ownership import make_folder, refuse_foreign_in, remove_ours
-from svdflow.svd.plan import Plan
+from svdflow.svd.plan import FULL, Plan
 from svdflow.svd.read.facts import Facts
 from svdflow.svd.read.panel_work import Sums
 
@@ -114,7 +114,8 @@ def identity_of(source: MatrixSource, plan: Plan, seed: int, *, scale: bool = Fa
         seed,
         np.__version__,
     )
-    digest = hashlib.sha256(repr((*described, *_file_state(source))).encode())
+    fast = (plan.precision,) if plan.precision != FULL else ()
+    digest = hashlib.sha256(repr((*described, *fast, *_file_state(source))).encode())
     for start, stop in (plan.bounds[i] for i in sorted({0, len(plan.bounds) // 2, len(plan.bounds) - 1})):
         digest.update(_bytes(plan.tall.read(start, stop)))
     return digest.hexdigest()

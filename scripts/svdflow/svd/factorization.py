@@ -1,6 +1,7 @@
 """The door: `truncated_svd`, and `factorize` for results that go to disk."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,7 +18,7 @@ from svdflow.svd.arguments import backend_for, check_options, checked_target
 from svdflow.svd.assembly import Sink
 from svdflow.svd.costs import USUAL_TOL
 from svdflow.svd.matrix_free import with_products, without_entries
-from svdflow.svd.plan import fit_threads, make_plan
+from svdflow.svd.plan import FULL, fit_threads, in_precision, make_plan
 from svdflow.svd.result import SVDResult
 from svdflow.svd.solver_options import RareOptions, SolverOptions, solver_options
 from svdflow.svd.stopping import warn_if_short
@@ -82,7 +83,8 @@ def truncated_svd(
     memory_limit : int or str, optional
         Bytes, or text such as "1GiB". It limits tasks in flight; a factorization that cannot fit is refused.
     options : SolverOptions, optional
-        ``block_size``, ``max_reads`` and ``checkpoint`` (a folder in which a factorization that was killed goes on).
+        ``block_size``, ``max_reads``, ``checkpoint`` (a folder in which a factorization that was killed goes on) and
+        ``precision`` (``"mixed"`` searches by a device's fast products; see `SolverOptions`).
     **rare
         The same, a keyword each.
 
@@ -145,6 +147,7 @@ def truncated_svd(
         engine=engine,
         memory_limit=memory_limit,
         checkpoint=chosen.checkpoint,
+        precision=FULL if chosen.precision is None else chosen.precision,
     )
     warn_if_short(result.info, USUAL_TOL if tol is None else tol, error=error, energy=energy)
     return result
@@ -167,6 +170,7 @@ def factorize(
     engine: Any = None,
     memory_limit: int | str | None = None,
     checkpoint: str | Path | None = None,
+    precision: str = FULL,
     sink: Sink | None = None,
     scratch: str | Path | None = None,
 ) -> SVDResult:
@@ -189,7 +193,7 @@ def factorize(
     check_flags(center=center, scale=scale)
     source = as_source(A)
     target = checked_target(source, rank, error, energy)
-    check_options(source, method, tol, block_size, max_reads, seed, scale=scale)
+    check_options(source, method, tol, block_size, max_reads, seed, scale=scale, precision=precision)
     backend = backend_for(source, method, backend)
     operator, columns = (
         (source, source.columns_multiplied) if isinstance(source, OperatorSource) else (None, 0)
@@ -232,10 +236,13 @@ def factorize(
     )
     device_there = device_of(backend, threads=staging, memory_limit=limit if backend == "cupy" else None)
     with unchanged(source), one_blas_thread(), device_there as device:
+        plan = in_precision(plan, precision, device, max_reads)
         task = Factorization(
             source, plan, device, runner, seed, scale, checkpoint, sink, scratch, limit is not None
         )
         result: SVDResult = algorithm.factorize(task)
+    if device.notes and not result.info.notes:  # of a method that reads without a device
+        result = replace(result, info=replace(result.info, notes=tuple(device.notes)))
     if operator is not None:
         return with_products(result, source, operator.columns_multiplied - columns)
     return result

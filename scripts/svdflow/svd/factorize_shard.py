@@ -32,6 +32,7 @@ from svdflow.store import (
 from svdflow.store.error_rows import error_row
 from svdflow.store.ownership import refuse_foreign_in, remove_ours
 from svdflow.svd.factorization import factorize
+from svdflow.svd.plan import FULL
 from svdflow.svd.result import SVDResult
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def factorize_shard(
     method: str = "auto",
     tol: float = 1e-2,
     center: bool = False,
+    precision: str = FULL,
     refuse_masked: bool = True,
     runtime: Runtime = ALONE,
 ) -> None:
@@ -105,6 +107,7 @@ def factorize_shard(
         "center": center,
         "seed": seed,
         "backend": runtime.backend,
+        "precision": precision,
     }
     rows: list[dict[str, Any]] = []
     kept = Path(out).with_name(f".{Path(out).name}.checkpoint")

@@ -5,12 +5,13 @@ limit runs fewer tasks at a time, or is refused with the limit it needs.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from svdflow.compute.device import Device
 from svdflow.errors import MemoryLimitError
 from svdflow.matrix.panels import PANEL_BYTES, panel_bounds
 from svdflow.matrix.sources import MatrixSource
@@ -31,6 +32,10 @@ GROUPS, GROUP_BYTES, GROUP_ROWS = 32, 256 * 2**20, 2500
 # Bytes of a panel on a device, where every kernel has a price and one stream computes (chosen for a GPU; on a host it
 # is matrix.panels.PANEL_BYTES).
 DEVICE_PANEL = 128 * 2**20
+
+
+# What `precision` may be: reads of a search in full precision, or in a device's fast products.
+FULL, MIXED = PRECISIONS = ("full", "mixed")
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Plan:
     why: str = ""
 
     sample: tuple[tuple[int, int], ...] = ()  # rows that the first block of a Krylov space is learnt from
+    precision: str = FULL
 
     @property
     def algorithm(self) -> Any:
@@ -142,6 +148,27 @@ def make_plan(
         why,
         algorithm.sample(tall, widths[0], seed),
     )
+
+
+def in_precision(plan: Plan, precision: str, device: Device, max_reads: int | None) -> Plan:
+    """The plan with fast products in its search, where they were asked for and can be had; else a note says why not."""
+    if precision == FULL:
+        return plan
+    if device.fast is None:
+        lacking = "on this device"
+    elif not plan.algorithm.mixes:
+        lacking = f"by method {plan.method!r}"
+    elif plan.tall.sparse or plan.tall.matrix_free:
+        lacking = "of a matrix that is sparse or known by its products"
+    elif plan.work == plan.wide:
+        lacking = "in double precision"
+    else:
+        device.notes.append(f"searched by products in {device.fast.name}")
+        # A basis may begin anew, with fewer columns than a block has, and reach the smaller side once more.
+        widths = (plan.widths * 3)[: (max_reads or plan.algorithm.reads) - 1]
+        return replace(plan, precision=MIXED, widths=widths)
+    device.notes.append(f"no fast products {lacking}: computed in full precision")
+    return plan
 
 
 def choose_method(source: MatrixSource, target: Target, tol: float = costs.USUAL_TOL) -> str:

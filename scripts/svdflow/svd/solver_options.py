@@ -20,11 +20,16 @@ class SolverOptions:
     checkpoint : path, optional
         Folder where the sums of every finished read are kept until the end. The same call with the same folder goes on
         after a kill, to the same bits.
+    precision : {"full", "mixed"}, optional
+        ``mixed`` lets ``krylov`` search a dense matrix in single precision by the device's fast products (TF32 on a
+        GPU); the last read, the factors and all figures are in full precision, in which the search goes on, too, where
+        that read shows that it fell short. Where no such products are at hand a note says so. ``full`` by default.
     """
 
     block_size: int | None = None
     max_reads: int | None = None
     checkpoint: str | Path | None = None
+    precision: str | None = None
 
 
 class RareOptions(TypedDict, total=False):
@@ -33,6 +38,7 @@ class RareOptions(TypedDict, total=False):
     block_size: int | None
     max_reads: int | None
     checkpoint: str | Path | None
+    precision: str | None
 
 
 def solver_options(options: SolverOptions | None, rare: Any) -> SolverOptions:

@@ -11,7 +11,7 @@ import numpy as np
 from svdflow.compute.engine import Engine
 from svdflow.errors import NonFiniteError
 from svdflow.svd.orthonormal import adjoint, orthonormal_columns
-from svdflow.svd.plan import Plan
+from svdflow.svd.plan import MIXED, Plan
 from svdflow.svd.random_blocks import gaussian
 from svdflow.svd.read.converted_panels import Panels
 from svdflow.svd.read.facts import Facts
@@ -121,6 +121,7 @@ class Reader:
     ) -> None:
         self.plan, self.panels, self.engine, self.journal = plan, panels, engine, journal
         self.work = plan.work  # precision of the products of reads
+        self.fast = panels.device.fast if plan.precision == MIXED else None  # their fast form
         self.rows = rows  # `svdflow.svd.read.kept_rows.KeptRows`, where rows of A X are kept
         self.reads = 0
         self.images: np.ndarray | None = None  # of the probes of a search, where a first read made them
@@ -248,7 +249,11 @@ class Reader:
 
     def sharpen(self, work: np.dtype) -> None:
         """Multiply in that precision from now on. Rows that were kept have less, and are given up."""
-        self.work = work
+        if self.fast:
+            self.panels.device.notes.append(
+                f"{self.fast.name} fell short: the search went on in full precision"
+            )
+        self.work, self.fast = work, None
         if self.rows is not None:
             self.rows.close()
             self.rows = None
@@ -301,7 +306,7 @@ class Reader:
 
     def _sums(self, X: np.ndarray | None, first: bool, scratch: Any = None, kept: int = 0) -> Sums:
         backwards = self.reads % 2 == 0  # what the last read left in a cache comes first
-        panels = replace(self.panels, work=self.work)
+        panels = replace(self.panels, work=self.work, fast=self.fast)
         X = None if X is None else np.ascontiguousarray(X, self.work)
         combine = Sums.joined if self.engine.in_process else Sums.plus
         if X is None and not self.plan.tall.sparse and self.panels.device.name == "numpy":

@@ -19,6 +19,10 @@ class FactorizeSection(Options):
         default=0.01,
         description="Accuracy of the computed triplets, max |s_i^2 - ||A^H u_i||^2| / s_{k+1}^2.",
     )
+    precision: Annotated[str, OneOf(("full", "mixed"))] = Field(
+        default="full",
+        description="`mixed` searches by a GPU's fast products; factors and figures stay in full precision.",
+    )
     max_rank: Annotated[Count, OfRow()] = Field(
         default=256, description="The largest rank that stages may ask for."
     )

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from svdflow.compute import Device
+from svdflow.compute.device import FastProducts
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan
@@ -48,7 +49,7 @@ class Panels:
     does not cancel digits. Where columns of A are divided by their standard deviations, `standardize` says where they
     lie: ``rows`` of the tall matrix are divided panel by panel, of ``columns`` a read only adds up the moments, and the
     block that is multiplied is divided instead; `pilot` (n,) are standard deviations of the first panel, over a power
-    of two.
+    of two. `fast` products are taken of dense panels, where they are given.
     """
 
     source: MatrixSource
@@ -61,6 +62,7 @@ class Panels:
     noun: str = "row"
     standardize: str | None = None
     pilot: np.ndarray | None = None
+    fast: FastProducts | None = None
 
     @classmethod
     def of(cls, plan: Plan, device: Device, *, standardized: bool = False) -> "Panels":
@@ -239,8 +241,8 @@ class Panel:
 class Products:
     """``Y = P X`` and the sum of ``Y^H P`` over the slices of a group, on NumPy in buffers that are used again."""
 
-    def __init__(self, X: Any, wide: np.dtype) -> None:
-        self.X, self.wide = X, wide
+    def __init__(self, X: Any, wide: np.dtype, fast: FastProducts | None = None) -> None:
+        self.X, self.wide, self.fast = X, wide, fast
         self._total: Any = None
         self._in_place = isinstance(X, np.ndarray)
         self._Y: Any = None
@@ -256,6 +258,8 @@ class Products:
 
     def times(self, panel: Panel) -> Any:
         """``P X``, shape (h, b); on NumPy the next call overwrites it."""
+        if self.fast is not None:
+            return self.fast.times(panel.block, self.X)
         if not self._in_place or sp.issparse(panel.block):
             return panel.times(self.X)
         height = panel.block.shape[0]
@@ -265,6 +269,9 @@ class Products:
 
     def add(self, panel: Panel, Y: Any) -> None:
         """Add ``Y^H P`` to the total, shape (b, n)."""
+        if self.fast is not None:
+            self.put(self.fast.times(adjoint(Y), panel.block))
+            return
         if not self._in_place or sp.issparse(panel.block):
             self.put(panel.adjoint_times(Y))
             return

@@ -78,7 +78,9 @@ def facts_of(panels: Panels, panel: Panel, start: int, dtype: np.dtype) -> Facts
         peak = float(np.abs(values).max(initial=0.0))
     uncentred = norm
     if panel.pending_mean is not None:
-        norm -= panel.block.shape[1] * float(np.vdot(panel.pending_mean, panel.pending_mean).real)
+        # Where nearly all is mean, rounding may leave less than nothing.
+        mean_square = float(np.vdot(panel.pending_mean, panel.pending_mean).real)
+        norm = max(0.0, norm - panel.block.shape[1] * mean_square)
     sums = squares = None
     if panels.standardize == "columns":
         sums, lengths = column_moments(panel.block, panels.wide, panels.device)

@@ -59,7 +59,7 @@ class FusedRead:
         panels = self.panels
         device, work = panels.device, panels.work
         X = None if self.X is None else device.put(np.ascontiguousarray(self.X, work))
-        products = Products(X, panels.wide)
+        products = Products(X, panels.wide, panels.fast)
 
         def add(block: Any, start: int, stop: int) -> Facts:
             panel = panels.panel(block, work)
