@@ -17,7 +17,7 @@ import numpy as np
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.algorithm import Algorithm
 from svdflow.svd.certificates import MISSED, excess, left_by_U
-from svdflow.svd.methods.krylov_blocks import krylov_widths, sampled_rows
+from svdflow.svd.methods.krylov_blocks import bordered, krylov_widths, sampled_rows
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormal_columns, orthonormalize
 from svdflow.svd.plan import FULL, Plan, Target
 from svdflow.svd.random_blocks import PROBES, gaussian
@@ -260,7 +260,7 @@ class KrylovSearch:
         G = self.blocks.inner(self.K, Z)
         if self.reader.fast:
             self.skew = max(self.skew, float(np.linalg.norm(G - adjoint(self.blocks.inner(X, self.Z)), 2)))
-        self.G = _bordered(self.G, G)
+        self.G = bordered(self.G, G)
 
     def _project(self) -> None:
         """Ritz values of the basis, what half a step more makes of them, and how both moved."""
@@ -360,16 +360,6 @@ def _unit(g: np.ndarray, k: int) -> float:
 def _fill(rows: int, dtype: np.dtype, count: int) -> np.ndarray:
     """Columns in the place of Ritz vectors that coincide: any will do, they stand for singular values of 0."""
     return gaussian(0, rows, count, dtype=dtype, first_column=2**20)
-
-
-def _bordered(G: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """G with the new columns, and their adjoint as new rows."""
-    old = G.shape[0]
-    out = np.empty((new.shape[0], new.shape[0]), new.dtype)
-    out[:old, :old] = G
-    out[:, old:] = new
-    out[old:, :old] = adjoint(new[:old])
-    return out
 
 
 class BlockKrylov(Algorithm):

@@ -2,7 +2,10 @@
 
 from itertools import pairwise
 
+import numpy as np
+
 from svdflow.matrix.sources import MatrixSource
+from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Target
 from svdflow.svd.random_blocks import uniform
 from svdflow.svd.widths import FIRST_BLOCK, SPARSE_WIDTH, first_width
@@ -66,3 +69,13 @@ def sampled_rows(tall: MatrixSource, width: int, seed: int) -> tuple[tuple[int, 
         for share, (low, high) in zip(shares, pairwise(edges), strict=True)
     ]
     return tuple((start, start + height) for start in starts)
+
+
+def bordered(G: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """The projected matrix G with the new columns, and their adjoint as new rows."""
+    old = G.shape[0]
+    out = np.empty((new.shape[0], new.shape[0]), new.dtype)
+    out[:old, :old] = G
+    out[:, old:] = new
+    out[old:, :old] = adjoint(new[:old])
+    return out
