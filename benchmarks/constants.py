@@ -58,7 +58,7 @@ class Case:
 CASES = (
     Case("ritz_errors", "GROUP", (2.0, 1.1, 4.0)),
     Case("ritz_errors", "SAFETY", (1.5, 1.0, 3.0)),
-    Case("methods.krylov", "NOISE", (16, 1, 256)),
+    Case("stopping", "NOISE", (16, 1, 256)),
     Case("ritz_errors", "RISE", (1.5, 1.0, 2.0)),
     Case("ritz_errors", "NEAREST", (0.1, 10.0, 1e-3)),
     Case("methods.krylov", "LEAST_RANDOM", (4, 0, 16), "tall"),

@@ -136,12 +136,8 @@ class Algorithm:
         """Whether U is made of ``A (K C)`` once the triplets are known, by half a read in the place of a last one."""
         return False
 
-    def with_deviations_read(self, plan: Plan) -> Plan:
-        """The plan within `max_reads` where columns are to be divided by their deviations; here they take no read."""
-        return plan
-
-    def with_narrow_start(self, plan: Plan) -> Plan:
-        """The plan where columns are divided by deviations that the first read tells, and its block may lose some."""
+    def standardized(self, plan: Plan, max_reads: int | None) -> Plan:
+        """The plan where columns are to be divided by their deviations; here they take no read."""
         return plan
 
     def search(self, plan: Plan, reader: Reader, seed: int) -> Search:
@@ -181,8 +177,8 @@ class Algorithm:
 class DeviationsFirst(Algorithm):
     """A method that reads standard deviations of columns before its first product, where the plan is not transposed."""
 
-    def with_deviations_read(self, plan: Plan) -> Plan:
-        if plan.transposed:
+    def standardized(self, plan: Plan, max_reads: int | None) -> Plan:
+        if plan.transposed or max_reads is None:
             return plan
         if len(plan.widths) < 2:
             raise ValueError(f"max_reads must be at least 3 for method {plan.method!r} with scale=True")

@@ -217,9 +217,7 @@ def factorize(
     )
     algorithm = plan.algorithm
     if scale:
-        plan = (
-            algorithm.with_narrow_start(plan) if max_reads is None else algorithm.with_deviations_read(plan)
-        )
+        plan = algorithm.standardized(plan, max_reads)
     runner = as_engine(engine)
     limit = parse_size(memory_limit)
     threads = fit_threads(plan, runner.threads, limit, keep_factor=sink is None or plan.transposed)

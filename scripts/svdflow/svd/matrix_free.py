@@ -23,14 +23,14 @@ from svdflow.matrix.sources import MatrixSource
 from svdflow.registry import AUTO, SVD_METHODS
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan, Target
-from svdflow.svd.random_blocks import PROBES, gaussian
+from svdflow.svd.random_blocks import probe_vectors
 from svdflow.svd.read.converted_panels import Panels
 from svdflow.svd.read.facts import Facts
 from svdflow.svd.read.moments import SAFE_NORM
 from svdflow.svd.read.panel_work import LastRead, LastSums, Sums
 from svdflow.svd.result import SVDResult
 from svdflow.svd.subspace import Reader, Subspace, unit_scale
-from svdflow.svd.widths import FIRST_BLOCK, PROBE_COLUMNS, first_width
+from svdflow.svd.widths import FIRST_BLOCK, first_width
 
 # Entries up to which an operator may be formed: 8 MB of float64, and at most 1024 products (chosen).
 FORMED_ENTRIES = 2**20
@@ -49,8 +49,7 @@ class OperatorReader(Reader):
         super().__init__(plan, panels, engine if engine.shared_memory else Engine(), None, rows)
         assert isinstance(plan.tall, OperatorSource)
         self.operator = plan.tall
-        probes = gaussian(seed, plan.tall.shape[1], PROBE_COLUMNS, dtype=plan.wide, domain=PROBES)
-        self.probes = probes.astype(plan.work).astype(plan.wide)
+        self.probes = probe_vectors(seed, plan.tall.shape[1], plan.wide, plan.work)
         self._narrow: np.dtype | None = None  # of products that came in fewer digits than were asked for
 
     def gram_times(self, X: np.ndarray | None, *, kept: int | None = None) -> np.ndarray:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from svdflow.svd.widths import PROBE_COLUMNS
+
 # Rows and columns that one key of the generator fills; another value gives other test matrices, and so other bits.
 # Starting a generator takes about as long as drawing a thousand numbers, and a tile has 65,536.
 TILE_ROWS, BLOCK_COLUMNS = 4096, 16
@@ -50,6 +52,16 @@ def gaussian(
             drawn = _tile(seed, tile, block, domain, np.dtype(dtype).kind == "c", row_in_tile.stop)
             out[row, column] = drawn[row_in_tile, column_in_block]
     return out
+
+
+def probe_vectors(seed: int, rows: int, wide: np.dtype, work: np.dtype) -> np.ndarray:
+    """The probes of a seed, shape (rows, r): entries that `work` holds, in the type `wide`."""
+    return gaussian(seed, rows, PROBE_COLUMNS, dtype=wide, domain=PROBES).astype(work).astype(wide)
+
+
+def filling(rows: int, columns: int, dtype: Any) -> np.ndarray:
+    """Columns in the place of singular vectors that coincide: any will do, they stand for values of 0."""
+    return gaussian(0, rows, columns, dtype=dtype, first_column=2**20)
 
 
 def uniform(seed: int, size: int) -> np.ndarray:

@@ -16,23 +16,22 @@ import numpy as np
 
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.algorithm import Algorithm
-from svdflow.svd.certificates import MISSED, excess, left_by_U
+from svdflow.svd.certificates import left_by_V
 from svdflow.svd.methods.krylov_blocks import bordered, krylov_widths, sampled_rows
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormal_columns, orthonormalize
 from svdflow.svd.plan import FULL, Plan, Target
-from svdflow.svd.random_blocks import PROBES, gaussian
+from svdflow.svd.probes import Probes
+from svdflow.svd.random_blocks import filling
 from svdflow.svd.read.bands import blocks_for
 from svdflow.svd.read.kept_rows import KeptFactors
 from svdflow.svd.read.last_read import LEAST_SPREAD, Factors, precision
 from svdflow.svd.ritz_errors import at_least, largest_beyond, largest_error, ratios, rising
+from svdflow.svd.stopping import NOISE
 from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
-from svdflow.svd.widths import FINAL_EXTRA, PROBE_COLUMNS, last_width
+from svdflow.svd.widths import FINAL_EXTRA, last_width
 
 log = logging.getLogger(__name__)
 
-# Squared Ritz values below this times eps s_1^2, and moves by less, are rounding; see svd/stopping.py and
-# benchmarks/results/constants.md.
-NOISE = 16
 # Noise of G = K^H Z after fast products, over its asymmetry |G - G^H|, which only rounding makes: that of K, and of Y =
 # A K before the second product. (That of A is the same in both and leaves no trace, but adds less.) Where it hits all
 # entries alike, |E + E^H| / 2 is half of |E - E^H|. Measured with bfloat16 on the 13 spectra of the benchmark of
@@ -58,9 +57,7 @@ class KrylovSearch:
         self.plan, self.reader = plan, reader
         n = plan.tall.shape[1]
         self.draw = Draw(seed, n, plan.wide)
-        probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES)
-        self.probes = probes.astype(plan.work).astype(plan.wide)
-        self.images: np.ndarray | None = None  # of the probes, which the second read takes along
+        self.probes = Probes(plan, reader, seed)
         self.blocks = blocks_for(n, reader.engine)
         self.side = min(plan.tall.shape)
         self._K = np.empty((n, min(sum(plan.widths), self.side)), plan.wide, order="F")
@@ -88,7 +85,10 @@ class KrylovSearch:
         while True:
             self._grow()
             done = self._error() <= self.plan.tol
-            self.missed = done and not self.saturated and self._overlooked()
+            own = self.g[: self.k]
+            self.missed = (
+                done and not self.saturated and self.probes.overlooked(self._AhU(len(own)), own, self._eps())
+            )
             if self.saturated or self._spent() or (done and not self.missed):
                 break
         if done and not self.missed and self._clear():
@@ -125,7 +125,7 @@ class KrylovSearch:
         if rows is not None and not rows.fits:
             rows.close()
             rows = self.reader.rows = None
-        if rows is None or self.images is None or k is None or k >= len(g) or self.saturated:
+        if rows is None or self.probes.images is None or k is None or k >= len(g) or self.saturated:
             return False
         spread = sqrt(g[min(k + FINAL_EXTRA, len(g)) - 1] / g[0])
         left = self.reader.norm_squared - float(np.sum(g[:k]))
@@ -137,17 +137,9 @@ class KrylovSearch:
         k, g = self.k, self.g
         return k is not None and (k >= len(g) or self._noise() > self.plan.tol * g[k])
 
-    def _overlooked(self) -> bool:
-        """Whether the probes found more left than leading triplets leave."""
-        if self.images is None or self.k is None or not len(self.g):
-            return False
-        s, norm_squared = np.sqrt(self.g[: self.k]), self.reader.norm_squared
-        left = left_by_U(self.probes, self.images, self._AhU(len(s)))
-        return excess(left, s, norm_squared, self._eps()) > MISSED
-
     def _from_kept_rows(self) -> Subspace:
         """The triplets of rows that were kept."""
-        assert self.k is not None and self.images is not None
+        assert self.k is not None and self.probes.images is not None
         k, width = self.k, min(self.k + FINAL_EXTRA, len(self.g))
         found = self._found(self._K[:, :0], exact=False)
         C, by_reads = self.scaled @ self.T[:, :width], self.reader.rows.by_reads
@@ -158,8 +150,8 @@ class KrylovSearch:
             self.theta[:width] ** 0.5,
             # ||A^H u - s v||^2 = ||A^H u||^2 - s^2 of u = A v / s
             np.sqrt(np.maximum(self.lengths[:k] - self.theta[:k], 0)),
-            self.probes,
-            self.images,
+            self.probes.vectors,
+            self.probes.images,
         )
         return found
 
@@ -195,7 +187,8 @@ class KrylovSearch:
         """Read on in the precision of the last read, from its vectors, whose image it made."""
         assert last.block is not None
         self.reader.sharpen(last.dtype)
-        self.used, self.images, self.missed, self.saturated = 0, None, False, False
+        self.probes.forget()
+        self.used, self.missed, self.saturated = 0, False, False
         self.G, self.theta, self.g = self.G[:0, :0], np.zeros(0), np.zeros(0)
         self.ratios = None
         self._append(*last.block)
@@ -214,22 +207,13 @@ class KrylovSearch:
             newest = self._Z[:, self.newest][:, : 0 if self.missed else width]
             self.missed = False
             X = extend_basis(self.K, self._widened(newest, width), self.draw, self.blocks)
-        self._append(*(self.reader.start(X) if self.used == 0 else (X, self._image(X))))
-        self.images = self.reader.images if self.images is None else self.images
+        self._append(*(self.reader.start(X) if self.used == 0 else (X, self.probes.image(X))))
         self.step += 1
         self._project()
         log.info(
             "%s: read %d, rank %s, error %.1e", self.plan.tall.name, self.reader.reads, self.k, self._error()
         )
         self.saturated = self.used >= self.side
-
-    def _image(self, X: np.ndarray) -> np.ndarray:
-        """``A^H A X``; the second read takes the probes along."""
-        if self.images is not None:
-            return self.reader.gram_times(X)
-        image = self.reader.gram_times(np.concatenate([X, self.probes], axis=1), kept=X.shape[1])
-        self.images = image[:, X.shape[1] :]
-        return image[:, : X.shape[1]]
 
     def _first_block(self, width: int) -> np.ndarray:
         """Random directions; after one step of the power method on a sample of rows, where the plan has one.
@@ -284,11 +268,10 @@ class KrylovSearch:
 
     def _beyond(self) -> float:
         """Largest ``s^2`` of what the basis lacks, as far as the probes see it."""
-        if self.images is None:
-            return 0.0
-        left = self.blocks.minus(self.images, self.Z, self.blocks.inner(self.K, self.probes))
-        left = self.blocks.minus(left, self.K, self.blocks.inner(self.K, left))
-        return largest_beyond(self.probes, left, self._noise())
+        W, images = self.probes.vectors, self.probes.images
+        return (
+            0.0 if images is None else largest_beyond(W, left_by_V(W, images, self.K, self.Z), self._noise())
+        )
 
     def _error(self) -> float:
         """Estimated ``max_i |s_i^2 - g_i| / s_{k+1}^2`` of the values that stand above rounding."""
@@ -320,7 +303,7 @@ class KrylovSearch:
     def _ritz_vectors(self, width: int) -> np.ndarray:
         """The `width` leading right vectors; below rounding those of K itself."""
         clear = min(width, int(np.count_nonzero(self.g > self._noise())))
-        fresh = partial(_fill, self.K.shape[0], self.plan.wide)
+        fresh = partial(filling, self.K.shape[0], dtype=self.plan.wide)
         if clear == 0:
             return orthonormalize(self.K @ self.P[:, :width])
         V = self._AhU(clear) / np.sqrt(self.g[:clear])
@@ -357,11 +340,6 @@ def _unit(g: np.ndarray, k: int) -> float:
     return following if following > 0 else 1e-300
 
 
-def _fill(rows: int, dtype: np.dtype, count: int) -> np.ndarray:
-    """Columns in the place of Ritz vectors that coincide: any will do, they stand for singular values of 0."""
-    return gaussian(0, rows, count, dtype=dtype, first_column=2**20)
-
-
 class BlockKrylov(Algorithm):
     """``krylov``."""
 
@@ -384,9 +362,9 @@ class BlockKrylov(Algorithm):
     def makes_rows(self, plan: Plan) -> bool:
         return plan.tall.sparse
 
-    def with_narrow_start(self, plan: Plan) -> Plan:
-        """One more block, where the others would be all of the space but for what the first one loses."""
-        if plan.transposed or sum(plan.widths) < min(plan.tall.shape):
+    def standardized(self, plan: Plan, max_reads: int | None) -> Plan:
+        """One more block, where the others would be all of the space but for what deviations take from the first."""
+        if plan.transposed or max_reads is not None or sum(plan.widths) < min(plan.tall.shape):
             return plan
         return replace(plan, widths=(*plan.widths, plan.widths[0]))
 

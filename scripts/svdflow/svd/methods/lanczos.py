@@ -16,16 +16,16 @@ import numpy as np
 
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.algorithm import DeviationsFirst
-from svdflow.svd.certificates import MISSED, excess, left_by_U
-from svdflow.svd.methods.lanczos_basis import NOISE, LanczosBasis, Pairs
+from svdflow.svd.methods.lanczos_basis import LanczosBasis, Pairs
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormal_columns, orthonormalize
 from svdflow.svd.plan import Plan, Target
-from svdflow.svd.random_blocks import PROBES, gaussian
+from svdflow.svd.probes import Probes
 from svdflow.svd.read.kept_rows import KeptFactors
 from svdflow.svd.read.last_read import LEAST_SPREAD, SHARP, Factors, precision
 from svdflow.svd.ritz_errors import at_least, largest_beyond, largest_error
+from svdflow.svd.stopping import NOISE
 from svdflow.svd.subspace import Draw, Reader, Search, Subspace, hermitian
-from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANCZOS_BLOCK, PROBE_COLUMNS, lanczos_columns
+from svdflow.svd.widths import FINAL_EXTRA, FIRST_BLOCK, LANCZOS_BLOCK, lanczos_columns
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +66,7 @@ class LanczosSearch:
         n = plan.tall.shape[1]
         self.side = min(plan.tall.shape)
         self.draw = Draw(seed, n, plan.wide)
-        probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES)
-        self.probes = probes.astype(plan.work).astype(plan.wide)
-        self.images: np.ndarray | None = None  # of the probes, which the second read takes along
+        self.probes = Probes(plan, reader, seed)
         room = min(n, lanczos_columns(self.asked, n, block) + block)
         self.basis = LanczosBasis(n, room, plan.work, reader.engine, self.draw)
         self.most_reads = len(plan.widths)
@@ -83,7 +81,7 @@ class LanczosSearch:
         basis, due = self.basis, max(FIRST_LOOK, 1 + ceil((self.asked + FINAL_EXTRA) / self.block))
         basis.begin(orthonormalize(self.draw(min(self.block, self.side))))
         while True:
-            basis.expand(self._image(basis.X))
+            basis.expand(self.probes.image(basis.X))
             saturated = basis.width == 0
             room = self._capacity()
             full = self.pairs.k is not None and basis.used + basis.width > room
@@ -108,16 +106,6 @@ class LanczosSearch:
             found.reason = "unresolved"
         return True
 
-    def _image(self, X: np.ndarray) -> np.ndarray:
-        """``A^H A X``; the second read takes the probes along."""
-        if self.images is not None or not self.basis.used:
-            image = self.reader.gram_times(X)
-            self.images = self.reader.images if self.images is None else self.images
-            return image
-        image = self.reader.gram_times(np.concatenate([X, self.probes], axis=1))
-        self.images = image[:, X.shape[1] :]
-        return image[:, : X.shape[1]]
-
     def _capacity(self) -> int:
         return lanczos_columns(self.pairs.k or self.asked, self.basis.n, max(self.block, self.basis.width))
 
@@ -133,8 +121,8 @@ class LanczosSearch:
             self.reader.refine(basis.K, basis.images(), basis.T)
         self.pairs = pairs = basis.pairs(self.plan.target, self.reader.norm_squared, self.eps)
         self.error = float(pairs.errors.max(initial=0.0)) if pairs.k else inf
-        if self.error <= self.plan.tol and self.images is not None:
-            self.error = max(self.error, self._at_least(self.images))
+        if self.error <= self.plan.tol and self.probes.images is not None:
+            self.error = max(self.error, self._at_least(self.probes.images))
         passed, self.looked = reads - self.looked, reads
         logger.info("%s: read %d, rank %s, error %.1e", self.plan.tall.name, reads, pairs.k, self.error)
         fell = log(error / self.error) if self.plan.tol < self.error < error < inf else 0.0
@@ -150,17 +138,14 @@ class LanczosSearch:
         gain, noise = pairs.g[:own] - pairs.theta[:own], NOISE * self.eps * float(pairs.theta[0])
         if not (gain > noise).any():
             return 0.0
-        beyond = largest_beyond(self.probes, basis.beyond(self.probes, images), noise)
+        W = self.probes.vectors
+        beyond = largest_beyond(W, basis.beyond(W, images), noise)
         c = at_least(pairs.theta[:own], beyond, self.plan.tol)
         return largest_error(c, gain, noise) / float(pairs.g[min(own, len(pairs.g) - 1)])
 
     def _overlooked(self) -> bool:
-        """Whether the probes found more left than leading triplets leave."""
         k = self.pairs.k
-        if k is None or self.images is None:
-            return False
-        left = left_by_U(self.probes, self.images, self._adjoint_U()[:, :k])
-        return excess(left, np.sqrt(self.pairs.g[:k]), self.reader.norm_squared, self.eps) > MISSED
+        return k is not None and self.probes.overlooked(self._adjoint_U()[:, :k], self.pairs.g[:k], self.eps)
 
     def _hidden(self) -> bool:
         """Whether a random vector finds more beside the triplets than the least of them.
@@ -224,7 +209,7 @@ class LanczosSearch:
     def _clear(self, exact: bool) -> bool:
         """Whether half a read will do for U: what is known of squares has the digits that are asked for."""
         pairs, k = self.pairs, self.pairs.k
-        if exact or self.images is None or self.reader.rows is None or k is None or k >= len(pairs.g):
+        if exact or self.probes.images is None or self.reader.rows is None or k is None or k >= len(pairs.g):
             return False
         spread = sqrt(pairs.g[-1] / pairs.g[0])
         left = self.reader.norm_squared - float(np.sum(pairs.g[:k]))
@@ -236,15 +221,15 @@ class LanczosSearch:
     def _kept_factors(self, k: int) -> KeptFactors:
         """The triplets, for U from half a read: ``U = A K C`` with ``C = P theta^-1/2``."""
         pairs, width = self.pairs, min(k + FINAL_EXTRA, len(self.pairs.g))
-        assert self.images is not None
+        assert self.probes.images is not None
         return KeptFactors(
             self.reader.rows_of(self.basis.times(pairs.C[:, :width])),
             np.eye(width),
             self._adjoint_U()[:, :width],
             np.sqrt(pairs.theta[:width]),
             pairs.residuals[:k],
-            self.probes,
-            self.images,
+            self.probes.vectors,
+            self.probes.images,
         )
 
 
@@ -272,9 +257,9 @@ class ThickRestartLanczos(DeviationsFirst):
     def makes_rows(self, plan: Plan) -> bool:
         return True
 
-    def with_deviations_read(self, plan: Plan) -> Plan:
+    def standardized(self, plan: Plan, max_reads: int | None) -> Plan:
         """The search counts all reads itself, so the plan stays; it has to leave one."""
-        super().with_deviations_read(plan)
+        super().standardized(plan, max_reads)
         return plan
 
     def search(self, plan: Plan, reader: Reader, seed: int) -> Search:

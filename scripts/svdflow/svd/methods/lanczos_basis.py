@@ -21,13 +21,10 @@ from svdflow.svd.orthonormal import PLAIN, adjoint, extend_basis
 from svdflow.svd.plan import Target
 from svdflow.svd.read.bands import blocks_for
 from svdflow.svd.ritz_errors import largest_error, ratios
+from svdflow.svd.stopping import NOISE
 from svdflow.svd.subspace import Draw, hermitian
 from svdflow.svd.widths import FINAL_EXTRA
 
-# Squared Ritz values that move by less than this times eps s_1^2 move by rounding; see svd/stopping.py.
-NOISE = 16
-# Ritz values above CLEAR eps theta_1 take part in the half step, which divides images by their roots; see krylov.py.
-CLEAR = 100
 # Rows of the basis up to which its products are single calls: running bands would take a tenth of the time of a step.
 SERIAL = 2**14
 # Least over largest diagonal entry of the Cholesky factor of a block, by bytes of a real number: below, its columns,
@@ -177,7 +174,8 @@ class LanczosBasis:
         k = target.choose(np.sqrt(theta), norm_squared)
         if k is None:
             return Pairs(None, theta, P, F)
-        clear = int(np.count_nonzero(theta > CLEAR * eps * theta[0]))
+        noise = NOISE * eps * theta[0]
+        clear = int(np.count_nonzero(theta > noise))  # the half step divides by their roots
         w = min(k + FINAL_EXTRA, clear)
         g, R = _half_step(theta, F, w)
         # Values below rounding count as there: nothing better can be had.
@@ -188,7 +186,6 @@ class LanczosBasis:
             before, Q = self._ritz(self.T[old, old], wanted)
             d = _half_step(before, self.T[self._first :, old] @ Q, own)[0] - before[:own]
             c = ratios(theta[:own], gain, before[:own], d)
-        noise = NOISE * eps * theta[0]
         for i in range(own):
             errors[i] = largest_error(c[i : i + 1], gain[i : i + 1], noise) / g[min(k, w - 1)]
         return Pairs(k, theta, P, F, g, R, errors)

@@ -15,6 +15,7 @@ from svdflow.svd.algorithm import DeviationsFirst
 from svdflow.svd.orthonormal import adjoint, extend_basis, orthonormalize
 from svdflow.svd.plan import Plan
 from svdflow.svd.read.panel_work import triangle
+from svdflow.svd.stopping import NOISE
 from svdflow.svd.subspace import Draw, Reader, Subspace, hermitian
 from svdflow.svd.widths import FINAL_EXTRA
 
@@ -31,7 +32,6 @@ BAND = (
 )
 # Times that the shift may rise within one read; it ends before where it settles, which is within five.
 SHIFT_ROUNDS = 20
-NOISE = 16  # rounding moves squared Ritz values by up to this times eps s_1^2; see svd/stopping.py
 # Rate of convergence at most that the estimate reckons with: a geometric series still adds rate / (1 - rate) times its
 # last gain, 19 times here.
 SLOWEST = 0.95

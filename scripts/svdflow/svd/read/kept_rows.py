@@ -17,7 +17,7 @@ from svdflow.compute.engine import Engine
 from svdflow.svd.certificates import left_by_U, spectral_certificate
 from svdflow.svd.orthonormal import adjoint, orthonormal_columns
 from svdflow.svd.plan import Plan
-from svdflow.svd.random_blocks import gaussian
+from svdflow.svd.random_blocks import filling
 from svdflow.svd.read.last_read import Factors, thin_svd, write_rows
 from svdflow.svd.scratch import scratch_for
 from svdflow.svd.subspace import Reader, Subspace
@@ -194,7 +194,7 @@ def _leave_to_last_read(found: Subspace, reader: Reader) -> None:
     lengths = np.linalg.norm(kept.AhU, axis=0)
     found.V = orthonormal_columns(
         kept.AhU / np.where(lengths > 0, lengths, 1),
-        lambda count: gaussian(0, n, count, dtype=dtype, first_column=2**20),
+        lambda count: filling(n, count, dtype),
     )
     found.kept = None
 

@@ -24,12 +24,11 @@ from svdflow.svd.certificates import (
 )
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan
-from svdflow.svd.random_blocks import COMPLETION, PROBES, gaussian
+from svdflow.svd.random_blocks import COMPLETION, gaussian, probe_vectors
 from svdflow.svd.read.facts import Facts
 from svdflow.svd.read.panel_work import LastRead, triangle
 from svdflow.svd.scratch import scratch_for
 from svdflow.svd.subspace import Reader, Subspace
-from svdflow.svd.widths import PROBE_COLUMNS
 
 # s_i / s_1 above which U and s are taken half a step further by the SVD of A^H U. It works with squares, whose error
 # relative to s_i^2 is eps (s_1 / s_i)^2: 2e-6 at this floor.
@@ -93,7 +92,7 @@ def last_read(
     on_disk = on_disk or not engine.shared_memory
     dtype = precision(plan, found.norm_squared - found.captured, found.norm_squared, found.spread)
     by_square = plan.output != plan.wide and found.spread > LEAST_SPREAD
-    probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES).astype(dtype).astype(plan.wide)
+    probes = probe_vectors(seed, n, plan.wide, dtype)
     X = np.concatenate([found.V, probes], axis=1)
     scratch = scratch_for((m, width), plan.output, on_disk=on_disk, folder=folder)
     try:

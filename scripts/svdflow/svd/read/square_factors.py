@@ -14,11 +14,10 @@ from svdflow.compute.engine import Engine
 from svdflow.svd.certificates import left_by_V, pair_residuals, spectral_certificate
 from svdflow.svd.orthonormal import adjoint
 from svdflow.svd.plan import Plan
-from svdflow.svd.random_blocks import PROBES, gaussian
+from svdflow.svd.random_blocks import probe_vectors
 from svdflow.svd.read.last_read import LEAST_SPREAD, REFINE, Factors, precision, write_rows
 from svdflow.svd.scratch import MemoryScratch, scratch_for
 from svdflow.svd.subspace import Reader, Subspace
-from svdflow.svd.widths import PROBE_COLUMNS
 
 # Rounding of ``A^H A`` over ``eps ||A||_2^2``: sums in single of 40,000 x 1,000 and x 100, flat, i^-1/2 and 1 / i,
 # real and complex, were off by 0.03 to 1.03 of it.
@@ -89,7 +88,7 @@ def square_factors(
             unit = 1.0 if phase is None else phase(V)
             C, V = C / unit, V / unit
         AhAV = G @ V
-        probes = gaussian(seed, n, PROBE_COLUMNS, dtype=plan.wide, domain=PROBES)
+        probes = probe_vectors(seed, n, plan.wide, plan.wide)
         spectral = spectral_certificate(
             probes,
             left_by_V(probes, G @ probes, V, AhAV),
