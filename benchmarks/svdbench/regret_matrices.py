@@ -33,24 +33,22 @@ class Shape:
         return f"{kind}{self.rows:,} x {self.columns:,} {self.dtype}, k = {self.rank}"
 
 
-SHAPES = {
-    shape.name: shape
-    for shape in [
-        Shape("narrow", 2000, 500, 5, "float64"),
-        Shape("complex", 4000, 1000, 20, "complex64"),
-        Shape("sparse", 10_000, 2000, 20, "float32", sparse=True),
-        Shape("many", 6000, 2000, 200, "float64"),
-        Shape("large", 20_000, 4000, 50, "float32"),
-    ]
-}
-SMALL_SHAPES = {
-    shape.name: shape
-    for shape in [
-        Shape("small", 1200, 300, 5, "float64"),
-        Shape("small-complex", 900, 400, 5, "complex64"),
-        Shape("small-sparse", 900, 240, 5, "float32", sparse=True),
-    ]
-}
+def _named(*shapes: Shape) -> dict[str, Shape]:
+    return {shape.name: shape for shape in shapes}
+
+
+SHAPES = _named(
+    Shape("narrow", 2000, 500, 5, "float64"),
+    Shape("complex", 4000, 1000, 20, "complex64"),
+    Shape("sparse", 10_000, 2000, 20, "float32", sparse=True),
+    Shape("many", 6000, 2000, 200, "float64"),
+    Shape("large", 20_000, 4000, 50, "float32"),
+)
+SMALL_SHAPES = _named(
+    Shape("small", 1200, 300, 5, "float64"),
+    Shape("small-complex", 900, 400, 5, "complex64"),
+    Shape("small-sparse", 900, 240, 5, "float32", sparse=True),
+)
 
 # From i = 1 ... n, the rank k and n to singular values, descending.
 Law = Callable[[np.ndarray, int, int], np.ndarray]
