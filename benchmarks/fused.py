@@ -102,6 +102,7 @@ def fused(A: np.ndarray, width: int, rounds: int, threads: int) -> str:
     for _ in range(rounds):
         with threadpool_limits(threads, user_api="blas"):
             times["products"].append(seconds(products))
+        time.sleep(PAUSE)
         times["read"].append(seconds(lambda: reader.gram_times(X)))
         reader.reads = 0
         times["first"].append(seconds(lambda: reader.gram_times(X)))
@@ -155,6 +156,10 @@ def timed() -> Iterator[list[float]]:
     finally:
         for (home, name), call in zip(places, genuine, strict=True):
             setattr(home, name, call)
+
+
+# Seconds for which OpenBLAS's threads may go on spinning after a product, and would compete with what is timed next.
+PAUSE = 0.2
 
 
 def seconds(call: Callable[[], Any]) -> float:

@@ -67,7 +67,8 @@ class KrylovSearch:
         self.G = np.zeros((0, 0), plan.wide)
         self.theta = self.g = np.zeros(0)
         self.ratios: np.ndarray | None = None  # of the newest step
-        self.c = np.full(0, inf)  # of now, for values above rounding; see ritz_errors
+        # Of now, for values above rounding; see ritz_errors. Whether the probes' bound is in them.
+        self.c, self.bounded = np.full(0, inf), False
         self.newest = slice(0, 0)  # columns of the newest step
         self.saturated = self.learnt = self.missed = False
         self.skew = 0.0  # largest asymmetry of K^H Z, where products were fast
@@ -257,26 +258,31 @@ class KrylovSearch:
         before, self.ratios = self.ratios, None
         # Of values above rounding; where more have come out of it than there were, nothing tells yet.
         seen = min(k or 0, len(self.g))
-        self.c = np.full(seen, inf)
+        self.c, self.bounded = np.full(seen, inf), False
         if seen <= len(gain):
             self.ratios = ratios(
                 self.theta[:seen], self.g[:seen] - self.theta[:seen], theta[:seen], gain[:seen]
             )
-            self.c = np.maximum(
-                rising(self.ratios, before), at_least(self.theta[:seen], self._beyond(), self.plan.tol)
-            )
+            self.c = rising(self.ratios, before)
 
-    def _beyond(self) -> float:
-        """Largest ``s^2`` of what the basis lacks, as far as the probes see it."""
+    def _bound(self) -> None:
+        """Raise ratios to what they are at least, by the largest ``s^2`` beyond the basis that the probes see."""
         W, images = self.probes.vectors, self.probes.images
-        return (
-            0.0 if images is None else largest_beyond(W, left_by_V(W, images, self.K, self.Z), self._noise())
-        )
+        if images is not None and not self.bounded:
+            beyond = largest_beyond(W, left_by_V(W, images, self.K, self.Z), self._noise())
+            self.c = np.maximum(self.c, at_least(self.theta[: len(self.c)], beyond, self.plan.tol))
+        self.bounded = True
 
     def _error(self) -> float:
         """Estimated ``max_i |s_i^2 - g_i| / s_{k+1}^2`` of the values that stand above rounding."""
         if self.k is None:
             return inf
+        if self._left() <= self.plan.tol:  # else nothing is said that the bound could take back
+            self._bound()
+        return self._left()
+
+    def _left(self) -> float:
+        assert self.k is not None
         gain, c = self.g[: len(self.c)] - self.theta[: len(self.c)], self.c
         if self.reader.fast:  # a last read will follow: what it leaves, a step later
             c = 1 + DOUBT * (c - 1) * (1 - 1 / c) ** 2
@@ -318,6 +324,7 @@ class KrylovSearch:
         k = len(last.s)
         if k > len(self.g) or len(last.before) < k:
             return inf
+        self._bound()
         before = last.before[:k] ** 2 if last.polished else self.g[:k]
         c = np.full(k, inf) if len(self.c) < k else self.c[:k]
         # The last read may have had more digits than the search, and sees what that takes for rounding.
