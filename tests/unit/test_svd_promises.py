@@ -21,6 +21,7 @@ from svdflow.svd.random_blocks import gaussian
 from svdflow.svd.read import converted_panels, sparse_work
 from svdflow.svd.read import last_read as finish
 from svdflow.svd.read.panel_work import Sums
+from svdflow.svd.widths import PROBE_COLUMNS
 from unit.svd_promises import (
     FIVE,
     SPECTRA,
@@ -101,12 +102,12 @@ def test_probes_that_took_part_in_the_search_are_caught(monkeypatch):
         searched["V"] = found.V
         return genuine(plan, found, **more)
 
-    def within(seed, rows, columns, **more):
-        return searched["V"][:, :20] @ gaussian(seed, 20, columns, dtype=more["dtype"])
+    def within(seed, rows, wide, work):
+        return searched["V"][:, :20] @ gaussian(seed, 20, PROBE_COLUMNS, dtype=wide)
 
     genuine = assembly.last_read
     monkeypatch.setattr(assembly, "last_read", last_read)
-    monkeypatch.setattr(finish, "gaussian", within)
+    monkeypatch.setattr(finish, "probe_vectors", within)
     A = mixed(SPECTRA["1/i"](200), (300, 200))
     verdicts = [judged(A, truncated_svd(A, 20, method="krylov", seed=seed)) for seed in range(5)]
     with pytest.raises(AssertionError, match="spectral bounds"):
