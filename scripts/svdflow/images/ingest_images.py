@@ -1,12 +1,11 @@
 """Ingest: image files become the items of one shard, in their own dtype, noisy observations beside them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from svdflow.compute.runtime import ALONE, Runtime
@@ -17,7 +16,8 @@ from svdflow.images.io import ImageRecord, read_image, split_dataset
 from svdflow.images.item_range import value_range
 from svdflow.store import publish, write_array, write_table
 from svdflow.store.error_rows import error_row
-from svdflow.store.shards import add_item, add_observation, discard_item
+from svdflow.store.shards import described, discard_item
+from svdflow.store.stacks import ITEMS, StackWriter, stacks_well
 from svdflow.study.located import files_of_shard
 
 # Pictures whose largest magnitude lies outside are refused: between these, squares (1e-240, 1e240) and sums of 10^60 of
@@ -97,25 +97,37 @@ def ingest_images(
         raise ValueError(f"dataset {dataset!r}: unknown colour {colour!r}; one of {', '.join(COLOURS)}")
     errors = []
     root = {"dataset": dataset, "shard": shard, "seed": seed, **runtime.provenance}
-    with publish(out, "matrices", root) as file:
+    with publish(out, "matrices", root) as file, StackWriter(file) as stacks:
         for entry in files:
             try:
                 scene = _read_item(entry, colour, pixel_limit, crop)
                 attrs = _attributes(scene, colour, entry, fill)
                 _check_range(attrs)
-                item = add_item(file, entry["index"], entry["name"], "image", attrs)
-                _write_extras(item, scene)
+                group = f"{ITEMS}/{entry['index']:06d}"
+                for name, array in _extras(scene):
+                    write_array(file.require_group(group), name, array)
+                small = []
                 for level, sigma in enumerate([0.0, *noise_sigma]):
-                    observation = add_observation(item, level, sigma)
                     for plane, pixels in scene.planes.items():
                         key = (seed, dataset, entry["name"], level, plane)
                         values = with_noise(pixels, sigma, key) if level else pixels
                         mask = scene.mask_of(plane)
                         missing = filling(pixels, mask, fill) if fill and mask is not None else 0
-                        write_array(observation, plane, without(values, mask, missing))
+                        values = without(values, mask, missing)
+                        if stacks_well(values):
+                            small.append((level, sigma, plane, values))
+                        else:
+                            observation = file.require_group(f"{group}/observations/{level}")
+                            observation.attrs["sigma_added"] = sigma
+                            write_array(observation, plane, values)
             except Exception as error:
                 discard_item(file, entry["index"])
                 errors.append(error_row(dataset, entry["index"], entry["name"], "ingest", _named(error)))
+            else:
+                stacks.add_item(described(entry["index"], entry["name"], "image", attrs))
+                for level, sigma, plane, values in small:
+                    place = (entry["index"], level, plane, {"sigma_added": sigma})
+                    stacks.add([place], {"pixels": values[None]})
         write_table(file, "errors", errors)
 
 
@@ -291,12 +303,11 @@ def _attributes(scene: Scene, colour: str, entry: Mapping[str, Any], fill: str) 
     }
 
 
-def _write_extras(item: h5py.Group, scene: Scene) -> None:
+def _extras(scene: Scene) -> Iterator[tuple[str, np.ndarray]]:
+    """What an item has beside its planes; few do."""
     if scene.alpha is not None:
-        write_array(item, "alpha", scene.alpha)
+        yield "alpha", scene.alpha
     if scene.mask is not None:
-        write_array(item, "mask", scene.mask.astype(np.uint8))
-    if profile := scene.record.attrs[
-        "icc_profile"
-    ]:  # an array, since a profile may exceed what an HDF5 attribute holds
-        write_array(item, "icc_profile", np.frombuffer(profile, np.uint8))
+        yield "mask", scene.mask.astype(np.uint8)
+    if profile := scene.record.attrs["icc_profile"]:
+        yield "icc_profile", np.frombuffer(profile, np.uint8)

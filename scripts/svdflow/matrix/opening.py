@@ -17,7 +17,8 @@ from svdflow.matrix.masks import unmasked
 from svdflow.matrix.operators import OperatorSource, is_operator
 from svdflow.matrix.sources import ArraySource, DaskSource, MatrixSource, SparseSource, _check_matrix
 from svdflow.registry import MATRIX_FORMATS, MatrixFormat
-from svdflow.store.reading import StoredArray, StoredGroup
+from svdflow.store.reading import StoredArray, StoredGroup, read_array
+from svdflow.store.stacks import StackedArray
 
 # Files that hold matrices and are not read, by how they begin: what to do with each.
 KNOWN_STARTS = {
@@ -192,6 +193,8 @@ def _source_of(A: Any, name: str | None) -> MatrixSource:
     kind = type(A).__module__.split(".")[0]
     if kind == "dask" and hasattr(A, "chunks"):
         return DaskSource(A, name or "dask array")
+    if isinstance(A, StackedArray):
+        return ArraySource(read_array(A), f"{A.path}:{A.name}")
     if kind == "h5py" or isinstance(A, StoredArray | StoredGroup):
         return source_of_h5(A)
     if kind == "zarr":

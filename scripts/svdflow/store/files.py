@@ -32,9 +32,10 @@ from svdflow.store.ownership import (
 )
 from svdflow.store.reading import COMPLETE, REMEDY, STRUCTURE, StoredFile, damage, read_rows, seal_nodes
 from svdflow.store.sink import Sink
+from svdflow.store.stacks import StackedFile
 
 # Versions of our files: a reader refuses what it does not know. Raise them when an older svdflow would misread a file.
-SCHEMA_VERSION = 2  # 2: every node carries a digest of its structure
+SCHEMA_VERSION = 3  # 2: every node carries a digest of its structure; 3: small arrays stand in stacks
 ARCHIVE_VERSION = 1  # archives have checksums of their own (docs/archives.md)
 # Newer formats lock out MATLAB, R and HDF5 1.14; older ones reopen as silent zeros after a kill.
 LIBVER = ("v110", "v110")
@@ -122,7 +123,8 @@ def open_published(path: str | Path, kind: str | None = None) -> Iterator[Stored
 
     Notes
     -----
-    Files of schema version 1 are read too; they have checksums of their numbers and none of their names and attributes.
+    Files of schema versions 1 and 2 are read too. Those of version 1 have checksums of their numbers and none of their
+    names and attributes; in those of version 2 every array stands for itself.
     """
     path = Path(path)
     if not path.is_file():
@@ -144,7 +146,7 @@ def open_published(path: str | Path, kind: str | None = None) -> Iterator[Stored
             raise StoreError(
                 f"{path}: schema version {version} is later than {SCHEMA_VERSION}; use a newer svdflow"
             )
-        stored = StoredFile(file, path, sealed=STRUCTURE in file.attrs)
+        stored = StackedFile(file, path, sealed=STRUCTURE in file.attrs)
         if version > 1 and STRUCTURE not in file.attrs and found != "archive":
             raise DamagedError(f"{path}: has lost the digest of its structure; {REMEDY}")
         if kind is not None and found != _text(kind):

@@ -96,11 +96,7 @@ class StoredGroup(Mapping[str, Any]):
         if first not in self._names:
             raise MissingError(f"{self.path}: no {first!r} in {self.name}; {REMEDY}")
         if first not in self._children:
-            name = f"{self.name.rstrip('/')}/{first}"
-            with damage(self.path, name):
-                node = self._node[first]
-            kind = StoredArray if isinstance(node, h5py.Dataset) else StoredGroup
-            self._children[first] = kind(node, name, self.path, self._sealed)
+            self._children[first] = self._opened(first)
         child = self._children[first]
         if not rest:
             return child
@@ -108,11 +104,23 @@ class StoredGroup(Mapping[str, Any]):
             raise MissingError(f"{self.path}: {child.name} is an array; it holds no {rest!r}")
         return child[rest]
 
+    def __contains__(self, key: object) -> bool:  # a Mapping's own would open what it looks for
+        first, _, rest = str(key).strip("/").partition("/")
+        return first in self._names and (not rest or Mapping.__contains__(self, key))
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def _opened(self, name: str) -> "StoredArray | StoredGroup":
+        """A member, looked at for the first time."""
+        path = f"{self.name.rstrip('/')}/{name}"
+        with damage(self.path, path):
+            node = self._node[name]
+        kind = StoredArray if isinstance(node, h5py.Dataset) else StoredGroup
+        return kind(node, path, self.path, self._sealed)
 
     def arrays(self) -> Iterator[StoredArray]:
         """Every array at any depth."""

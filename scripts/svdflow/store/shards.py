@@ -1,5 +1,7 @@
 """The two shard files: matrices (items, their observations, what is known of them) and factors.
 
+What a reader sees; small planes and their factors, and the attributes of images, stand in stacks (`store.stacks`):
+
 ``/items/000007``               attributes name, slug, kind (image or matrix), data_range, ...
 ``.../observations/0/{plane}``  the item itself; levels 1, 2, ... carry added noise (attribute sigma_added)
 ``.../clean/{plane}``           the noise-free reference where it is not observation 0
@@ -10,7 +12,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,11 +144,17 @@ def slug_of(name: str) -> str:
 def add_item(file: h5py.File, index: int, name: str, kind: str, attrs: dict[str, Any]) -> h5py.Group:
     """Begin an item of a matrices file; returns its group."""
     group = file.create_group(f"items/{index:06d}")
+    for key, value in described(index, name, kind, attrs).items():
+        if key != "index":
+            group.attrs[key] = value
+    return group
+
+
+def described(index: int, name: str, kind: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that stands in a file of an item beside its arrays."""
     # A file name need not be text; HDF5 takes only what is.
     name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    for key, value in {"name": name, "slug": slug_of(name), "kind": kind, **attrs}.items():
-        group.attrs[key] = value
-    return group
+    return {"index": index, "name": name, "slug": slug_of(name), "kind": kind, **attrs}
 
 
 def discard_item(file: h5py.File, index: int) -> None:

@@ -31,6 +31,7 @@ from svdflow.store import (
 )
 from svdflow.store.error_rows import error_row
 from svdflow.store.ownership import refuse_foreign_in, remove_ours
+from svdflow.store.stacks import StackWriter, stacks_well
 from svdflow.svd.factorization import factorize
 from svdflow.svd.plan import FULL
 from svdflow.svd.result import SVDResult
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 SIDE_BY_SIDE = 2**22
 # Memory of one of those at its peak: LAPACK takes the plane and three copies of it in double (`Plan.memory`).
 BYTES_A_VALUE = 32
+# What is stored of the certificate, as `SVDInfo` names it
+FIGURES = ("frobenius_norm", "frobenius_error", "frobenius_kind", "frobenius_resolution")
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,11 @@ def factorize_shard(
     }
     rows: list[dict[str, Any]] = []
     kept = Path(out).with_name(f".{Path(out).name}.checkpoint")
-    with open_published(matrices, "matrices") as source, publish(out, "factors", runtime.provenance) as file:
+    with (
+        open_published(matrices, "matrices") as source,
+        publish(out, "factors", runtime.provenance) as file,
+        StackWriter(file) as stacks,
+    ):
         tasks, errors = [], []
         for item in items(source):
             wanted = list(_tasks(item, item_rank, noisy_rank))
@@ -130,7 +137,7 @@ def factorize_shard(
         for task, outcome in _in_order(solve, tasks, runtime.side_by_side(_largest_small(tasks))):
             try:
                 result = outcome()
-                store_factors(file, task.path, result)
+                store_factors(file, stacks, task, result)
                 key = {"dataset": dataset, "shard": shard, "item": task.item.index, "name": task.item.name}
                 place = {"plane": task.plane, "sigma_added": task.observation.sigma_added}
                 rows.append({**key, **place, **_row(result, _truth(task, center))})
@@ -148,23 +155,25 @@ def factorize_shard(
     remove_ours(kept, made=True)
 
 
-def store_factors(file: h5py.File, path: str, result: SVDResult) -> None:
-    """Write factors to a group; U may be there already, where it was streamed."""
+def store_factors(file: h5py.File, stacks: StackWriter, task: Task, result: SVDResult) -> None:
+    """Write factors into a stack, or where they are large to a group, where U may be already, as it was streamed."""
     info = result.info
-    group = file.require_group(path)
-    if result.U is not None:
-        write_array(group, "U", result.U)
-    write_array(group, "s", result.s)
-    write_array(group, "Vt", result.Vt)
+    parts = {"s": result.s, "Vt": result.Vt}
     if info.spectrum is not None and len(info.spectrum) > len(result.s):
-        write_array(group, "spectrum", np.asarray(info.spectrum))
+        parts["spectrum"] = np.asarray(info.spectrum)
     if info.mean is not None:
-        write_array(group, "mean", np.asarray(info.mean))
-    group.attrs.update({"m": info.shape[0], "n": info.shape[1], "center": info.mean is not None})
-    for name in ("method", "rank", "reads", "reason", "backend", "dtype"):
-        group.attrs[name] = getattr(info, name)
-    for name in ("frobenius_norm", "frobenius_error", "frobenius_kind", "frobenius_resolution"):
-        group.attrs[name] = getattr(info, name)
+        parts["mean"] = np.asarray(info.mean)
+    attrs = {"m": info.shape[0], "n": info.shape[1], "center": info.mean is not None}
+    attrs |= {name: getattr(info, name) for name in ("method", "rank", "reads", "reason", "backend", "dtype")}
+    attrs |= {name: getattr(info, name) for name in FIGURES}
+    if result.U is not None and stacks_well(result.U) and stacks_well(result.Vt):
+        key = (task.item.index, task.observation.level, task.plane, attrs)
+        stacks.add([key], {name: part[None] for name, part in {"U": result.U, **parts}.items()})
+        return
+    group = file.require_group(task.path)
+    for name, part in (parts if result.U is None else {"U": result.U, **parts}).items():
+        write_array(group, name, part)
+    group.attrs.update(attrs)
 
 
 def _tasks(item: Item, item_rank: int, noisy_rank: int) -> Iterator[Task]:
