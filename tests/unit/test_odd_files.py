@@ -5,14 +5,13 @@ import subprocess
 import sys
 from itertools import chain
 
-import h5py
 import numpy as np
 import pytest
 
 from odd_files import arrays, pngs, streams, tiffs
 from svdflow.errors import ItemError
 from svdflow.images.io import read_image
-from svdflow.store import read_table
+from svdflow.store import open_published, read_array, read_table
 
 ODD = list(chain(arrays.cases(), pngs.cases(), streams.cases(), tiffs.cases()))
 BAD = [odd for odd in ODD if odd.code]
@@ -83,16 +82,9 @@ def ingested(files, out):
 
 def stored_bits(path):
     """Name of each array of each item -> its type, shape and bytes."""
-    found = {}
-    with h5py.File(path) as file:
-        file["items"].visititems(
-            lambda name, node: (
-                found.update({name: (node.dtype, node.shape, node[...].tobytes())})
-                if isinstance(node, h5py.Dataset)
-                else None
-            )
-        )
-    return found
+    with open_published(path, "matrices") as file:
+        arrays = file["items"].arrays()
+        return {a.name: (a.dtype, a.shape, read_array(a).tobytes()) for a in arrays}
 
 
 def test_all_together_they_are_rows_and_change_no_bit_of_the_good(tmp_path):

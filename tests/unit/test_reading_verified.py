@@ -173,18 +173,35 @@ def test_an_attribute_that_was_changed_is_found(stages, tmp_path):
     path = tmp_path / "m.h5"
     shutil.copy(stages["matrices"], path)
     with h5py.File(path, "r+") as file:
-        file["items/000000"].attrs["data_range"] = 1023.0
-    with pytest.raises(StoreError, match=r"m\.h5: /items/000000: names, types or attributes are damaged"):
+        file["stacks/00000"].attrs["data_range"] = 1023.0
+    with pytest.raises(StoreError, match=r"m\.h5: /stacks/00000: names, types or attributes are damaged"):
         verify(path)
+
+
+def test_an_attribute_of_an_item_that_was_changed_is_found(stages, tmp_path):
+    path = tmp_path / "m.h5"
+    shutil.copy(stages["matrices"], path)
+    with h5py.File(path, "r+") as file:
+        table = file["stacks/items"][...]
+        table["data_range"][0] = 1023.0
+        file["stacks/items"][...] = table
+    with pytest.raises(StoreError, match=r"m\.h5: /stacks/items: its bytes are damaged"):
+        verify(path)
+    with (
+        open_published(path) as file,
+        pytest.raises(StoreError, match=r"/stacks/items: its bytes are damaged"),
+    ):
+        file["items/000000"]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda file: file.pop("items/000000/observations/0/grey"),
-        lambda file: file.pop("items/000000/observations/0/grey.crc32"),
-        lambda file: file.move("items/000000", "items/000001"),
-        lambda file: file.create_dataset("items/000000/alpha", data=np.ones(3)),
+        lambda file: file.pop("stacks/00000/pixels"),
+        lambda file: file.pop("stacks/00000/pixels.crc32"),
+        lambda file: file.pop("stacks/entries"),
+        lambda file: file.move("stacks/00000", "stacks/00009"),
+        lambda file: file.create_dataset("stacks/00000/alpha", data=np.ones(3)),
         lambda file: file.pop("errors"),
         lambda file: file.attrs.__delitem__("structure"),
     ],
@@ -255,7 +272,7 @@ def test_files_of_version_1_are_read(stages, tmp_path, monkeypatch):
     assert read_table(path, "errors").empty
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = 99
-    with pytest.raises(StoreError, match="99 is later than 2; use a newer svdflow"), open_published(path):
+    with pytest.raises(StoreError, match="99 is later than 3; use a newer svdflow"), open_published(path):
         pass
 
 

@@ -23,12 +23,12 @@ import numpy as np
 
 from svdflow.errors import DamagedError
 from svdflow.store.arrays import CRC, SUFFIX
-from svdflow.store.reading import Attributes, StoredArray, StoredFile, StoredGroup, read_array
+from svdflow.store.reading import REMEDY, Attributes, StoredArray, StoredFile, StoredGroup, read_array
 
 STACKS, ITEMS, ENTRIES = "stacks", "items", "entries"
 # Bytes of a band of a stack, whole entries: what one read and one checksum cover. Small, as the last band is rarely
 # full and takes its place all the same. It is part of the layout of stored files, and changes no result. Chosen
-STACK_BYTES = 2**20
+STACK_BYTES = 2**17
 # Arrays of more bytes are stored for themselves, in row bands; HDF5 reads bands of 4 to 16 MB at the speed of the disk
 LARGEST = 2**22
 BANDS_KEPT = 4  # bands of a stack that stay in memory for whoever reads entry by entry; chosen
@@ -148,11 +148,11 @@ def stacks(file: StoredFile) -> list[Stack]:
     group = file[STACKS]
     found = {name: Stack(dict(group[name]), []) for name in group if name not in (ENTRIES, ITEMS)}
     for entry in sorted(_records(group, ENTRIES), key=_by_row):
-        rows = found[f"{entry['stack']:05d}"].entries
-        assert isinstance(rows, list)
-        if entry["row"] != len(rows):
+        name = f"{entry['stack']:05d}"
+        rows = found[name].entries if name in found else None
+        if not isinstance(rows, list) or entry["row"] != len(rows):
             raise DamagedError(
-                f"{file.filename}: row {len(rows)} of stack {entry['stack']} belongs to no item"
+                f"{file.filename}: row {entry['row']} of stack {name} is not what its table says; {REMEDY}"
             )
         rows.append(entry)
     return list(found.values())

@@ -13,10 +13,11 @@ from svdflow.matrix.formats.hdf5_chunks import open_for_reading
 from svdflow.matrix.formats.hdf5_source import HDF5Source, complex_of
 from svdflow.matrix.formats.hdf5_sparse import PARTS, is_sparse, read_sparse
 from svdflow.matrix.links import located
-from svdflow.matrix.sources import NUMERIC, MatrixSource, SparseSource, listed
+from svdflow.matrix.sources import NUMERIC, ArraySource, MatrixSource, SparseSource, listed
 from svdflow.matrix.sparse import compressed
 from svdflow.store import StoredArray, StoredGroup, open_published, read_array
-from svdflow.store.reading import unwrapped
+from svdflow.store.reading import COMPLETE, unwrapped
+from svdflow.store.stacks import STACKS, StackedArray
 
 MATLAB_NUMBERS = (
     "double",
@@ -57,8 +58,11 @@ def open_hdf5(
                 raise ValueError(f"{path}: {len(names)} matrices inside; name one of {listed(names)}")
             dataset = names[0]
         place = located(path, dataset, allow_links)
-        if place is None:
+        stacked = place is None and STACKS in file and COMPLETE in file.attrs
+        if place is None and not stacked:
             raise ValueError(f"{path}: no dataset {dataset!r}; there is {listed(_matrices(file))}")
+    if place is None:
+        return _stacked(path, dataset)
     with open_for_reading(place[0]) as file:
         node = file[place[1]]
         if isinstance(node, h5py.Group):
@@ -70,6 +74,14 @@ def open_hdf5(
         refuse_odd(node, f"{path}:{dataset}")
         dense = HDF5Source(*place, allow_links=allow_links)
         return _dense(dense, node, fill)
+
+
+def _stacked(path: str, dataset: str) -> MatrixSource:
+    """A plane that svdflow keeps in a stack, by the name of its item."""
+    with open_published(path) as file:
+        if dataset not in file or not isinstance(file[dataset], StackedArray):
+            raise ValueError(f"{path}: no dataset {dataset!r}; there is {_known(path)}")
+        return ArraySource(read_array(file, dataset), f"{path}:{dataset}")
 
 
 def _dense(source: HDF5Source, node: h5py.Dataset, fill: float | None = None) -> MatrixSource:
