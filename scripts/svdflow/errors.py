@@ -37,6 +37,18 @@ class DeviceMemoryError(SvdflowError, MemoryError):
     """The device has too little memory even for one panel at a time; the message says what to do."""
 
 
+class EngineLostError(SvdflowError, RuntimeError):
+    """What a factorization ran on is gone; the message says what, and what is kept for another run."""
+
+
+class WorkersLostError(EngineLostError):
+    """A dask cluster has no worker any more, or a task is lost with every worker that takes it on."""
+
+
+class SchedulerLostError(EngineLostError):
+    """The scheduler of a dask cluster does not answer any more."""
+
+
 class AuditInputError(SvdflowError, ValueError):
     """What was given cannot be audited."""
 

@@ -10,7 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 from svdflow import truncated_svd
-from svdflow.compute.engine import Engine, as_engine
+from svdflow.compute.cluster_engine import as_engine
+from svdflow.compute.engine import Engine
 from svdflow.matrix import panels
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.random_blocks import gaussian
@@ -110,7 +111,7 @@ def test_a_client_of_threads(matrix, small_panels):
 
 
 def test_a_matrix_in_memory_is_sent_once(processes, small_panels, monkeypatch):
-    """Scheduler and client are this process: a broadcast leaves each of them once, whatever the reads and tasks."""
+    """Scheduler and client are this process: it leaves one once and the other once a worker, whatever the reads."""
     from distributed.comm.tcp import TCP
 
     sent, write = 0, TCP.write
@@ -125,7 +126,7 @@ def test_a_matrix_in_memory_is_sent_once(processes, small_panels, monkeypatch):
     monkeypatch.setattr(TCP, "write", counted)
     info = truncated_svd(A, RANK, method="krylov", engine=processes(2), tol=1e-6, max_reads=5).info
     assert info.reads == 5
-    assert A.nbytes < sent < 3 * A.nbytes
+    assert A.nbytes < sent < 3.5 * A.nbytes
 
 
 def test_two_engines_do_not_share_results(processes):

@@ -3,18 +3,19 @@
 import pickle
 import threading
 import time
-from concurrent.futures import CancelledError
 from importlib import import_module
+from types import SimpleNamespace
 
-import cloudpickle
 import dask
 import dask.threaded
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from svdflow.compute.cluster_engine import _neighbours, as_engine
 from svdflow.compute.cores import default_threads
-from svdflow.compute.engine import Engine, Shared, _Literal, as_engine, one_blas_thread
+from svdflow.compute.engine import Engine, FixedTree, one_blas_thread
+from svdflow.compute.travelling import Added
 
 VALUES = np.random.default_rng(0).standard_normal(1001).tolist()
 
@@ -221,120 +222,20 @@ def test_default_threads_obeys_the_job(monkeypatch):
     assert default_threads() == 1
 
 
-class Sent:
-    """A future of the client below."""
-
-    def __init__(self, thing):
-        self.thing = thing
-
-
-class FakeClient:
-    """What `as_engine` uses of a distributed client; it refuses a key it has seen, as a cluster reuses its result."""
-
-    status = "running"
-
-    def __init__(self):
-        self.seen, self.sent = set(), []
-
-    def nthreads(self):
-        return {"a": 2, "b": 2}
-
-    def scatter(self, things, broadcast, hash):
-        assert broadcast and not hash
-        self.sent += [cloudpickle.dumps(thing) for thing in things]
-        return [Sent(pickle.loads(data)) for data in self.sent[-len(things) :]]
-
-    def get(self, graph, keys):
-        assert not self.seen & set(graph)
-        self.seen |= set(graph)
-        received = {
-            key: tuple(part.thing if isinstance(part, Sent) else part for part in call)
-            for key, call in graph.items()
-        }
-        return pickled_get(received, keys)
-
-
-def test_a_client_is_an_engine():
-    engine = as_engine(FakeClient())
-    assert engine.threads == 4 and not engine.shared_memory
-    assert engine.with_threads(3).threads == 3 and not engine.with_threads(3).shared_memory
-    for _ in range(2):
-        assert engine.reduce(square, VALUES, add) == Engine(1).reduce(square, VALUES, add)
-        assert list(engine.stream(square, [1, 2, 3])) == [1, 4, 9]
-
-
-class Numbers(Shared):
-    def __init__(self, values):
-        self.values = values
-
-
-class Dot:
-    """A task with a large shared part, a part of each read, and one that both reach."""
-
-    def __init__(self, numbers, x):
-        self.numbers, self.again, self.x = numbers, [numbers], x
-
-    def __call__(self, i):
-        assert self.again[0] is self.numbers
-        return float(self.numbers.values[i] @ self.x)
-
-
-def test_a_client_is_sent_shared_objects_once_and_a_task_once_a_read():
-    client = FakeClient()
-    engine = as_engine(client)
-    numbers = Numbers(np.random.default_rng(1).standard_normal((64, 1000)))
-    for read in range(3):
-        task = Dot(numbers, np.full(1000, read + 1.0))
-        assert engine.reduce(task, range(64), add) == Engine(1).reduce(task, range(64), add)
-    sizes = sorted(len(data) for data in client.sent)
-    assert len(sizes) == 4 and sizes[-1] > numbers.values.nbytes and sizes[-2] < 2 * task.x.nbytes
-
-
-def test_a_worker_holds_blas_at_one_thread():
-    """A worker is another process, so the caller's limit does not reach it: the call that is sent has its own."""
-
-    def threads(_=None):
-        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-
-    function, packed = as_engine(FakeClient())._call(threads)
-    with threadpool_limits(limits=2, user_api="blas"):
-        assert threads() == {2}  # negative control
-        assert function(packed.thing, _Literal(None)) == {1}
-
-
-class ForgetfulClient(FakeClient):
-    """A cluster that loses what it was sent, the given number of times."""
-
-    def __init__(self, times):
-        super().__init__()
-        self.times = times
-
-    def get(self, graph, keys):
-        self.times -= 1
-        if self.times >= 0:
-            raise CancelledError("lost")
-        return super().get(graph, keys)
-
-
-def test_what_a_cluster_lost_is_sent_again():
-    client = ForgetfulClient(2)
-    task = Dot(Numbers(np.eye(8)), np.arange(8.0))
-    assert as_engine(client).reduce(task, range(8), add) == 28
-    assert len(client.sent) == 6
-
-
-def test_a_cluster_that_keeps_losing_or_is_gone_fails():
-    with pytest.raises(CancelledError):
-        as_engine(ForgetfulClient(99)).reduce(square, VALUES, add)
-    gone = ForgetfulClient(1)
-    gone.status = "closed"
-    with pytest.raises(CancelledError):
-        as_engine(gone).reduce(square, VALUES, add)
+@pytest.mark.parametrize("threads", [1, 2, 3, 8, 100])
+@pytest.mark.parametrize("count", [1, 2, 5, 13, 31, 32, 100])
+def test_tasks_of_neighbours_add_up_to_the_fixed_tree(count, threads):
+    """What a cluster adds in its workers and here is written like the sum of one thread, bracket by bracket."""
+    letters = [chr(ord("A") + i) for i in range(count)]
+    size = _neighbours(count, threads)
+    sums = FixedTree(-(-count // size), bracket)
+    for place in reversed(range(-(-count // size))):
+        sums.add(place, Added(str, bracket)(letters[place * size : (place + 1) * size]))
+    assert sums.total == Engine(1).reduce(str, letters, bracket)
 
 
 def test_an_asynchronous_client_is_refused():
-    client = FakeClient()
-    client.asynchronous = True
+    client = SimpleNamespace(asynchronous=True, submit=print, scheduler_info=print)
     with pytest.raises(TypeError, match="asynchronous"):
         as_engine(client)
 

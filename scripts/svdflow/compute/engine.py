@@ -1,24 +1,20 @@
-"""Where panel work runs: threads of this process or a dask cluster, in a fixed order of sums.
+"""Where panel work runs, in a fixed order of sums: threads of this process, or a dask scheduler.
 
 The work is cut into groups whose number never depends on the workers, and the groups' results are combined by one
 fixed binary tree over their numbers. So a result has the same bits for one thread or many, under any dask scheduler,
 in any order of execution, and after a worker was lost and its tasks ran again.
 """
 
-import io
 import os
-import pickle
 import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
-import cloudpickle
-import numpy as np
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from svdflow.compute.cores import default_threads
@@ -26,7 +22,6 @@ from svdflow.compute.cores import default_threads
 T = TypeVar("T")
 R = TypeVar("R")
 
-ATTEMPTS = 3  # reads whose task a cluster lost with its last worker are sent this often in all. Chosen
 # Ordered results in flight a worker: one being computed, one waiting for its turn; memory grows with it
 WINDOW = 2
 
@@ -56,6 +51,7 @@ class Engine:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.threads = threads or default_threads()
+        self.own_bytes = 0  # memory of processes that were started for it
         self.shared_memory = shared_memory
         self._get = get
 
@@ -107,6 +103,9 @@ class Engine:
         """The same engine with another number of threads."""
         return Engine(threads, get=self._get, shared_memory=self.shared_memory)
 
+    def release(self) -> None:
+        """Let go of what was handed over for one factorization."""
+
     def _reduce_here(
         self, task: Callable[[T], R], items: Sequence[T], combine: Callable[[R, R], R], backwards: bool
     ) -> R:
@@ -116,7 +115,7 @@ class Engine:
         """
         todo = deque(range(len(items)))
         take = todo.pop if backwards else todo.popleft
-        sums = _Sums(len(items), combine)
+        sums = FixedTree(len(items), combine)
         failures: list[BaseException] = []
 
         def take_turns() -> None:
@@ -195,62 +194,7 @@ class Engine:
         return ThreadPoolExecutor(self.threads, thread_name_prefix="svdflow")
 
 
-class ClusterEngine(Engine):
-    """Tasks on the workers of a dask.distributed client.
-
-    Every read sends its task, with the vectors that it multiplies by, once to each worker; a `Shared` object in it is
-    sent once in the engine's life. What is lost with a worker is computed or sent again.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        A synchronous one.
-    threads : int, optional
-        Tasks that the caller reckons with; all threads of the present workers by default.
-    """
-
-    def __init__(self, client: Any, threads: int | None = None) -> None:
-        if getattr(client, "asynchronous", False):
-            raise TypeError("engine: this dask client is asynchronous; make one with asynchronous=False")
-        threads = threads or sum(client.nthreads().values()) or 1
-        super().__init__(threads, get=client.get, shared_memory=False)
-        self._client = client
-        self._sent: dict[int, tuple[Shared, Any]] = {}
-
-    def reduce(
-        self,
-        task: Callable[[T], R],
-        items: Sequence[T],
-        combine: Callable[[R, R], R],
-        *,
-        backwards: bool = False,
-    ) -> R:
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return super().reduce(task, items, combine, backwards=backwards)
-            except CancelledError:  # dask repeats lost tasks by itself, but not what it was handed for them
-                if self._client.status != "running":
-                    raise
-                self._sent.clear()
-        return super().reduce(task, items, combine, backwards=backwards)
-
-    def with_threads(self, threads: int) -> "ClusterEngine":
-        return ClusterEngine(self._client, threads)
-
-    def _call(self, task: Callable[..., Any]) -> tuple[Any, ...]:
-        file, buffers, shared = io.BytesIO(), list[pickle.PickleBuffer](), list[Shared]()
-        _Packer(file, buffers, shared).dump(task)
-        packed = file.getvalue(), [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
-        for thing in shared:
-            if id(thing) not in self._sent:
-                self._sent[id(thing)] = thing, self._send(thing)
-        return _called_packed, self._send(packed), *(self._sent[id(thing)][1] for thing in shared)
-
-    def _send(self, thing: Any) -> Any:
-        return self._client.scatter([thing], broadcast=True, hash=False)[0]
-
-
-class _Sums:
+class FixedTree:
     """The fixed binary tree of sums: any thread adds results in any order, and the bits are the same."""
 
     def __init__(self, count: int, combine: Callable[[Any, Any], Any]) -> None:
@@ -275,31 +219,6 @@ class _Sums:
         self.total = part
 
 
-class _Packer(cloudpickle.Pickler):
-    """Pickles a task without the `Shared` objects in it, which it lists, and with arrays beside the pickle."""
-
-    def __init__(self, file: io.BytesIO, buffers: list[Any], shared: list[Shared]) -> None:
-        super().__init__(file, protocol=5, buffer_callback=buffers.append)
-        self._shared = shared
-
-    def persistent_id(self, thing: Any) -> int | None:
-        if not isinstance(thing, Shared):
-            return None
-        places = [i for i, known in enumerate(self._shared) if known is thing]
-        if not places:
-            self._shared.append(thing)
-        return places[0] if places else len(self._shared) - 1
-
-
-class _Unpacker(pickle.Unpickler):
-    def __init__(self, packed: tuple[bytes, list[np.ndarray]], shared: tuple[Shared, ...]) -> None:
-        super().__init__(io.BytesIO(packed[0]), buffers=packed[1])
-        self._shared = shared
-
-    def persistent_load(self, place: int) -> Shared:
-        return self._shared[place]
-
-
 class _Literal:
     """A task argument that dask must not look into for keys."""
 
@@ -313,26 +232,9 @@ def _called(task: Callable[[Any], R], item: _Literal) -> R:
     return task(item.value)
 
 
-def _called_packed(packed: tuple[bytes, list[np.ndarray]], *arguments: Any) -> Any:
-    *shared, item = arguments
-    with one_blas_thread():
-        return _Unpacker(packed, tuple(shared)).load()(item.value)
-
-
 def _combined(combine: Callable[[R, R], R], left: R, right: R) -> R:
-    with one_blas_thread():  # a worker of a cluster has its own
+    with one_blas_thread():  # another process has its own
         return combine(left, right)
-
-
-def as_engine(engine: Any = None) -> Engine:
-    """An `Engine` from None, a number of threads, an `Engine`, or a dask.distributed client."""
-    if isinstance(engine, Engine):
-        return engine
-    if engine is None or isinstance(engine, int):
-        return Engine(engine)
-    if callable(getattr(engine, "get", None)) and hasattr(engine, "scatter"):
-        return ClusterEngine(engine)
-    raise TypeError(f"engine: expected None, threads, an Engine or a dask client, not {type(engine)}")
 
 
 # BLAS thread limits are a property of the process, so overlapping users share one: the first sets it and

@@ -21,6 +21,26 @@ log = logging.getLogger("svdflow")
 
 
 @dataclass(frozen=True)
+class EngineChoice:
+    """What computes the panels of a large matrix; fields as of section ``runtime`` of a config.
+
+    `tls` are the files of authority, certificate and key, where there are any.
+    """
+
+    engine: str = "threads"
+    cluster: str = "local"
+    workers: int = 0
+    tls: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> "EngineChoice":
+        """Of a complete section ``runtime``."""
+        tls = tuple(str(section.get(f"tls_{part}", "")) for part in ("ca", "cert", "key"))
+        own = {name: section[name] for name in ("engine", "cluster", "workers") if name in section}
+        return cls(**own, tls=tls if all(tls) else ())
+
+
+@dataclass(frozen=True)
 class Runtime:
     """With what a job works. Nothing here changes a result, beyond rounding where the backend is another.
 
@@ -32,6 +52,8 @@ class Runtime:
         Bytes that the job may take; None for no limit.
     backend : str
         ``auto``, ``numpy`` or ``cupy``.
+    engine : EngineChoice
+        Where panels of large matrices are computed; `svdflow.compute.cluster.JobEngine` opens it.
     provenance : mapping
         Root attributes of what is written.
     """
@@ -39,6 +61,7 @@ class Runtime:
     threads: int = 0
     memory_limit: int | None = None
     backend: str = "auto"
+    engine: EngineChoice = EngineChoice()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -80,6 +103,7 @@ def run_job(snakemake: Any) -> None:
             threads=snakemake.threads,
             memory_limit=snakemake.resources.mem_mb * 2**20,
             backend=snakemake.config["runtime"]["backend"],
+            engine=EngineChoice.of(snakemake.config["runtime"]),
             provenance=provenance(settings, snakemake.params.get("code", "")),
         )
         log.info("rule %s: %s", snakemake.rule, json.dumps(settings, default=str)[:1000])

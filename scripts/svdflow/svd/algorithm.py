@@ -5,6 +5,7 @@ from pathlib import Path
 
 from svdflow.compute import Device
 from svdflow.compute.engine import Engine
+from svdflow.errors import EngineLostError
 from svdflow.matrix.sources import MatrixSource
 from svdflow.svd.assembly import Sink, finished
 from svdflow.svd.checkpoint import Journal, identity_of
@@ -166,6 +167,9 @@ class Algorithm:
         try:
             search = self.search(plan, reader, seed)
             result = finished(task.source, plan, search, reader, seed, task.sink, task.scratch, task.streamed)
+        except EngineLostError as lost:
+            done = journal.reads if journal else 0
+            raise type(lost)(f"{task.source.name}: {lost}; run again: {done} reads are kept") from lost
         finally:
             if rows is not None:
                 rows.close()

@@ -85,6 +85,11 @@ class Journal:
                 elif value is not None:
                     file.attrs[entry.name] = value
 
+    @property
+    def reads(self) -> int:
+        """How many finished reads are kept."""
+        return sum(1 for _ in self.folder.glob("read_*.h5"))
+
     def close(self) -> None:
         """Remove what was kept: the factorization is done. What others put beside it stays, and so its folder."""
         remove_ours(self.folder)

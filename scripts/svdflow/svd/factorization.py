@@ -7,7 +7,8 @@ from typing import Any, Unpack
 
 from svdflow.checks import check_flags
 from svdflow.compute import device_of
-from svdflow.compute.engine import as_engine, one_blas_thread
+from svdflow.compute.cluster_engine import as_engine
+from svdflow.compute.engine import one_blas_thread
 from svdflow.compute.seeds import seed_from
 from svdflow.matrix.checked import unchanged
 from svdflow.matrix.opening import as_source
@@ -220,7 +221,9 @@ def factorize(
         plan = algorithm.standardized(plan, max_reads)
     runner = as_engine(engine)
     limit = parse_size(memory_limit)
-    threads = fit_threads(plan, runner.threads, limit, keep_factor=sink is None or plan.transposed)
+    threads = fit_threads(
+        plan, runner.threads, limit, keep_factor=sink is None or plan.transposed, beside=runner.own_bytes
+    )
     # A device has one compute stream: panels take turns there, and the host's threads only feed it.
     staging, threads = threads, 1 if backend == "cupy" else threads
     runner = runner if threads == runner.threads else runner.with_threads(threads)
@@ -238,7 +241,10 @@ def factorize(
         task = Factorization(
             source, plan, device, runner, seed, scale, checkpoint, sink, scratch, limit is not None
         )
-        result: SVDResult = algorithm.factorize(task)
+        try:
+            result: SVDResult = algorithm.factorize(task)
+        finally:
+            runner.release()
     if device.notes and not result.info.notes:  # of a method that reads without a device
         result = replace(result, info=replace(result.info, notes=tuple(device.notes)))
     if operator is not None:

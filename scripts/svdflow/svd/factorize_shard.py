@@ -13,8 +13,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from svdflow.compute.cluster import JobEngine
 from svdflow.compute.runtime import ALONE, Runtime
-from svdflow.errors import DamagedError, ItemError, StoreError
+from svdflow.errors import DamagedError, EngineLostError, ItemError, StoreError
 from svdflow.matrix import MatrixSource, as_source
 from svdflow.matrix.linked import open_linked
 from svdflow.store import (
@@ -118,6 +119,7 @@ def factorize_shard(
         open_published(matrices, "matrices") as source,
         publish(out, "factors", runtime.provenance) as file,
         StackWriter(file) as stacks,
+        JobEngine(runtime) as engine,
     ):
         tasks, errors = [], []
         for item in items(source):
@@ -130,7 +132,7 @@ def factorize_shard(
             _solve,
             file=file,
             folder=_working_folder(kept, Path(matrices)),
-            threads=runtime.cores,
+            engine=engine,
             limit=runtime.memory_limit,
             **options,
         )
@@ -141,7 +143,7 @@ def factorize_shard(
                 key = {"dataset": dataset, "shard": shard, "item": task.item.index, "name": task.item.name}
                 place = {"plane": task.plane, "sigma_added": task.observation.sigma_added}
                 rows.append({**key, **place, **_row(result, _truth(task, center))})
-            except MemoryError:
+            except (MemoryError, EngineLostError):  # the job's loss, not the item's
                 raise
             except Exception as error:
                 log.exception("%s", task.path)
@@ -251,7 +253,7 @@ def _solve(
     *,
     file: h5py.File,
     folder: Path,
-    threads: int,
+    engine: JobEngine,
     limit: int | None,
     side_by_side: bool,
     **options: Any,
@@ -270,7 +272,7 @@ def _solve(
     result = factorize(
         source,
         min(task.rank, *source.shape),
-        engine=threads,
+        engine=engine(),
         memory_limit=limit,
         sink=sink,
         scratch=folder,

@@ -196,13 +196,16 @@ def _cheapest(source: MatrixSource, target: Target, block_size: int | None, tol:
     return min(times, key=times.__getitem__), costs.described(times)
 
 
-def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: bool) -> int:
-    """Tasks at a time that the memory limit allows; raises `MemoryLimitError` where not even one fits."""
+def fit_threads(plan: Plan, threads: int, limit: int | None, *, keep_factor: bool, beside: int = 0) -> int:
+    """Tasks at a time that the memory limit allows; raises `MemoryLimitError` where not even one fits.
+
+    `beside` are bytes that processes take which were started for the work.
+    """
     if limit is None:
         return threads
-    while threads > 1 and plan.algorithm.memory(plan, threads, keep_factor=keep_factor) > limit:
+    while threads > 1 and beside + plan.algorithm.memory(plan, threads, keep_factor=keep_factor) > limit:
         threads -= 1
-    needed = plan.algorithm.memory(plan, threads, keep_factor=keep_factor)
+    needed = beside + plan.algorithm.memory(plan, threads, keep_factor=keep_factor)
     if needed > limit:
         raise MemoryLimitError(
             f"{plan.tall.name}: method {plan.method!r} needs about {_size(needed)}, the memory limit is "

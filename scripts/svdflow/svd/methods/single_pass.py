@@ -21,7 +21,8 @@ import scipy.sparse as sp
 
 from svdflow.checks import check_count, check_flags
 from svdflow.compute import to_numpy
-from svdflow.compute.engine import Engine, as_engine, one_blas_thread
+from svdflow.compute.cluster_engine import as_engine
+from svdflow.compute.engine import Engine, one_blas_thread
 from svdflow.errors import NonFiniteError
 from svdflow.matrix.integers import may_be_lossy, refuse_lossy
 from svdflow.matrix.masks import unmasked
