@@ -10,9 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
+from svdflow.images.ingest_images import ingest_images
 from svdflow.store import publish, write_table
 from svdflow.store.schema import columns
+from svdflow.svd.factorize_shard import factorize_shard
 
 ROOT = Path(__file__).parents[2]
 BLANK = {"text": "", "int": 0, "float": 0.0, "bool": False}
@@ -87,7 +90,17 @@ def folder(tmp_path, monkeypatch):
     with publish(Path("results/metrics.h5"), "metrics") as file:
         row = {column.name: BLANK[column.kind] for column in columns("compress")}
         write_table(file, "compress", [row | {"dataset": "photos", "rank": 20, "psnr": 30.0}])
+    shard("results/factors/samples/00000.h5")
     return tmp_path
+
+
+def shard(path: str) -> None:
+    """The factors of one small image, where a study keeps them."""
+    Image.fromarray(samples()["image"]).save("small.png")
+    small = [{"index": 0, "path": "small.png", "name": "small.png"}]
+    ingest_images(small, "m.h5", dataset="samples", shard=0, colour="gray", noise_sigma=[], seed=0)
+    Path(path).parent.mkdir(parents=True)
+    factorize_shard("m.h5", path, dataset="samples", shard=0, item_rank=20, noisy_rank=0, seed=0)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])

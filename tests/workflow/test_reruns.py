@@ -69,7 +69,15 @@ TABLE = {
     "allow_errors": (3, {"verdict"}),
     "runtime.backend": ("numpy", set()),
     "runtime.memory_limit": ("3GiB", set()),
+    "runtime.engine": ("dask", set()),
+    "runtime.cluster": ("tcp://127.0.0.1:8786", set()),
+    "runtime.workers": (2, set()),
+    "runtime.tls_ca": ("ca.pem", set()),
+    "runtime.tls_cert": ("cert.pem", set()),
+    "runtime.tls_key": ("key.pem", set()),
+    "runtime.allow_plain": (True, set()),
 }
+BESIDE = {"runtime.cluster": {"engine": "dask"}}  # what else a key needs
 
 
 def leaves(model, prefix=""):
@@ -92,7 +100,7 @@ def test_a_changed_key_reruns_exactly_its_rules(finished, tmp_path, key):
     (workflow.folder / "other.py").write_text(OWN)
     shutil.copy2(workflow.folder / "results" / "metrics.h5", workflow.folder)
     top, _, rest = key.partition(".")
-    workflow.configure(**{top: {rest: value} if rest else value})
+    workflow.configure(**{top: {rest: value, **BESIDE.get(key, {})} if rest else value})
     assert set(workflow.due()) == rules
 
 
