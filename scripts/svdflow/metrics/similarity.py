@@ -12,6 +12,7 @@ RADIUS = 5  # int(3.5 sigma + 0.5), where scikit-image truncates
 WINDOW = 2 * RADIUS + 1  # rows and columns of the window, 11 as in the paper
 C1, C2 = 0.01**2, 0.03**2  # stabilizers of Wang et al., in units of the squared data range
 STRIP = 48  # rows of the SSIM map at a time: of 32, 48, 64 and 128 the fastest, as a strip fits the cache
+BAND = 24  # filtered values a block of the filter's matrix: of 16, 24, 32, 48 and 64 the fastest both ways
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli and Bovik (2003), section 3.2
 
 
@@ -249,25 +250,25 @@ def _smooth(fields: np.ndarray) -> np.ndarray:
     band = _BANDS[fields.dtype.type]
     tall = np.empty((h - margin, c * n), fields.dtype)
     flat = fields.reshape(h, c * n)
-    for start in range(0, h - margin, STRIP):
-        part, window = slice(start, start + STRIP), slice(start, start + STRIP + margin)
+    for start in range(0, h - margin, BAND):
+        part, window = slice(start, start + BAND), slice(start, start + BAND + margin)
         size = len(tall[part])
         np.matmul(band[:size, : size + margin], flat[window], out=tall[part])
     rows = tall.reshape(-1, n)
     wide = np.empty((len(rows), n - margin), fields.dtype)
-    for start in range(0, n - margin, STRIP):
-        part, window = slice(start, start + STRIP), slice(start, start + STRIP + margin)
+    for start in range(0, n - margin, BAND):
+        part, window = slice(start, start + BAND), slice(start, start + BAND + margin)
         size = wide[:, part].shape[1]
         np.matmul(rows[:, window], band[:size, : size + margin].T, out=wide[:, part])
     return wide.reshape(h - margin, c, n - margin)
 
 
 def _band() -> np.ndarray:
-    """Rows of shifted Gaussian weights: STRIP filtered values from STRIP + 10."""
+    """Rows of shifted Gaussian weights: BAND filtered values from BAND + 10."""
     weights = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
     weights /= weights.sum()
-    band = np.zeros((STRIP, STRIP + 2 * RADIUS))
-    for row in range(STRIP):
+    band = np.zeros((BAND, BAND + 2 * RADIUS))
+    for row in range(BAND):
         band[row, row : row + WINDOW] = weights
     return band
 
