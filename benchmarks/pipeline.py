@@ -201,9 +201,10 @@ def table(seconds: dict[str, list[float]], count: int, peers: list[str]) -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float]) -> str:
+def spread(values: list[float], digits: int = 1) -> str:
     """Median, and the extremes in brackets."""
-    return f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+    middle, least, most = (f"{v:.{digits}f}" for v in (median(values), min(values), max(values)))
+    return f"{middle} ({least} to {most})"
 
 
 def main() -> None:
@@ -237,7 +238,7 @@ def main() -> None:
     text = (
         f"# The compress path\n\n{len(images)} images of {SIDE} x {SIDE}, 8 bits; ranks {', '.join(map(str, RANKS))}; "
         f"PSNR and SSIM.\nMedian of {given.rounds} interleaved rounds (least to greatest) on {threads} cores of "
-        f"{_processor()}.\nNumPy {np.__version__}, SciPy {scipy.__version__}, scikit-image {skimage.__version__}, "
+        f"{processor()}.\nNumPy {np.__version__}, SciPy {scipy.__version__}, scikit-image {skimage.__version__}, "
         f"Python {platform.python_version()}. All sides give the same figures, to 1e-3 dB and 1e-4.\n\n"
         f"{table(seconds, len(images), list(peers))}\n\nCommand: `python benchmarks/pipeline.py --write`\n"
     )
@@ -251,7 +252,7 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def _processor() -> str:
+def processor() -> str:
     """Model of the processor, as the kernel names it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
