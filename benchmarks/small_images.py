@@ -3,7 +3,7 @@
 Both sides are commands, with all that they start: `svdflow run` to the end of compress at the default shard size, and a
 process that opens each PNG with Pillow, takes np.linalg.svd and asks scikit-image for PSNR and SSIM at each rank. Their
 figures must agree, to 1e-3 dB (up to 100 dB) and 1e-4, before any time counts. What starting costs is measured apart,
-by the same two commands on as many images as the study has shards. Rounds are interleaved; one thread of BLAS, one core.
+by the same two commands on as many images as the study has shards. Rounds are interleaved; one thread of BLAS.
 
     python benchmarks/small_images.py            print a table
     python benchmarks/small_images.py --write    and keep it in benchmarks/results/small_images.md
