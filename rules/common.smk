@@ -5,14 +5,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from snakemake.exceptions import WorkflowError
-from svdflow.study.config import ConfigError
+from svdflow.errors import ConfigError, SvdflowError
 from svdflow.study.run_lock import RunLock
 from svdflow.study.outputs import check_outputs, everything, files_of_part, gathered_files, shard_files
 from svdflow.study.study import Study
 
 try:
-    study = Study(config, Path(workflow.basedir), workflow.configfiles)
-    if workflow.is_main_process:  # not in the process of a job, while others write
+    main = workflow.is_main_process
+    study = Study(config, Path(workflow.basedir), workflow.configfiles, in_job=not main)
+    if main:  # not in the process of a job, while others write
         check_outputs(study)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -27,7 +28,8 @@ lock = RunLock(study.results)
 onstart:
     try:
         lock.take()
-    except ConfigError as error:
+        study.write_manifests()
+    except SvdflowError as error:
         raise WorkflowError(str(error)) from None
 
 

@@ -37,7 +37,7 @@ from svdflow.store import (
     write_table,
 )
 from svdflow.store.shards import add_item, add_observation
-from svdflow.study import manifest
+from svdflow.study import manifest, manifest_file
 from svdflow.study.config import load_config
 from svdflow.study.families import parse_parameters
 from svdflow.study.sheet import Dataset, read_datasets
@@ -137,7 +137,7 @@ def listed(folder: Path, draw: Draw) -> Iterator[str]:
         (data / f"p{i}.png").write_bytes(bytes([i]))
     dataset = Dataset("d", "images", str(data), "gray", [], ["compress"], 4)
     path = folder / "d.tsv"
-    manifest.write(manifest.scan(dataset, ROOT, path), path)
+    manifest_file.write(manifest.digested(manifest.scan(dataset, ROOT, path)), path)
     yield bend(path, draw)
     found = [e.name for e in manifest.scan(dataset, ROOT, path).entries if not e.gone]
     sound(sorted(found) == [f"p{i}.png" for i in range(4)], f"entries {found}")
@@ -156,7 +156,7 @@ def sheet(folder: Path, draw: Draw) -> Iterator[str]:
     path.write_bytes(bent(SHEET.encode(), steps))
     yield str(steps)
     for name, row in read_datasets(path).items():
-        sound(name == row.name and row.shard_size >= 1 and 1 <= row.replicates < 2**31, "row")
+        sound(name == row.name and (row.shard_size or 1) >= 1 and 1 <= row.replicates < 2**31, "row")
         sound(all(0 < sigma < np.inf for sigma in row.noise_sigma), "noise")
 
 

@@ -334,15 +334,15 @@ def test_a_folder_that_svdflow_never_wrote_to_is_not_adopted(folder):
 
 
 def test_an_edited_manifest_is_kept(folder):
-    from svdflow.study import manifest
+    from svdflow.study import manifest_file
 
     one = study(folder)
     path = one.manifest_path("photos")
-    manifest.write(one.manifest("photos"), path)
+    manifest_file.write(one.manifest("photos"), path)
     lines = path.read_text().splitlines(keepends=True)
     rows = list(csv.reader(lines, delimiter="\t"))
     path.write_text("".join([lines[0], *reversed(lines[1:])]))
     edited = path.read_text()
     with pytest.raises(ValueError, match=r"photos\.tsv"):
-        manifest.write(one.manifest("photos"), path)
+        manifest_file.write(one.manifest("photos"), path)
     assert path.read_text() == edited and len(rows) == 5

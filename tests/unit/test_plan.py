@@ -10,7 +10,7 @@ import yaml
 
 from svdflow.errors import ConfigError
 from svdflow.registry import GENERATORS, TASKS
-from svdflow.study import manifest, syntax
+from svdflow.study import manifest_file, syntax
 from svdflow.study.config import complete_config, load_config
 from svdflow.study.digest import Reached, code_digest, digest
 from svdflow.study.options_page import config_schema, markdown
@@ -128,7 +128,7 @@ def test_sheets_that_are_no_sheets_are_named(folder):
 def test_a_damaged_manifest_is_named(folder):
     one = study(folder, IMAGES)
     path = one.manifest_path("mine")
-    manifest.write(one.manifest("mine"), path)
+    manifest_file.write(one.manifest("mine"), path)
     path.write_text(path.read_text().replace('"1"\t"p1.png"\t"1"', '"1"\t"p1.png"\t"x"'))
     with pytest.raises(ConfigError, match="a damaged manifest"):
         study(folder, IMAGES)
@@ -137,7 +137,7 @@ def test_a_damaged_manifest_is_named(folder):
 def test_a_manifest_that_names_a_file_twice_is_refused(folder):
     one = study(folder, IMAGES)
     path = one.manifest_path("mine")
-    manifest.write(one.manifest("mine"), path)
+    manifest_file.write(one.manifest("mine"), path)
     path.write_text(path.read_text().replace('"p1.png"', '"p2.png"'))
     with pytest.raises(ConfigError, match=r"a damaged manifest \('p2\.png' stands twice\)"):
         study(folder, IMAGES)
@@ -256,7 +256,7 @@ def test_example_studies_are_valid(path, tmp_path, monkeypatch):
 def test_shards_are_slices_and_new_images_only_extend(folder):
     before = study(folder, IMAGES)
     assert before.shards("mine") == ["00000", "00001", "00002"]
-    manifest.write(before.manifest("mine"), before.manifest_path("mine"))
+    manifest_file.write(before.manifest("mine"), before.manifest_path("mine"))
     (folder / "data" / "a-new-one.png").write_bytes(b"new")
     after = study(folder, IMAGES)
     for shard in ("00000", "00001"):
@@ -268,7 +268,7 @@ def test_shards_are_slices_and_new_images_only_extend(folder):
 
 def test_a_touch_changes_nothing_a_replacement_its_shard(folder):
     before = study(folder, IMAGES)
-    manifest.write(before.manifest("mine"), before.manifest_path("mine"))
+    manifest_file.write(before.manifest("mine"), before.manifest_path("mine"))
     for path in (folder / "data").iterdir():
         os.utime(path, ns=(1, 1))
     touched = study(folder, IMAGES)
@@ -288,7 +288,7 @@ def test_a_touch_changes_nothing_a_replacement_its_shard(folder):
 
 def test_a_removed_image_leaves_its_place_empty(folder):
     before = study(folder, IMAGES)
-    manifest.write(before.manifest("mine"), before.manifest_path("mine"))
+    manifest_file.write(before.manifest("mine"), before.manifest_path("mine"))
     (folder / "data" / "p1.png").unlink()
     after = study(folder, IMAGES)
     assert after.settings("ingest_images", "mine", "00000")["names"] == ["p0.png", None, "p2.png", "p3.png"]
@@ -300,9 +300,9 @@ def test_a_removed_image_leaves_its_place_empty(folder):
 def test_a_manifest_that_is_written_twice_is_left_alone(folder):
     one = study(folder, IMAGES)
     path = one.manifest_path("mine")
-    manifest.write(one.manifest("mine"), path)
+    manifest_file.write(one.manifest("mine"), path)
     os.utime(path, ns=(1, 1))
-    manifest.write(study(folder, IMAGES).manifest("mine"), path)
+    manifest_file.write(study(folder, IMAGES).manifest("mine"), path)
     assert path.stat().st_mtime_ns == 1
 
 
@@ -321,7 +321,7 @@ def test_hostile_file_names_stay_in_the_manifest(folder):
     for name in names:
         (folder / "data" / name).write_bytes(name.encode(errors="surrogateescape"))
     first = study(folder, IMAGES)
-    manifest.write(first.manifest("mine"), first.manifest_path("mine"))
+    manifest_file.write(first.manifest("mine"), first.manifest_path("mine"))
     second = study(folder, IMAGES)
     assert second.manifest("mine") == first.manifest("mine")
     assert set(names) <= {e.name for e in second.manifest("mine").entries}

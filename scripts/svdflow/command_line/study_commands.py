@@ -102,7 +102,6 @@ def adopt(args: argparse.Namespace) -> int:
 
 
 def _prepare(study: "Study", *, write: bool, quiet: bool) -> None:
-    from svdflow.study import manifest
     from svdflow.study.estimate import check_disk, estimate, table
     from svdflow.study.outputs import check_outputs
 
@@ -112,10 +111,7 @@ def _prepare(study: "Study", *, write: bool, quiet: bool) -> None:
         print(visible(table(study, estimates), keep="\n"))
     check_disk(study, estimates)
     if write:
-        for name in study.named("images") + study.named("matrix"):
-            if any(task.judged for task in study.tasks(name)):
-                study.value_ranges(name)  # the manifest keeps what the images span
-            manifest.write(study.manifest(name), study.manifest_path(name))
+        study.write_manifests()
 
 
 def _study(args: argparse.Namespace) -> "Study":

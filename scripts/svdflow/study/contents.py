@@ -7,11 +7,13 @@ the judging of its dataset where, and only where, it changes the range.
 
 import json
 import os
+import stat
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,12 +27,12 @@ PAGES, BANDS = 1000, 64
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
-def measured(paths: Sequence[Path], pixel_limit: int, channels: bool = False) -> list[str]:
+def measured(paths: Sequence[str | Path], pixel_limit: int, channels: bool = False) -> list[str]:
     """The extent of each image file: ``dtype bits smallest largest``, or ``-`` where it is not known.
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths : sequence of str or path
     pixel_limit : int
         Files that declare more pixels are not decoded.
     channels : bool
@@ -50,16 +52,16 @@ def measured(paths: Sequence[Path], pixel_limit: int, channels: bool = False) ->
     return found
 
 
-def eight_bits(path: Path) -> bool:
+def eight_bits(path: str | Path) -> bool:
     """Whether its headers tell that a picture has unsigned samples of 8 bits or fewer; arrays are left to the child."""
     try:
-        if not path.is_file():
+        if not stat.S_ISREG(os.stat(path).st_mode):
             return False
-        with path.open("rb") as file:
-            head = file.read(FIRST)
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(FIRST) or b""
             if head[:4] in _ORDERS:
-                return all(_eight_bit_pages(file, _ORDERS[head[:4]]))
-    except (OSError, struct.error):
+                return all(_eight_bit_pages(BufferedReader(file), _ORDERS[head[:4]]))
+    except (OSError, ValueError, struct.error):
         return False
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return len(head) > 24 and head[24] <= 8  # bit depth (PNG specification, 11.2.2)
@@ -101,7 +103,7 @@ def _shorts(
     return struct.unpack(f"{order}{count}H", file.read(2 * count))
 
 
-def _decoded(paths: Sequence[Path], pixel_limit: int, channels: bool) -> list[str]:
+def _decoded(paths: Sequence[str | Path], pixel_limit: int, channels: bool) -> list[str]:
     """Extents by a child process, by another one where a file was the end of it."""
     found: list[str] = []
     while len(found) < len(paths):

@@ -8,7 +8,7 @@ from statistics import mean
 from svdflow.errors import ConfigError
 from svdflow.study.families import bytes_of, shape_of
 from svdflow.study.located import locate
-from svdflow.study.manifest import UNREADABLE
+from svdflow.study.manifest_file import GONE, UNREADABLE
 from svdflow.study.settings import item_rank, noisy_rank
 from svdflow.study.study import Study
 
@@ -103,7 +103,7 @@ def _of(study: Study, name: str) -> RunEstimate:
         planes = 1 if row.colour == "gray" else 3
         matrices, read = round(pixels * planes * (1 + 4 * len(row.noise_sigma))), 0.0
     else:
-        size = mean(max(0, e.size) for e in study.manifest(name).entries)
+        size = mean(max(0, size) for size in study.listed(name).sizes)
         m = n = max(1, round(sqrt(size / 4)))
         matrices, planes, read = 0, 1, 5 * size / READ
     kept = [min(r, m, n) for r in ranks]
@@ -123,16 +123,16 @@ def _pixels(study: Study, name: str) -> float:
 
     from PIL import Image
 
-    manifest = study.manifest(name)
-    step = ceil(len(manifest.entries) / SAMPLED)
+    manifest = study.listed(name)
+    step = ceil(len(manifest) / SAMPLED)
     found = []
-    for entry in manifest.entries[::step]:
-        if entry.gone or entry.digest == UNREADABLE:
+    for file, digest in zip(manifest.names[::step], manifest.digests[::step], strict=True):
+        if digest in (GONE, UNREADABLE):
             continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                with Image.open(locate(manifest.folder, entry.name)) as image:
+                with Image.open(locate(manifest.folder, file)) as image:
                     found.append(image.width * image.height)
         except Exception:  # a broken image is ingest's to report
             continue

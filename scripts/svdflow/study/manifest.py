@@ -5,13 +5,16 @@ empty. A file's digest is that of its content, computed once and believed as lon
 """
 
 import csv
-import io
+import hashlib
+import os
 import posixpath
 import re
-from collections import Counter
-from dataclasses import dataclass, replace
+import stat
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from math import inf
 from pathlib import Path
 
 from svdflow.errors import ConfigError
@@ -19,49 +22,24 @@ from svdflow.study import contents
 from svdflow.study.digest import file_digest
 from svdflow.study.globbing import before_wildcards, matches
 from svdflow.study.located import PACKAGE, file_state, leaves, locate
+from svdflow.study.manifest_file import GONE, UNREADABLE, BelievedManifest, Manifest, extent_of, read
 from svdflow.study.sheet import Dataset
 from svdflow.study.suffixes import FOLDER_SUFFIXES, IMAGE_SUFFIXES, left_out, left_out_words
 from svdflow.study.value_range import Extent
 
-COLUMNS = ["index", "name", "size", "mtime_ns", "digest", "extent"]
-GONE, UNREADABLE = "gone", "unreadable"
+# Files of a shard where the sheet names no shard_size and no plan has chosen one: FEWEST, as a changed file reruns all
+# of its shard, up to MOST, as long as it holds at most BYTES of files: compress takes 4 s for 64 pictures of 512 x 512
+# and 6 s for 4,096 of 64 x 64, beside which the 1.5 s that its jobs cost to start are little. SHARDS at most, where
+# more files make them larger. Chosen; another value cuts new studies otherwise, and no old one.
+FEWEST, MOST, BYTES, SHARDS = 64, 4096, 2**25, 512
+SMALL = 2**16  # bytes of a file that is hashed in one piece; chosen
 LIST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # the name of a tracked list in config/manifests
 PACKAGE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class ManifestEntry:
-    """One file: its name below the manifest's folder, what tells whether it changed, and what its values span.
-
-    `extent` is as `svdflow.study.contents.measured` gives it, with the word ``channels`` behind it where every band
-    is a plane; empty as long as nobody has asked.
-    """
-
-    name: str
-    size: int
-    mtime_ns: int
-    digest: str
-    extent: str = ""
-
-    @property
-    def gone(self) -> bool:
-        return self.digest == GONE
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The files of a dataset: `folder` is a path, or ``package:NAME`` for files of an installed package."""
-
-    folder: str
-    entries: list[ManifestEntry]
-
-    def slice(self, start: int, stop: int) -> list[ManifestEntry]:
-        return self.entries[start:stop]
-
-
 def scan(dataset: Dataset, root: Path, written: Path) -> Manifest:
-    """The manifest of a dataset as its files are now; nothing is written.
+    """The manifest of a dataset as its files are now, without digests of those that are new or changed.
 
     Parameters
     ----------
@@ -69,19 +47,42 @@ def scan(dataset: Dataset, root: Path, written: Path) -> Manifest:
         Folder of the workflow, where the lists of packaged files stand; other paths are relative to the
         working directory.
     written : Path
-        Where an earlier `write` put it; it fixes the order and spares reading unchanged files.
+        Where an earlier `write` put it; it fixes the order and the shards, and spares reading unchanged files.
     """
+    known = (read(written, "") if written.is_file() else None) or None  # an empty one says nothing
     if dataset.source.startswith("manifest:"):
-        return _packaged(dataset, root)
+        packaged = _packaged(dataset, root)
+        return replace(packaged, shard_size=(known.shard_size if known else 0) or FEWEST)
     folder, names = _list(dataset)
-    known = _read(written)
-    fresh = set(names)
-    entries = []
-    for old in known:
-        entries.append(_current(dataset, folder, old) if old.name in fresh else replace(old, digest=GONE))
-    old_names = {old.name for old in known}
-    entries += [_current(dataset, folder, ManifestEntry(n, -1, -1, "")) for n in names if n not in old_names]
-    return Manifest(folder, entries)
+    found = _Columns(folder, dataset.kind == "matrix")
+    if known is None:
+        found.extend(names)
+        return found.manifest(1 if dataset.kind == "matrix" else default_size(found.sizes))
+    found.update(known, set(names))
+    before = set(known.names)
+    found.extend(name for name in names if name not in before)
+    # A manifest that names no shard_size is of a version in which the default was this.
+    size = known.shard_size or (1 if dataset.kind == "matrix" else FEWEST)
+    return found.manifest(size, written=known.written and not found.changed)
+
+
+def default_size(sizes: Sequence[int]) -> int:
+    """Files of a shard, a power of two, for files of so many bytes."""
+    mean = max(1, sum(size for size in sizes if size > 0) // max(1, len(sizes)))
+    fitting = 1 << max(1, BYTES // mean).bit_length() - 1
+    needed = 1 << (max(1, -(-len(sizes) // SHARDS)) - 1).bit_length()
+    return max(FEWEST, min(MOST, fitting), needed)
+
+
+def digested(manifest: Manifest) -> Manifest:
+    """The manifest with the digest of every file; what is known is not read again."""
+    unknown = [i for i, digest in enumerate(manifest.digests) if not digest]
+    if not unknown:
+        return manifest
+    digests = list(manifest.digests)
+    for i in unknown:
+        digests[i] = _digest(os.path.join(manifest.folder, manifest.names[i]))
+    return replace(manifest, digests=digests, written=False)
 
 
 def measured(manifest: Manifest, pixel_limit: int, channels: bool) -> Manifest:
@@ -89,63 +90,88 @@ def measured(manifest: Manifest, pixel_limit: int, channels: bool) -> Manifest:
     ending = " channels" if channels else ""
     unknown = [
         i
-        for i, entry in enumerate(manifest.entries)
-        if not entry.gone and (not entry.extent or entry.extent.endswith(" channels") != channels)
+        for i, (extent, digest) in enumerate(zip(manifest.extents, manifest.digests, strict=True))
+        if digest != GONE and (not extent or extent.endswith(" channels") != channels)
     ]
     if not unknown:
         return manifest
-    entries = list(manifest.entries)
     try:
-        paths = [locate(manifest.folder, entries[i].name) for i in unknown]
+        folder = str(locate(manifest.folder))
     except FileNotFoundError:  # a package that is not installed, as its ingest will say
         return manifest
+    extents = list(manifest.extents)
+    paths = [os.path.join(folder, manifest.names[i]) for i in unknown]
     for i, extent in zip(unknown, contents.measured(paths, pixel_limit, channels), strict=True):
-        entries[i] = replace(entries[i], extent=extent + ending)
-    return replace(manifest, entries=entries)
+        extents[i] = sys.intern(extent + ending)
+    return replace(manifest, extents=extents, written=False)
 
 
-def extents(manifest: Manifest) -> list[Extent]:
+class _Columns:
+    """The columns of a manifest while its files are looked at."""
+
+    def __init__(self, folder: str, matrices: bool) -> None:
+        self._folder, self._matrices = folder, matrices
+        self._names: list[str] = []
+        self.sizes, self._times = array("q"), array("q")
+        self._digests: list[str] = []
+        self._extents: list[str] = []
+        self.changed = False
+
+    def extend(self, names: Iterable[str]) -> None:
+        """Files that nothing is known of."""
+        for name in names:
+            self._add(name, *self._state(name))
+            self.changed = True
+
+    def update(self, known: Manifest, there: set[str]) -> None:
+        """Files of an earlier manifest as they are now; `there` are the names that still exist."""
+        columns = (known.names, known.sizes, known.times, known.digests, known.extents)
+        for name, size, time, digest, extent in zip(*columns, strict=True):
+            if name not in there:
+                self._add(name, size, time, GONE, extent)
+                self.changed |= digest != GONE
+                continue
+            new_size, new_time, new_digest = self._state(name)
+            same = (size, time) == (new_size, new_time) and digest not in (GONE, "")
+            if same and (digest == UNREADABLE) >= (new_digest == UNREADABLE):
+                self._add(name, size, time, digest, extent)
+            else:
+                self._add(name, new_size, new_time, new_digest)
+                self.changed = True
+
+    def manifest(self, shard_size: int, *, written: bool = False) -> Manifest:
+        columns = (self._names, self.sizes, self._times, self._digests, self._extents)
+        return Manifest(self._folder, *columns, shard_size, written)
+
+    def _add(self, name: str, size: int, time: int, digest: str, extent: str = "") -> None:
+        self._names.append(name)
+        self.sizes.append(size)
+        self._times.append(time)
+        self._digests.append(digest)
+        self._extents.append(extent)
+
+    def _state(self, name: str) -> tuple[int, int, str]:
+        """Bytes, time of the last change in ns and, where no reading is due, digest of a file."""
+        path = os.path.join(self._folder, name)
+        try:
+            status = os.stat(path)
+            # Nothing but a file, or a folder that is a matrix, is opened: a pipe would wait for ever.
+            if stat.S_ISREG(status.st_mode):
+                size, time = status.st_size, status.st_mtime_ns
+            elif self._matrices and stat.S_ISDIR(status.st_mode):
+                size, time = file_state(Path(path))
+            else:
+                return -1, -1, UNREADABLE
+        except (OSError, ValueError):
+            # A dangling link, say: the item exists and cannot be read, which ingest will report.
+            return -1, -1, UNREADABLE
+        # Hashing a terabyte at every change of date would cost more than the factorization.
+        return size, time, f"{size}-{time}" if self._matrices else ""
+
+
+def extents(manifest: Manifest | BelievedManifest) -> list[Extent]:
     """What the images that are there and can be read span; what many have in common stands once."""
-    different = {entry.extent for entry in manifest.entries if not entry.gone}
-    return [found for text in sorted(different) if (found := _extent(text))]
-
-
-def _extent(text: str) -> Extent | None:
-    """An extent from its text; None of what is none, a file that cannot be read among them."""
-    words = text.removesuffix(" channels").split()
-    try:
-        found = Extent(words[0], int(words[1]), float(words[2]), float(words[3]))
-    except (IndexError, ValueError):
-        return None
-    known = len(words) == 4 and re.fullmatch(r"u?int(8|16|32|64)|float(16|32|64)", found.dtype)
-    return found if known and -inf < found.low <= found.high < inf else None
-
-
-def _believed(text: str) -> str:
-    """What a manifest says of an extent, empty where that is nothing that was ever written: it is measured again."""
-    return text if text.removesuffix(" channels") == contents.UNKNOWN or _extent(text) else ""
-
-
-def write(manifest: Manifest, path: Path) -> None:
-    """Write a manifest, whole or not at all; an unchanged one is left alone.
-
-    Raises
-    ------
-    NotOursError
-        A file that svdflow did not write, or that was changed since, stands there.
-    """
-    from svdflow.store.files import publish_file
-
-    rows = [
-        [str(i), e.name, str(e.size), str(e.mtime_ns), e.digest, e.extent]
-        for i, e in enumerate(manifest.entries)
-    ]
-    text = io.StringIO()
-    csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([COLUMNS, *rows])
-    content = text.getvalue().encode("utf-8", "surrogateescape")
-    if not path.is_file() or path.read_bytes() != content:
-        with publish_file(path) as unfinished:
-            unfinished.write_bytes(content)
+    return [found for text in sorted(manifest.different_extents()) if (found := extent_of(text))]
 
 
 def _packaged(dataset: Dataset, root: Path) -> Manifest:
@@ -172,53 +198,58 @@ def _packaged(dataset: Dataset, root: Path) -> Manifest:
     if not files:
         raise ConfigError(f"{path}: names no file")
     inside = posixpath.commonpath([posixpath.dirname(name) for name, _ in files])
-    return Manifest(
-        PACKAGE + inside, [ManifestEntry(name[len(inside) + 1 :], -1, -1, sha256) for name, sha256 in files]
-    )
+    names, digests = [name[len(inside) + 1 :] for name, _ in files], [sha256 for _, sha256 in files]
+    nowhere = array("q", [-1]) * len(files)
+    return Manifest(PACKAGE + inside, names, nowhere, nowhere, digests, [""] * len(files), FEWEST)
 
 
 def _list(dataset: Dataset) -> tuple[str, list[str]]:
-    """The folder of a dataset's files and their names below it."""
-    source = matrix_source(dataset.source)[0] if dataset.kind == "matrix" else dataset.source
-    path = Path(source)
-    fixed = Path(*before_wildcards(path.parts))
-    if path.is_dir() and dataset.kind == "images":
-        folder = path
-        found = [
-            p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
+    """The folder of a dataset's files and their names below it, in order."""
+    folder, pattern = _place(dataset)
+    if pattern is None:
+        names = [
+            name
+            for name in os.listdir(folder)
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
         ]
     else:
-        folder = fixed if fixed.is_dir() and fixed != path else fixed.parent
         # What is no file but is no folder either, a pipe or a link to nothing, is an item that ingest will report.
-        found = [p for p in matches(source) if not p.is_dir() or p.suffix in FOLDER_SUFFIXES]
-    names = sorted({p.relative_to(folder).as_posix() for p in found})
+        found = [p for p in matches(pattern) if not p.is_dir() or p.suffix in FOLDER_SUFFIXES]
+        names = list({p.relative_to(folder).as_posix() for p in found})
     if not names:
         word = "image" if dataset.kind == "images" else "file"
+        fixed = Path(*before_wildcards(Path(dataset.source if pattern is None else pattern).parts))
         raise ConfigError(f"dataset '{dataset.name}': no {word} matches {dataset.source}{_near(fixed)}")
-    return folder.as_posix(), names
+    return folder.as_posix(), sorted(names)
 
 
-def _current(dataset: Dataset, folder: str, old: ManifestEntry) -> ManifestEntry:
-    path = locate(folder, old.name)
+def believed(dataset: Dataset, root: Path, written: Path) -> Manifest | BelievedManifest:
+    """The manifest as an earlier `write` left it, for jobs: no file of the dataset is looked at."""
+    if not written.is_file() or dataset.source.startswith("manifest:"):
+        return digested(scan(dataset, root, written))
+    return BelievedManifest(written, _place(dataset)[0].as_posix())
+
+
+def _place(dataset: Dataset) -> tuple[Path, str | None]:
+    """The folder of a dataset's files, and the pattern that they match; None for all images in it."""
+    source = matrix_source(dataset.source)[0] if dataset.kind == "matrix" else dataset.source
+    path = Path(source)
+    if path.is_dir() and dataset.kind == "images":
+        return path, None
+    fixed = Path(*before_wildcards(path.parts))
+    return (fixed if fixed.is_dir() and fixed != path else fixed.parent), source
+
+
+def _digest(path: str) -> str:
+    """The sha256 of a file's content, as `sha256sum` prints it; small files in one call each."""
     try:
-        # Nothing but a file, or a folder that is a matrix, is opened: a pipe would wait for ever.
-        if not path.is_file() and not (dataset.kind == "matrix" and path.is_dir()):
-            return ManifestEntry(old.name, -1, -1, UNREADABLE)
-        state = file_state(path)
-    except OSError:
-        # A dangling link, say: the item exists and cannot be read, which ingest will report.
-        return ManifestEntry(old.name, -1, -1, UNREADABLE)
-    if state == (old.size, old.mtime_ns) and old.digest not in (GONE, ""):
-        return old
-    return ManifestEntry(old.name, *state, _digest(dataset, path, state))
-
-
-def _digest(dataset: Dataset, path: Path, state: tuple[int, int]) -> str:
-    if dataset.kind == "matrix":
-        # Hashing a terabyte at every change of date would cost more than the factorization.
-        return f"{state[0]}-{state[1]}"
-    try:
-        return file_digest(path)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
+            if len(content := os.read(handle, SMALL)) < SMALL and not os.read(handle, 1):
+                return hashlib.sha256(content).hexdigest()
+        finally:
+            os.close(handle)
+        return file_digest(Path(path))
     except OSError:
         return UNREADABLE
 
@@ -227,32 +258,6 @@ def matrix_source(source: str) -> tuple[str, str]:
     """Split ``FILE:DATASET``; the dataset may be absent, and a file's own name may hold colons."""
     file, colon, dataset = source.rpartition(":")
     return (file, dataset) if colon and not Path(source).exists() else (source, "")
-
-
-def _read(path: Path) -> list[ManifestEntry]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-        rows = csv.DictReader(lines, delimiter="\t")
-        try:
-            entries = [
-                ManifestEntry(
-                    r["name"],
-                    int(r["size"]),
-                    int(r["mtime_ns"]),
-                    r["digest"],
-                    _believed(r.get("extent") or ""),
-                )
-                for r in rows
-            ]
-            counted = Counter(entry.name for entry in entries)
-            if twice := [name for name, count in counted.items() if count > 1]:
-                raise ValueError(f"{twice[0]!r} stands twice")
-            return entries
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise ConfigError(
-                f"{path}: a damaged manifest ({error}); move it elsewhere and plan again"
-            ) from error
 
 
 def _near(path: Path) -> str:

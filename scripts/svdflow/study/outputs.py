@@ -81,15 +81,15 @@ def _occupied(study: "Study", results: Path) -> str:
             if _within(results, place / part) or _within((place / part).resolve(), results):
                 return f"which is {part}/ of the workflow, or in it"
     for name, row in study.datasets.items():
-        if row.kind == "synthetic" or (manifest := study.manifest(name)).folder.startswith(PACKAGE):
+        if row.kind == "synthetic" or (manifest := study.listed(name)).folder.startswith(PACKAGE):
             continue
         folder = Path(manifest.folder).resolve()
         if _within(folder, results):
             return f"which holds the files of dataset '{name}'"
         if _within(results, folder):
             below = results.relative_to(folder).as_posix() if results.is_relative_to(folder) else ""
-            inside = {posixpath.dirname(entry.name) for entry in manifest.entries} | {
-                entry.name for entry in manifest.entries if entry.name.endswith(".zarr")
+            inside = {posixpath.dirname(name) for name in manifest.names} | {
+                name for name in manifest.names if name.endswith(".zarr")
             }
             if any(
                 _below(place, below) or (place.endswith(".zarr") and _below(below, place)) for place in inside

@@ -171,7 +171,7 @@ def _files(study: "Study", dataset: str, shard: str) -> Settings:
     """The slice of the manifest: names (None where one is gone) and the digests of the contents."""
     manifest = study.manifest(dataset)
     places = study.slice(dataset, shard)
-    entries = [manifest.entries[i] for i in places]
+    entries = manifest.slice(places.start, places.stop)
     return {
         "folder": manifest.folder,
         "first": places.start,

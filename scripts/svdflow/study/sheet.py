@@ -18,10 +18,6 @@ from svdflow.registry.refusals import faults, nearest, refuse
 from svdflow.study.families import parse_parameters
 from svdflow.study.sections.row import marker, parameters_model, row_model
 
-# Items of a job where the sheet names no shard_size: compress takes 4 s for 64 pictures of 512 x 512 (benchmarks/
-# pipeline.py), beside which the second that a job costs is little, and a changed image reruns 63 others; a matrix is
-# work enough for a job. Another value cuts a dataset anew, and all of it runs again.
-SHARD_SIZE = {"images": 64, "synthetic": 1, "matrix": 1}
 NOTHING = ("", "-")
 
 
@@ -35,7 +31,7 @@ class Dataset:
     colour: str
     noise_sigma: list[float]
     tasks: list[str]
-    shard_size: int
+    shard_size: int | None
     overrides: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -135,8 +131,7 @@ def _typed(row: Mapping[str, str], where: str) -> Dataset:
         parameters = {}
     refuse([f"{where}: {words}" for words in _misplaced(checked["kind"], checked["noise_sigma"], ours)])
     columns = {k: checked[k] for k in ("name", "kind", "source", "colour", "noise_sigma", "tasks")}
-    size = checked.get("shard_size", SHARD_SIZE[checked["kind"]])
-    return Dataset(**columns, shard_size=size, overrides=ours, parameters=parameters)
+    return Dataset(**columns, shard_size=checked.get("shard_size"), overrides=ours, parameters=parameters)
 
 
 def _faults(row: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,8 @@ from svdflow.registry.refusals import refuse
 from svdflow.study import settings
 from svdflow.study.config import complete_config, load_config, neighbour, origin
 from svdflow.study.digest import code_digest, facts_of
-from svdflow.study.manifest import Manifest, extents, measured, scan
+from svdflow.study.manifest import believed, digested, extents, measured, scan
+from svdflow.study.manifest_file import BelievedManifest, Manifest, write
 from svdflow.study.outputs import check_place
 from svdflow.study.sheet import Dataset, read_datasets
 from svdflow.study.sizes import machine_memory, parse_size
@@ -43,6 +44,8 @@ class Study:
         the working directory.
     files : sequence of path
         The configuration files, for messages.
+    in_job : bool
+        The study was checked and its manifests were written before this job: both are believed.
 
     Raises
     ------
@@ -50,20 +53,26 @@ class Study:
         Before any job: unknown keys, wrong values, missing folders, more jobs than a DAG should hold.
     """
 
-    def __init__(self, config: Mapping[str, Any], root: Path, files: Sequence[str | Path] = ()) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], root: Path, files: Sequence[str | Path] = (), *, in_job: bool = False
+    ) -> None:
         self.root, self._given, self._files = root, config, files
         self.config = complete_config(config, files)
         self.results = Path(self.config["pathvars"]["results"])
         self.datasets: dict[str, Dataset] = read_datasets(Path(self.config["datasets"]))
-        self._manifests: dict[str, Manifest] = {}
+        self._in_job = in_job
+        self._listed: dict[str, Manifest] = {}
+        self._manifests: dict[str, Manifest | BelievedManifest] = {}
         self._ranges: dict[str, list[list[Any]]] = {}  # asked for by every job
         self._codes: dict[str, str] = {}
         self._left_out: list[str] | None = None
+        if in_job:
+            return
         self._check_results()
         self._check_sources()
+        self._check_jobs()
         check_place(self)
         self._check_audits()
-        self._check_jobs()
 
     @classmethod
     def load(cls, root: Path, study: str | Path | None = None) -> "Study":
@@ -73,11 +82,30 @@ class Study:
 
     # -- shards -------------------------------------------------------------------------------------------
 
-    def manifest(self, dataset: str) -> Manifest:
-        """The files of a dataset as they are now (images and matrices)."""
+    def listed(self, dataset: str) -> Manifest:
+        """The files of a dataset as they are now (images, matrices), new and changed ones without digests."""
+        if dataset not in self._listed:
+            self._listed[dataset] = scan(self.datasets[dataset], self.root, self.manifest_path(dataset))
+        return self._listed[dataset]
+
+    def manifest(self, dataset: str) -> Manifest | BelievedManifest:
+        """The files of a dataset with their digests."""
         if dataset not in self._manifests:
-            self._manifests[dataset] = scan(self.datasets[dataset], self.root, self.manifest_path(dataset))
+            if self._in_job:
+                row = self.datasets[dataset]
+                self._manifests[dataset] = believed(row, self.root, self.manifest_path(dataset))
+            else:
+                self._listed[dataset] = self._manifests[dataset] = digested(self.listed(dataset))
         return self._manifests[dataset]
+
+    def write_manifests(self) -> None:
+        """Fix the order of the files, and what was found of them; raises as `write`."""
+        for name in self.named("images") + self.named("matrix"):
+            if any(task.judged for task in self.tasks(name)):
+                self.value_ranges(name)  # the manifest keeps what the images span
+            manifest = self.manifest(name)
+            if isinstance(manifest, Manifest):
+                write(manifest, self.manifest_path(name))
 
     def value_ranges(self, dataset: str) -> list[list[Any]]:
         """The range that PSNR and SSIM of a dataset refer to: kind of samples, range and source for each kind.
@@ -95,8 +123,10 @@ class Study:
         if row.kind != "images":
             return []
         limit = self.config["ingest"]["pixel_limit"]
-        self._manifests[row.name] = measured(self.manifest(row.name), limit, row.colour == "channels")
-        return dataset_ranges(extents(self._manifests[row.name]))
+        manifest = self.manifest(row.name)
+        if isinstance(manifest, Manifest):
+            manifest = self._manifests[row.name] = measured(manifest, limit, row.colour == "channels")
+        return dataset_ranges(extents(manifest))
 
     def manifest_path(self, dataset: str) -> Path:
         return self.results / "manifests" / f"{dataset}.tsv"
@@ -104,10 +134,18 @@ class Study:
     def count(self, dataset: str) -> int:
         """Number of items, gone ones included, for they keep their place."""
         row = self.datasets[dataset]
-        return row.replicates if row.kind == "synthetic" else len(self.manifest(dataset).entries)
+        return row.replicates if row.kind == "synthetic" else len(self._files_of(dataset))
+
+    def _files_of(self, dataset: str) -> Manifest | BelievedManifest:
+        return self.manifest(dataset) if self._in_job else self.listed(dataset)
+
+    def shard_size(self, dataset: str) -> int:
+        """Items of a shard: what the sheet says, else what the first plan chose, which the manifest keeps."""
+        row = self.datasets[dataset]
+        return row.shard_size or (1 if row.kind == "synthetic" else self._files_of(dataset).shard_size)
 
     def shard_count(self, dataset: str) -> int:
-        return -(-self.count(dataset) // self.datasets[dataset].shard_size)
+        return -(-self.count(dataset) // self.shard_size(dataset))
 
     def shards(self, dataset: str) -> list[str]:
         """The five-digit names of a dataset's shards."""
@@ -115,7 +153,7 @@ class Study:
 
     def slice(self, dataset: str, shard: str) -> range:
         """Indices of the items of a shard."""
-        size = self.datasets[dataset].shard_size
+        size = self.shard_size(dataset)
         return range(int(shard) * size, min((int(shard) + 1) * size, self.count(dataset)))
 
     def named(self, kind: str | None = None, task: str | None = None) -> list[str]:
@@ -291,7 +329,7 @@ class Study:
         for name, row in self.datasets.items():
             try:
                 if row.kind != "synthetic":
-                    self.manifest(name)
+                    self.listed(name)
                 tasks = self.tasks(name)
                 noisy = [task.name for task in TASKS.values() if task.noisy]
                 if row.noise_sigma and not set(noisy) & {task.name for task in tasks}:
@@ -332,15 +370,15 @@ class Study:
 
     def _check_jobs(self) -> None:
         """Refuse more than can be planned, by the numbers alone: nothing is listed that may be too long."""
-        for name, row in self.datasets.items():
-            count = self.count(name)
+        for name in self.datasets:
+            count, size = self.count(name), self.shard_size(name)
             if count > MAX_ITEMS:
                 raise ConfigError(
                     f"dataset '{name}' has {count:,} items, more than {MAX_ITEMS:,}; split it, or ask for fewer"
                 )
-            if min(count, row.shard_size) > MAX_SHARD:
+            if min(count, size) > MAX_SHARD:
                 raise ConfigError(
-                    f"dataset '{name}' has shard_size {row.shard_size:,}, more than {MAX_SHARD:,}; lower it"
+                    f"dataset '{name}' has shard_size {size:,}, more than {MAX_SHARD:,}; lower it"
                 )
         if self.jobs > MAX_JOBS:
             jobs = {name: self.shard_count(name) * len(self.stages(name)) for name in self.datasets}
@@ -348,7 +386,7 @@ class Study:
             room = max(1, (MAX_JOBS - self.jobs + jobs[worst]) // len(self.stages(worst)))
             raise ConfigError(
                 f"{self.jobs} jobs are more than {MAX_JOBS}; dataset '{worst}' has shard_size "
-                f"{self.datasets[worst].shard_size}, {-(-self.count(worst) // room)} would do"
+                f"{self.shard_size(worst)}, {-(-self.count(worst) // room)} would do"
             )
 
 

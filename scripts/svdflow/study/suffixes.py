@@ -28,7 +28,7 @@ def left_out(folder: Path) -> dict[str, int]:
     counts: Counter[str] = Counter()
     with os.scandir(folder) as entries:
         for entry in entries:
-            suffix = Path(entry.name).suffix.lower()
+            suffix = os.path.splitext(entry.name)[1].lower()
             if entry.name.startswith(".") or suffix in IMAGE_SUFFIXES:
                 continue
             if entry.is_dir() and suffix not in FOLDER_SUFFIXES:
