@@ -1,6 +1,7 @@
 """Manifests of many files: columns, shards that keep their size, and jobs that believe what was written."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from svdflow.study import contents, manifest, manifest_file
 from svdflow.study.config import load_config
 from svdflow.study.manifest_file import BelievedManifest
 from svdflow.study.study import Study
+from svdflow.study.suffixes import suffix_of
 
 HEAD = "name\tkind\tsource\tcolour\tnoise_sigma\ttasks\tshard_size\tparameters\n"
 ROW = "mine\timages\tdata\tgray\t-\tcompress\t-\t-\n"
@@ -224,3 +226,8 @@ def test_files_are_columns(folder):
     assert found.sizes.itemsize == found.times.itemsize == 8
     manifest_file.write(found, folder / "copy.tsv")
     assert manifest_file.read(folder / "copy.tsv", "data") == found
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.b.PNG", "a", ".png", "a..png", ".a.png", "a .Png", "x.\udcff"])
+def test_suffixes_are_those_of_pathlib(name):
+    assert suffix_of(name) == Path(name).suffix.lower()

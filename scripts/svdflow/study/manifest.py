@@ -24,7 +24,7 @@ from svdflow.study.globbing import before_wildcards, matches
 from svdflow.study.located import PACKAGE, file_state, leaves, locate
 from svdflow.study.manifest_file import GONE, UNREADABLE, BelievedManifest, Manifest, extent_of, read
 from svdflow.study.sheet import Dataset
-from svdflow.study.suffixes import FOLDER_SUFFIXES, IMAGE_SUFFIXES, left_out, left_out_words
+from svdflow.study.suffixes import FOLDER_SUFFIXES, IMAGE_SUFFIXES, left_out, left_out_words, suffix_of
 from svdflow.study.value_range import Extent
 
 # Files of a shard where the sheet names no shard_size and no plan has chosen one: FEWEST, as a changed file reruns all
@@ -58,12 +58,22 @@ def scan(dataset: Dataset, root: Path, written: Path) -> Manifest:
     if known is None:
         found.extend(names)
         return found.manifest(1 if dataset.kind == "matrix" else default_size(found.sizes))
-    found.update(known, set(names))
-    before = set(known.names)
-    found.extend(name for name in names if name not in before)
+    gone, new = _differ(known.names, names)
+    del names  # a million of them are a tenth of the memory
+    found.update(known, gone)
+    found.extend(new)
     # A manifest that names no shard_size is of a version in which the default was this.
     size = known.shard_size or (1 if dataset.kind == "matrix" else FEWEST)
     return found.manifest(size, written=known.written and not found.changed)
+
+
+def _differ(known: list[str], names: list[str]) -> tuple[set[str], list[str]]:
+    """Which known names are gone, and which are new."""
+    if known == names:
+        return set(), []
+    there = set(names)
+    gone = {name for name in known if name not in there}
+    return gone, sorted(there.difference(known))
 
 
 def default_size(sizes: Sequence[int]) -> int:
@@ -123,11 +133,11 @@ class _Columns:
             self._add(name, *self._state(name))
             self.changed = True
 
-    def update(self, known: Manifest, there: set[str]) -> None:
-        """Files of an earlier manifest as they are now; `there` are the names that still exist."""
+    def update(self, known: Manifest, gone: set[str]) -> None:
+        """Files of an earlier manifest as they are now."""
         columns = (known.names, known.sizes, known.times, known.digests, known.extents)
         for name, size, time, digest, extent in zip(*columns, strict=True):
-            if name not in there:
+            if name in gone:
                 self._add(name, size, time, GONE, extent)
                 self.changed |= digest != GONE
                 continue
@@ -210,7 +220,7 @@ def _list(dataset: Dataset) -> tuple[str, list[str]]:
         names = [
             name
             for name in os.listdir(folder)
-            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+            if suffix_of(name) in IMAGE_SUFFIXES and not name.startswith(".")
         ]
     else:
         # What is no file but is no folder either, a pipe or a link to nothing, is an item that ingest will report.

@@ -17,6 +17,12 @@ _PLAIN = re.compile(r"\.[A-Za-z0-9_-]{1,12}")  # other suffixes are counted toge
 FOLDERS, NO_SUFFIX, OTHERS = "folders", "without a suffix", "with other suffixes"
 
 
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name in lower case, ``.png``, as `Path.suffix` has it but several times faster."""
+    stem, _, suffix = name.rpartition(".")
+    return f".{suffix.lower()}" if stem and suffix else ""
+
+
 def left_out(folder: Path) -> dict[str, int]:
     """How many entries of a folder are not read, by suffix in lower case; hidden ones are not counted.
 
@@ -28,7 +34,7 @@ def left_out(folder: Path) -> dict[str, int]:
     counts: Counter[str] = Counter()
     with os.scandir(folder) as entries:
         for entry in entries:
-            suffix = os.path.splitext(entry.name)[1].lower()
+            suffix = suffix_of(entry.name)
             if entry.name.startswith(".") or suffix in IMAGE_SUFFIXES:
                 continue
             if entry.is_dir() and suffix not in FOLDER_SUFFIXES:

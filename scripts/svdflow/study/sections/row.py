@@ -87,8 +87,8 @@ class Row(Options):
     )
     shard_size: Count = Field(
         default=UNSET,
-        description="Items per job. Where none is given 1, and for images about 32 MB of files: 64 to 4096 of them, as the "
-        "first plan finds them; the manifest keeps the number.",
+        description="Items per job. Where none is given 1, and for images about 32 MB of files: 64 to 4096 of them, as "
+        "the first plan finds them; the manifest keeps the number.",
     )
 
 
