@@ -10,8 +10,9 @@ import numpy as np
 
 from svdflow.errors import StoreError
 from svdflow.registry.tables import Column
+from svdflow.store.arrays import BAND_BYTES, create_array
 from svdflow.store.files import open_published
-from svdflow.store.reading import StoredFile, read_array
+from svdflow.store.reading import StoredArray, StoredFile, read_array
 from svdflow.store.schema import columns, tables
 
 if TYPE_CHECKING:
@@ -20,7 +21,60 @@ if TYPE_CHECKING:
 _TYPES = {"int": np.dtype("i8"), "float": np.dtype("f8"), "bool": np.dtype("?")}
 
 
-def write_table(file: h5py.File, stage: str, rows: Iterable[Mapping[str, Any]]) -> h5py.Dataset:
+class TableWriter:
+    """Write the table of a stage in parts, in order; a context manager.
+
+    A table of up to `BAND_BYTES` is one piece with one checksum, a larger one stands in bands, each with its own.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing.
+    stage : str
+        Whose table it is.
+    count : int
+        Rows of all parts together.
+    widths : mapping
+        Of each column of text the bytes of its longest value.
+    """
+
+    def __init__(self, file: h5py.File, stage: str, count: int, widths: Mapping[str, int]) -> None:
+        self._file, self._stage = file, stage
+        self.dtype = np.dtype([(c.name, _type(c, widths.get(c.name, 1))) for c in columns(stage)])
+        self._rows = 0
+        self._whole = np.zeros(count, self.dtype) if count * self.dtype.itemsize <= BAND_BYTES else None
+        self._bands = None if self._whole is not None else create_array(file, stage, (count,), self.dtype)
+
+    def append(self, rows: np.ndarray) -> None:
+        """More rows: a structured array with the columns of the table, in any order."""
+        part = np.zeros(len(rows), self.dtype)
+        for name in self.dtype.names or ():
+            part[name] = rows[name]
+        if self._whole is not None:
+            self._whole[self._rows : self._rows + len(part)] = part
+        elif self._bands is not None:
+            self._bands.write(self._rows, part)
+        self._rows += len(part)
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._close()
+
+    def _close(self) -> None:
+        if self._bands is not None:
+            dataset = self._bands.close()
+        elif self._whole is not None:
+            dataset = self._file.create_dataset(self._stage, data=self._whole, track_times=False)
+            dataset.attrs["crc32"] = zlib.crc32(self._whole.tobytes())
+        for column in columns(self._stage):
+            dataset.attrs[f"{column.name}.unit"] = column.unit
+            dataset.attrs[f"{column.name}.description"] = column.description
+
+
+def write_table(file: h5py.File, stage: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Store `rows` as the table of `stage`.
 
     Raises
@@ -34,17 +88,13 @@ def write_table(file: h5py.File, stage: str, rows: Iterable[Mapping[str, Any]]) 
     for row in rows:
         if wrong := names ^ row.keys():
             raise ValueError(f"table {stage!r}: columns missing or unknown: {', '.join(sorted(wrong))}")
-    encoded = [_encode(column, rows) for column in asked]
-    fields = [(c.name, _stored(values.dtype)) for c, values in zip(asked, encoded, strict=True)]
-    table = np.zeros(len(rows), fields)
-    for column, values in zip(asked, encoded, strict=True):
-        table[column.name] = values
-    dataset = file.create_dataset(stage, data=table, track_times=False)
-    dataset.attrs["crc32"] = zlib.crc32(table.tobytes())
-    for column in asked:
-        dataset.attrs[f"{column.name}.unit"] = column.unit
-        dataset.attrs[f"{column.name}.description"] = column.description
-    return dataset
+    encoded = {column.name: _encode(column, rows) for column in asked}
+    widths = {name: values.itemsize for name, values in encoded.items()}
+    with TableWriter(file, stage, len(rows), widths) as table:
+        whole = np.zeros(len(rows), table.dtype)
+        for name, values in encoded.items():
+            whole[name] = values
+        table.append(whole)
 
 
 def read_table(path: str | Path, stage: str) -> "pandas.DataFrame":
@@ -75,21 +125,27 @@ def table_in(file: StoredFile, stage: str) -> "pandas.DataFrame":
     """`read_table` of an open file."""
     import pandas
 
-    path = file.filename
-    if stage not in file:
-        known = ", ".join(name for name in tables() if name in file) or "none"
-        raise StoreError(f"{path}: no table {stage!r} (tables here: {known})")
-    data = read_array(file, stage)
-    if missing := [c.name for c in columns(stage) if c.name not in (data.dtype.names or ())]:
-        raise StoreError(
-            f"{path}: table {stage!r} has no column {missing[0]!r}; another version of svdflow made it: run again"
-        )
+    data = read_array(stored_table(file, stage))
     frame = {}
     for column in columns(stage):
         values = data[column.name]
         text = column.kind == "text"
         frame[column.name] = pandas.Series([v.decode() for v in values], dtype="str") if text else values
     return pandas.DataFrame(frame, columns=[c.name for c in columns(stage)])
+
+
+def stored_table(file: StoredFile, stage: str) -> StoredArray:
+    """The table of a stage as it is stored, with all columns that the schema asks for; raises as `read_table`."""
+    path = file.filename
+    if stage not in file:
+        known = ", ".join(name for name in tables() if name in file) or "none"
+        raise StoreError(f"{path}: no table {stage!r} (tables here: {known})")
+    table: StoredArray = file[stage]
+    if missing := [c.name for c in columns(stage) if c.name not in (table.dtype.names or ())]:
+        raise StoreError(
+            f"{path}: table {stage!r} has no column {missing[0]!r}; another version of svdflow made it: run again"
+        )
+    return table
 
 
 def _encode(column: Column, rows: list[Mapping[str, Any]]) -> np.ndarray:
@@ -100,6 +156,6 @@ def _encode(column: Column, rows: list[Mapping[str, Any]]) -> np.ndarray:
     return np.array(encoded, f"S{max([1, *map(len, encoded)])}")
 
 
-def _stored(dtype: np.dtype) -> np.dtype:
-    """Byte strings are declared as UTF-8."""
-    return h5py.string_dtype("utf-8", dtype.itemsize) if dtype.kind == "S" else dtype
+def _type(column: Column, width: int) -> np.dtype:
+    """As it is stored: byte strings are declared as UTF-8."""
+    return h5py.string_dtype("utf-8", width) if column.kind == "text" else _TYPES[column.kind]
