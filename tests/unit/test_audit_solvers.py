@@ -397,7 +397,11 @@ def test_bad_pseudo_inverses_are_caught(fault, audits):
 def test_numpy_pinv_takes_rounding_for_a_singular_value():
     found = {r.subject: r for r in rows(penrose.audit_penrose)}
     assert found["pinv, norm"].verdict is Verdict.PASS
-    assert found["numpy pinv, norm"].verdict is Verdict.WARN
+    # Whether rounding leaves a value above its cut-off, 1e-15, is for the kernels of this processor's BLAS to say.
+    _, A, s = penrose._large_deficient(np.random.default_rng([0, 13]))
+    computed = np.linalg.svd(A, compute_uv=False)
+    takes = computed[len(s)] > 1e-15 * computed[0]
+    assert found["numpy pinv, norm"].verdict is (Verdict.WARN if takes else Verdict.PASS)
 
 
 # ------------------------------------------------------------------ Tikhonov

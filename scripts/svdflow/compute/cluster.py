@@ -6,8 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 PROCESS_BYTES, OWN_SHARE = 110 * 2**20, 0.5
 # Seconds that workers of a job's allocation, and those of a cluster that stands, may take to appear. Chosen
 START = 120.0
-# One BLAS thread a worker. Snakemake sets OMP_NUM_THREADS to the threads of the job, and a nanny prefers the
-# environment to its own default (findings/dask-workers-inherit-threads.sh).
+# One BLAS thread a worker. Snakemake sets OMP_NUM_THREADS to the threads of the job, a nanny prefers the environment to
+# its own default, and what it is told by `env` comes after NumPy (findings/dask-workers-inherit-threads.sh).
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
@@ -97,7 +97,7 @@ def _local(runtime: Runtime, stack: ExitStack) -> Engine:
     from distributed import LocalCluster
 
     workers = worker_count(runtime)
-    started = _started(LocalCluster, stack, runtime, n_workers=workers, processes=True, env=ONE_THREAD)
+    started = _started(LocalCluster, stack, runtime, n_workers=workers, processes=True)
     return ClusterEngine(_client(stack, started), workers, own_bytes=workers * PROCESS_BYTES)
 
 
@@ -116,18 +116,33 @@ def _started(kind: Callable[..., Any], stack: ExitStack, runtime: Runtime, **opt
 
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="svdflow-workers-"))
     stack.enter_context(dask.config.set(QUIET))
-    return stack.enter_context(
-        kind(
+    with _one_thread_said():
+        cluster = kind(
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port
             local_directory=folder,
             memory_limit=runtime.memory_limit
             or 0,  # of each, the last resort: the plan keeps their sum within it
             silence_logs=logging.ERROR,
             **options,
         )
-    )
+    return stack.enter_context(cluster)
+
+
+@contextmanager
+def _one_thread_said() -> Iterator[None]:
+    """`ONE_THREAD` in the environment, where nannies read what they hand on to every worker that they start."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _joined(runtime: Runtime, stack: ExitStack) -> Engine:
@@ -180,9 +195,9 @@ def _client(stack: ExitStack, cluster: Any = None, *, tls: tuple[str, ...] = (),
     """A client of its own, that is nobody's default."""
     from distributed import Client
 
-    options = {} if cluster is not None else {"security": security(tls)}
+    options = {"security": security(tls)} if cluster is None else {"address": cluster}
     try:
-        client = Client(cluster, **named, **options, timeout=ANSWER, set_as_default=False)
+        client = Client(**named, **options, timeout=ANSWER, set_as_default=False)
     except (
         Exception
     ) as error:  # dask raises many kinds: OSError, TimeoutError, ValueError of a file, ssl.SSLError
