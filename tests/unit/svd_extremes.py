@@ -189,7 +189,7 @@ def complaints(truth, result, tol=1e-2):
         R = A.conj().T @ U.astype(A.dtype) - Vt.conj().T.astype(A.dtype) * scaled
         told, true_one = truth.times(info.residuals), norm(R, axis=0)
         # What rounding of A^H A V leaves, divided by s_i; of A^H u, where s_i is below rounding and u any vector.
-        rounding = ROUNDING * max(m, n) * EPS * top**2 / np.where(scaled > EPS * top, scaled, top)
+        rounding = ROUNDING * max(m, n) * EPS * top**2 / np.where(scaled > EPS * top, scaled, top or 1)
         under = np.max(true_one - told - rounding)
         claim(under <= stored, f"residuals are above those told by {under / (top or 1):.1e} s_1")
         large = scaled > 1e-5 * top

@@ -195,7 +195,9 @@ def test_a_sum_of_other_parts():
     np.testing.assert_allclose(source.adjoint_times(source.times(X)), gram, rtol=1e-10, atol=1e-10)
     cancelled = OperatorSource.sum(L @ R, (-L, R))
     assert cancelled.uncentred == pytest.approx(2 * norm(L @ R) ** 2)
-    assert cancelled.norm_squared <= 4 * np.finfo(float).eps * cancelled.uncentred  # what rounding leaves of equal sums
+    assert (
+        cancelled.norm_squared <= 4 * np.finfo(float).eps * cancelled.uncentred
+    )  # what rounding leaves of equal sums
 
 
 def test_scaled():
