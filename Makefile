@@ -17,7 +17,7 @@ COMPILE   = $(BIN)/uv pip compile pyproject.toml --group build --extra parquet -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run resume faults fuzz soak test-dask scale peers plan why clean test lint lock audit-deps docs bench bench-svd bench-images gpu-check
+.PHONY: help setup run resume faults fuzz soak test-dask test-slurm scale peers plan why clean test lint lock audit-deps docs bench bench-svd bench-images gpu-check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ fuzz: $(VENV)/test.stamp ## Bend what every parser reads, for ten minutes (ARGS=
 
 test-dask: $(VENV)/test.stamp ## Lose workers and schedulers of dask clusters, join them over TLS (some minutes)
 	$(BIN)/pytest tests/dask $(ARGS)
+
+test-slurm: $(VENV)/test.stamp ## Run studies on a real Slurm of one node, started for it where Slurm is installed (as root)
+	$(BIN)/pytest tests/slurm $(ARGS)
 
 scale: $(VENV)/test.stamp ## Check what the SVD promises of accuracy and errors over hundreds of seeds (some minutes)
 	$(BIN)/pytest tests/scale $(ARGS)

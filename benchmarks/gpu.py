@@ -260,8 +260,9 @@ def by_torch(device: Host, A: Any, case: Case, seed: int, effort: int) -> Any:
 
 
 def by_dask(device: Host, A: Any, case: Case, seed: int, effort: int) -> Any:
-    import dask
     import dask.array as da
+
+    import dask
 
     height = max(1, 2**26 // A.shape[1])  # 256 MB of float32
     x = da.from_array(A, chunks=(height, A.shape[1]), asarray=False, name=False)

@@ -70,11 +70,28 @@ def place(wildcards):
     return [wildcards.get(name, "") for name in ("dataset", "shard", "method")]
 
 
-def memory(wildcards, threads):
-    """Megabytes of a job: runtime.memory_limit, its share of this machine, or what a scheduler gives by default."""
+def memory(wildcards, threads, attempt):
+    """Megabytes of a job: of this machine its share, of a scheduler what its work needs, times the attempt."""
+    job = [*place(wildcards)[:2], threads, attempt]
     if workflow.non_local_exec or workflow.remote_exec:
-        return study.memory_mb(allocated=(workflow.resource_settings.default_resources or {}).get("mem_mb"))
-    return study.memory_mb(share=threads / max(threads, workflow.resource_settings.cores or 1))
+        allocated = (workflow.resource_settings.default_resources or {}).get("mem_mb")
+        return study.memory_mb(*job, allocated=allocated)
+    return study.memory_mb(*job, share=threads / max(threads, workflow.resource_settings.cores or 1))
+
+
+def minutes(wildcards, threads, attempt):
+    """Minutes that a scheduler gives the job of a shard."""
+    return study.minutes(*place(wildcards)[:2], threads, attempt)
+
+
+def gpus(wildcards):
+    """GPUs that a job asks a scheduler for; with backend auto it takes one that it finds."""
+    return int(study.config["runtime"]["backend"] == "cupy")
+
+
+def worth(wildcards):
+    """Threads that the work of a shard is worth."""
+    return study.threads(*place(wildcards)[:2])
 
 
 def in_results(files):

@@ -8,9 +8,11 @@ rule factorize:
         "<logs>/factorize/{dataset}/{shard}.log",
     benchmark:
         "<benchmarks>/factorize/{dataset}/{shard}.jsonl"
-    threads: 2
+    threads: worth
     resources:
         mem_mb=memory,
+        runtime=minutes,
+        gpu=gpus,
     params:
         **job_params("factorize"),
     message:

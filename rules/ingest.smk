@@ -10,6 +10,7 @@ rule ingest_images:
         dataset=any_of(study.named(kind="images")),
     resources:
         mem_mb=memory,
+        runtime=minutes,
     params:
         **job_params("ingest_images"),
     message:
@@ -30,6 +31,7 @@ rule ingest_synthetic:
         dataset=any_of(study.named(kind="synthetic")),
     resources:
         mem_mb=memory,
+        runtime=minutes,
     params:
         **job_params("ingest_synthetic"),
     message:
@@ -50,6 +52,7 @@ rule ingest_matrix:
         dataset=any_of(study.named(kind="matrix")),
     resources:
         mem_mb=memory,
+        runtime=minutes,
     params:
         **job_params("ingest_matrix"),
     message:

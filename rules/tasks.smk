@@ -14,9 +14,10 @@ for task in study.all_tasks():
             f"<benchmarks>/{task.pattern}/{{shard}}.jsonl"
         wildcard_constraints:
             method=any_of(study.all_methods(task)),
-        threads: task.threads
+        threads: worth if task.threads > 1 else 1
         resources:
             mem_mb=memory,
+            runtime=minutes,
         params:
             **job_params(task.name),
         message:

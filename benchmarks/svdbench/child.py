@@ -29,10 +29,11 @@ def by_svdflow(request: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 def by_dask(request: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """`svd_compressed` on dask threads with one BLAS thread each; with two on two cores it took five times as long."""
-    import dask
     import dask.array as da
     import h5py
     from threadpoolctl import threadpool_limits
+
+    import dask
 
     with h5py.File(request["path"]) as file, threadpool_limits(1):
         stored = file["A"]

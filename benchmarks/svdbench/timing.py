@@ -241,10 +241,10 @@ def side_by_side(
 
 def machine() -> Row:
     """Processor, memory, libraries and BLAS as they are now."""
-    import dask
     import scipy
     import sklearn
 
+    import dask
     import svdflow
 
     lines = _lines("/proc/cpuinfo")

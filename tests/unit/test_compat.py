@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 
-import dask
 import dask.array as da
 import h5py
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
+import dask
 from svdflow.compat import accuracy, randomized_svd, svd_compressed
 from svdflow.matrix.sources import ArraySource
 from svdflow.svd.random_blocks import gaussian

@@ -6,12 +6,12 @@ import time
 from importlib import import_module
 from types import SimpleNamespace
 
-import dask
 import dask.threaded
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+import dask
 from svdflow.compute.cluster_engine import _neighbours, as_engine
 from svdflow.compute.cores import default_threads
 from svdflow.compute.engine import Engine, FixedTree, one_blas_thread

@@ -3,11 +3,11 @@
 Truth is LAPACK in float64 on the stored entries.
 """
 
-import dask
 import numpy as np
 import pytest
 from numpy.linalg import norm
 
+import dask
 from svdflow import truncated_svd
 from svdflow.compute.engine import Engine
 from svdflow.errors import NonFiniteError

@@ -4,7 +4,6 @@ import time
 from functools import partial
 
 import array_api_strict
-import dask
 import dask.array as da
 import h5py
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.linalg import norm
 
+import dask
 import svdflow
 from svdflow.compute import to_numpy
 from svdflow.compute.engine import Engine

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
+import dask
 from svdflow.checks import check_flags
 from svdflow.compat.accuracy import decompose, narrowed, peer_dtype
 from svdflow.compat.parameters import is_integer, seed_of_dask

@@ -12,6 +12,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from svdflow.compute.cores import default_threads
+from svdflow.compute.gpu_lease import devices, leased
 from svdflow.errors import StoreError, WriteError
 from svdflow.escaping import visible
 from svdflow.registry.declaration import imported
@@ -110,8 +111,10 @@ def run_job(snakemake: Any) -> None:
         log.info("%d threads, %d MiB", runtime.threads, snakemake.resources.mem_mb)
         files = {**_files(snakemake.input), **_files(snakemake.output)}
         work = imported(snakemake.params["run"])
+        # A rule that can use a device says how many it asks of a scheduler; here one that is free is taken.
+        device = getattr(snakemake.resources, "gpu", None) is not None and runtime.backend != "numpy"
         # dask threads x BLAS threads never exceed `threads`; bits are promised for one BLAS thread.
-        with threadpool_limits(1):
+        with threadpool_limits(1), leased(devices() if device else ()):
             passes = work(**files, **settings, runtime=runtime)
     if passes is False:
         raise SystemExit(1)

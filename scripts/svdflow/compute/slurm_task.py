@@ -12,8 +12,9 @@ from svdflow.compute.cluster_engine import ANSWER
 
 def main(file: str, *tls: str) -> None:
     """Run dask-jobqueue's SLURMRunner, whose client is the job itself, outside of these tasks."""
-    import dask
     from dask_jobqueue.slurm import SLURMRunner
+
+    import dask
 
     dask.config.set({**QUIET, "logging.distributed": "warning"})
     common: dict[str, Any] = {

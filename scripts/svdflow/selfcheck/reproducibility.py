@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 
+import dask
 from svdflow.audit.records import Judge, Record
 from svdflow.audit.verdicts import Verdict
 from svdflow.compute import BackendError, Device

@@ -7,21 +7,16 @@ from statistics import mean
 
 from svdflow.errors import ConfigError
 from svdflow.study.families import bytes_of, shape_of
-from svdflow.study.located import locate
 from svdflow.study.manifest_file import GONE, UNREADABLE
-from svdflow.study.settings import item_rank, noisy_rank
+from svdflow.study.resources import kept_ranks, mean_pixels, planes_of, work_seconds
 from svdflow.study.study import Study
 
 # What `svdflow plan` reckons with. They move the seconds and bytes that it prints and the refusal of a disk that is too
 # small, and no result.
 SAMPLED = 50  # headers read of a dataset's images, evenly spaced; the rest are taken to be like them. Chosen
 VALUE = 8  # bytes of a stored factor's value, at most: float64; real single-precision factors take half
-# Floating-point operations a second and core: modest, about a tenth of what one AVX2 core can. Chosen
-RATE = 5e9
 # Seconds that a job costs beside its work: a Python, its imports, Snakemake's records; 0.9 on an idle machine
 JOB = 1.5
-# Bytes a second read from a linked file: a SATA SSD. Chosen; a disk of today reads up to ten times that
-READ = 5e8
 
 
 @dataclass(frozen=True)
@@ -89,54 +84,26 @@ def human(size: float) -> str:
 def _of(study: Study, name: str) -> RunEstimate:
     row = study.datasets[name]
     jobs = study.shard_count(name) * len(study.stages(name))
-    ranks = [item_rank(study, name)] + [noisy_rank(study, name)] * len(row.noise_sigma)
+    read = 0.0
     if row.kind == "synthetic":
         m, n = shape_of(row.source, row.parameters)
-        matrices, planes, read = (
-            bytes_of(row.source, row.parameters, any(task.noisy for task in study.tasks(name))),
-            1,
-            0.0,
-        )
+        matrices = bytes_of(row.source, row.parameters, any(task.noisy for task in study.tasks(name)))
     elif row.kind == "images":
-        pixels = _pixels(study, name)
+        listed = study.listed(name)
+        pairs = zip(listed.names, listed.digests, strict=True)
+        there = [file for file, digest in pairs if digest not in (GONE, UNREADABLE)]
+        names = there[:: ceil(len(there) / SAMPLED) or 1]
+        pixels = mean_pixels(listed.folder, names, study.config["ingest"]["pixel_limit"])
         m = n = max(1, round(sqrt(pixels)))
-        planes = 1 if row.colour == "gray" else 3
-        matrices, read = round(pixels * planes * (1 + 4 * len(row.noise_sigma))), 0.0
+        matrices = round(pixels * planes_of(row) * (1 + 4 * len(row.noise_sigma)))
     else:
-        size = mean(max(0, size) for size in study.listed(name).sizes)
-        m = n = max(1, round(sqrt(size / 4)))
-        matrices, planes, read = 0, 1, 5 * size / READ
-    kept = [min(r, m, n) for r in ranks]
-    factors = planes * sum(kept) * (m + n) * VALUE
-    small = min(m, n)
-    work = planes * sum(min(22.0 * m * n * small, 60.0 * m * n * (k + 10)) for k in kept if k) / RATE
-    values = min(planes * m * n, row.overrides.get("crop", m) ** 2 * planes)
-    work += values / 1e6 * sum(task.seconds(study.asked(task, name)) for task in study.tasks(name))
+        read = mean(max(0, size) for size in study.listed(name).sizes)
+        m = n = max(1, round(sqrt(read / 4)))
+        matrices = 0
+    factors = planes_of(row) * sum(kept_ranks(study, name, min(m, n))) * (m + n) * VALUE
     count = study.count(name)
-    seconds = count * (work + read) + jobs * JOB
+    seconds = count * work_seconds(study, name, m, n, read) + jobs * JOB
     return RunEstimate(name, count, study.shard_count(name), jobs, count * (matrices + factors), seconds)
-
-
-def _pixels(study: Study, name: str) -> float:
-    """Mean pixels of an image, from the headers of a few spread over the manifest."""
-    import warnings
-
-    from PIL import Image
-
-    manifest = study.listed(name)
-    step = ceil(len(manifest) / SAMPLED)
-    found = []
-    for file, digest in zip(manifest.names[::step], manifest.digests[::step], strict=True):
-        if digest in (GONE, UNREADABLE):
-            continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                with Image.open(locate(manifest.folder, file)) as image:
-                    found.append(image.width * image.height)
-        except Exception:  # a broken image is ingest's to report
-            continue
-    return min(mean(found), study.config["ingest"]["pixel_limit"]) if found else 1e6
 
 
 def _total(estimates: list[RunEstimate]) -> RunEstimate:

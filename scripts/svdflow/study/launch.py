@@ -13,6 +13,7 @@ from types import FrameType
 
 from svdflow.errors import ConfigError
 from svdflow.escaping import visible
+from svdflow.study.preflight import preflight
 from svdflow.study.repair import make_way
 from svdflow.study.run_lock import RunLock, release_snakemake_locks
 from svdflow.study.study import Study
@@ -46,6 +47,8 @@ def launch(study: Study, config: str | None, words: Sequence[str], *, checksums:
                 f"{place.absolute()} cannot be written: a read-only disk, or a folder of another user; "
                 "name another folder with 'pathvars: {results: FOLDER}', or see to its permissions"
             )
+    for note in preflight(words, study.config, study.results):
+        print(f"svdflow: note: {visible(note)}", file=sys.stderr)
     release_snakemake_locks(study.results)
     for sentence in make_way(study, checksums=checksums):
         print(f"svdflow: {visible(sentence)}", file=sys.stderr)

@@ -14,6 +14,7 @@ from svdflow.study.digest import code_digest, facts_of
 from svdflow.study.manifest import believed, digested, extents, measured, scan
 from svdflow.study.manifest_file import BelievedManifest, Manifest, write
 from svdflow.study.outputs import check_place
+from svdflow.study.resources import Resources
 from svdflow.study.sheet import Dataset, read_datasets
 from svdflow.study.sizes import machine_memory, parse_size
 from svdflow.study.suffixes import left_out, left_out_words
@@ -66,6 +67,7 @@ class Study:
         self._ranges: dict[str, list[list[Any]]] = {}  # asked for by every job
         self._codes: dict[str, str] = {}
         self._left_out: list[str] | None = None
+        self.resources = Resources(self)
         if in_job:
             return
         self._check_results()
@@ -259,23 +261,46 @@ class Study:
             self._codes[key] = code_digest([ADAPTER, *loads], self.root / "scripts", chosen, facts)
         return self._codes[key]
 
-    def memory_mb(self, *, share: float | None = None, allocated: Any = None) -> int:
-        """Megabytes that a job may take: runtime.memory_limit; where that is auto, its share or its allocation.
+    def memory_mb(
+        self,
+        dataset: str,
+        shard: str,
+        threads: int,
+        attempt: int,
+        *,
+        share: float | None = None,
+        allocated: Any = None,
+    ) -> int:
+        """Megabytes that a job may take: runtime.memory_limit; where that is auto, its share or what it needs.
 
         Parameters
         ----------
+        dataset, shard : str
+            Of the job; empty where it has none.
+        attempt : int
+            From 1 on: of a scheduler, more is asked for every time.
         share : float, optional
             Of this machine, where jobs run on it: threads of the job over the cores of all that run side by side.
         allocated : int, optional
-            What a scheduler gives a job of its own accord; `ALLOCATED` where that is no number.
+            What a scheduler gives a job at least; `ALLOCATED` where that is no number.
         """
         size = parse_size(self.config["runtime"]["memory_limit"])
-        if size is not None:
-            return max(1, size // 2**20)
         if share is not None:
-            return max(1, int(share * machine_memory()) // 2**20)
+            return max(1, (int(share * machine_memory()) if size is None else size) // 2**20)
+        if size is not None:
+            return max(1, size // 2**20) * attempt
         number = getattr(allocated, "value", allocated)  # Snakemake wraps it
-        return number if isinstance(number, int) else ALLOCATED
+        least = number if isinstance(number, int) else ALLOCATED
+        needed = self.resources.megabytes(dataset, shard, threads) if shard else 0
+        return max(least, needed) * attempt
+
+    def threads(self, dataset: str, shard: str) -> int:
+        """Threads of a job: what its work is worth, which Snakemake cuts to the cores that there are."""
+        return self.resources.threads(dataset, shard)
+
+    def minutes(self, dataset: str, shard: str, threads: int, attempt: int) -> int:
+        """Minutes that a job may take under a scheduler; more every time that it is tried again."""
+        return self.resources.minutes(dataset, shard, threads) * attempt
 
     # -- files --------------------------------------------------------------------------------------------
 
