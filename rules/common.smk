@@ -75,13 +75,13 @@ def memory(wildcards, threads, attempt):
     job = [*place(wildcards)[:2], threads, attempt]
     if workflow.non_local_exec or workflow.remote_exec:
         allocated = (workflow.resource_settings.default_resources or {}).get("mem_mb")
-        return study.memory_mb(*job, allocated=allocated)
-    return study.memory_mb(*job, share=threads / max(threads, workflow.resource_settings.cores or 1))
+        return study.resources.memory_mb(*job, allocated=allocated)
+    return study.resources.memory_mb(*job, share=threads / max(threads, workflow.resource_settings.cores or 1))
 
 
 def minutes(wildcards, threads, attempt):
     """Minutes that a scheduler gives the job of a shard."""
-    return study.minutes(*place(wildcards)[:2], threads, attempt)
+    return study.resources.minutes(*place(wildcards)[:2], threads, attempt)
 
 
 def gpus(wildcards):
@@ -91,7 +91,7 @@ def gpus(wildcards):
 
 def worth(wildcards):
     """Threads that the work of a shard is worth."""
-    return study.threads(*place(wildcards)[:2])
+    return study.resources.threads(*place(wildcards)[:2])
 
 
 def in_results(files):

@@ -192,7 +192,7 @@ def config(folder: Path, draw: Draw) -> Iterator[str]:
     study = Study(given, ROOT, [path])
     sound(0 < study.config["factorize"]["tol"] <= 1 and study.jobs < 10, "config")
     sound(
-        study.memory_mb("", "", 1, 1, share=0.5) >= 1
+        study.resources.memory_mb("", "", 1, 1, share=0.5) >= 1
         and study.settings("factorize", "h", "00000") is not None,
         "settings",
     )

@@ -87,9 +87,8 @@ def test_the_workflow_with_a_job_that_fails_and_one_that_is_killed(slurm, tmp_pa
                 killed.append(job["JobId"])
                 slurm.ask("scancel", "-s", "KILL", job["JobId"])
 
-    said = run(workflow, *PROFILE, meanwhile=kill)
+    run(workflow, *PROFILE, meanwhile=kill)
     assert killed, "no job was caught while it ran"
-    assert "account" not in said.lower()
     for rule in ("factorize_wildcards_photos_00001", "compress_wildcards_photos_00000"):
         tried = jobs_of(slurm, rule)
         assert [job["MinMemoryNode"] for job in tried] == ["2000M", "4000M"]

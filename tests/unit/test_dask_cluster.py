@@ -123,6 +123,13 @@ def test_srun_outside_of_a_job_is_refused(monkeypatch):
         engine()
 
 
+def test_tasks_of_an_allocation_are_a_scheduler_and_workers():
+    srun = {"engine": "dask", "cluster": "srun"}
+    assert [EngineChoice.of(srun, tasks).workers for tasks in (0, 1, 2, 9)] == [0, 0, 1, 8]
+    assert EngineChoice.of({**srun, "workers": 3}, 9).workers == 3
+    assert EngineChoice.of({"engine": "dask", "cluster": "local"}, 9).workers == 0
+
+
 def test_a_choice_is_read_off_the_section(certificates):
     section = {"engine": "dask", "cluster": "local", "workers": 3, **certificates}
     choice = EngineChoice.of(section)

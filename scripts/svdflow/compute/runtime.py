@@ -34,10 +34,15 @@ class EngineChoice:
     tls: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, section: Mapping[str, Any]) -> "EngineChoice":
-        """Of a complete section ``runtime``."""
+    def of(cls, section: Mapping[str, Any], tasks: int = 0) -> "EngineChoice":
+        """Of a complete section ``runtime``; `tasks` of the job's allocation are a scheduler and its workers.
+
+        What Slurm says of them in the environment is taken away on the way to a job by Snakemake's executor.
+        """
         tls = tuple(str(section.get(f"tls_{part}", "")) for part in ("ca", "cert", "key"))
         own = {name: section[name] for name in ("engine", "cluster", "workers") if name in section}
+        if own.get("cluster") == "srun" and not own.get("workers") and tasks > 1:
+            own["workers"] = tasks - 1
         return cls(**own, tls=tls if all(tls) else ())
 
 
@@ -104,7 +109,9 @@ def run_job(snakemake: Any) -> None:
             threads=snakemake.threads,
             memory_limit=snakemake.resources.mem_mb * 2**20,
             backend=snakemake.config["runtime"]["backend"],
-            engine=EngineChoice.of(snakemake.config["runtime"]),
+            engine=EngineChoice.of(
+                snakemake.config["runtime"], int(getattr(snakemake.resources, "tasks", 0))
+            ),
             provenance=provenance(settings, snakemake.params.get("code", "")),
         )
         log.info("rule %s: %s", snakemake.rule, json.dumps(settings, default=str)[:1000])

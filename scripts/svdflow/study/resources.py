@@ -3,7 +3,7 @@
 from functools import cache
 from math import ceil, sqrt
 from statistics import mean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from svdflow.registry.kinds import IMAGES, SYNTHETIC
 from svdflow.study.families import shape_of
@@ -11,6 +11,7 @@ from svdflow.study.located import locate
 from svdflow.study.manifest_file import UNREADABLE
 from svdflow.study.settings import item_rank, noisy_rank
 from svdflow.study.sheet import Dataset
+from svdflow.study.sizes import machine_memory, parse_size
 
 if TYPE_CHECKING:
     from svdflow.study.study import Study
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 SAMPLED = 5  # files of a shard whose headers are read; the others are taken to be like them. Chosen
 # Megabytes of a job beside what it works on: Python and the libraries take 140, a shard's tables and buffers some more
 OWN = 400
+# Megabytes of a job under a scheduler where neither the study nor the profile names any. Chosen
+ALLOCATED = 2000
 # Bytes for each value of a plane that a thread works on: the most of what factorize, compress and denoise take
 BYTES_A_VALUE = 64
 # Values up to which planes are worked on side by side, as of svdflow.svd.factorize_shard
@@ -49,6 +52,39 @@ class Resources:
         self._study = study
         self.work = cache(self._work)
 
+    def memory_mb(
+        self,
+        dataset: str,
+        shard: str,
+        threads: int,
+        attempt: int,
+        *,
+        share: float | None = None,
+        allocated: Any = None,
+    ) -> int:
+        """Megabytes that a job may take: runtime.memory_limit; where that is auto, its share or what it needs.
+
+        Parameters
+        ----------
+        dataset, shard : str
+            Of the job; empty where it has none.
+        attempt : int
+            From 1 on: of a scheduler, more is asked for every time.
+        share : float, optional
+            Of this machine, where jobs run on it: threads of the job over the cores of all that run side by side.
+        allocated : int, optional
+            What a scheduler gives a job at least; `ALLOCATED` where that is no number.
+        """
+        size = parse_size(self._study.config["runtime"]["memory_limit"])
+        if share is not None:
+            return max(1, (int(share * machine_memory()) if size is None else size) // 2**20)
+        if size is not None:
+            return max(1, size // 2**20) * attempt
+        number = getattr(allocated, "value", allocated)  # Snakemake wraps it
+        least = number if isinstance(number, int) else ALLOCATED
+        needed = self.megabytes(dataset, shard, threads) if shard else 0
+        return max(least, needed) * attempt
+
     def megabytes(self, dataset: str, shard: str, threads: int) -> int:
         """Memory of a job that works on its items side by side."""
         work = self.work(dataset, shard)
@@ -57,14 +93,13 @@ class Resources:
             together = max(together, work.values)  # large pictures in turn, matrices panel by panel
         return OWN + ceil(together * BYTES_A_VALUE / 2**20)
 
-    def minutes(self, dataset: str, shard: str, threads: int) -> int:
-        """Time limit of a job, generously."""
-        return max(LEAST_MINUTES, ceil(MARGIN * self.seconds(dataset, shard) / threads / 60))
+    def minutes(self, dataset: str, shard: str, threads: int, attempt: int) -> int:
+        """Time limit of a job, generously, and more every time that it is tried again."""
+        return max(LEAST_MINUTES, ceil(MARGIN * self.seconds(dataset, shard) / threads / 60)) * attempt
 
-    def threads(self, dataset: str, shard: str, most: int = MOST) -> int:
-        """Threads that a job of so much work is worth, at most those that its items keep busy."""
-        wanted = round(self.seconds(dataset, shard) / WORTH)
-        return max(1, min(wanted, most, MOST))
+    def threads(self, dataset: str, shard: str) -> int:
+        """Threads that the work of a job is worth, which Snakemake cuts to the cores that there are."""
+        return max(1, min(round(self.seconds(dataset, shard) / WORTH), MOST))
 
     def seconds(self, dataset: str, shard: str) -> float:
         """A guess at the work of all stages of a shard together, on one core."""

@@ -16,13 +16,10 @@ from svdflow.study.manifest_file import BelievedManifest, Manifest, write
 from svdflow.study.outputs import check_place
 from svdflow.study.resources import Resources
 from svdflow.study.sheet import Dataset, read_datasets
-from svdflow.study.sizes import machine_memory, parse_size
 from svdflow.study.suffixes import left_out, left_out_words
 from svdflow.study.value_range import dataset_ranges, given_range
 
 ADAPTER = "svdflow.compute.runtime:run_job"  # what scripts/job.py calls
-# Megabytes of a job under a scheduler where neither the study nor the profile names any. Chosen
-ALLOCATED = 2000
 # Above these a study is refused before Snakemake builds its graph: that takes 1.6 to 2.0 ms and 13 kB a job (Snakemake
 # 9.25, measured up to 120,000 jobs), so 5,000 jobs are ten seconds of every start.
 MAX_JOBS = 5000
@@ -260,47 +257,6 @@ class Study:
         if key not in self._codes:
             self._codes[key] = code_digest([ADAPTER, *loads], self.root / "scripts", chosen, facts)
         return self._codes[key]
-
-    def memory_mb(
-        self,
-        dataset: str,
-        shard: str,
-        threads: int,
-        attempt: int,
-        *,
-        share: float | None = None,
-        allocated: Any = None,
-    ) -> int:
-        """Megabytes that a job may take: runtime.memory_limit; where that is auto, its share or what it needs.
-
-        Parameters
-        ----------
-        dataset, shard : str
-            Of the job; empty where it has none.
-        attempt : int
-            From 1 on: of a scheduler, more is asked for every time.
-        share : float, optional
-            Of this machine, where jobs run on it: threads of the job over the cores of all that run side by side.
-        allocated : int, optional
-            What a scheduler gives a job at least; `ALLOCATED` where that is no number.
-        """
-        size = parse_size(self.config["runtime"]["memory_limit"])
-        if share is not None:
-            return max(1, (int(share * machine_memory()) if size is None else size) // 2**20)
-        if size is not None:
-            return max(1, size // 2**20) * attempt
-        number = getattr(allocated, "value", allocated)  # Snakemake wraps it
-        least = number if isinstance(number, int) else ALLOCATED
-        needed = self.resources.megabytes(dataset, shard, threads) if shard else 0
-        return max(least, needed) * attempt
-
-    def threads(self, dataset: str, shard: str) -> int:
-        """Threads of a job: what its work is worth, which Snakemake cuts to the cores that there are."""
-        return self.resources.threads(dataset, shard)
-
-    def minutes(self, dataset: str, shard: str, threads: int, attempt: int) -> int:
-        """Minutes that a job may take under a scheduler; more every time that it is tried again."""
-        return self.resources.minutes(dataset, shard, threads) * attempt
 
     # -- files --------------------------------------------------------------------------------------------
 
