@@ -98,12 +98,17 @@ bench-images: EXTRAS = bench
 bench-images: setup ## Measure denoisers and codecs against their peers: python benchmarks/images.py (an hour; ARGS=--small)
 	$(BIN)/python benchmarks/images.py $(ARGS)
 
-gpu-check: $(VENV)/test.stamp ## The GPU that CuPy finds: the tests that need one, and python benchmarks/gpu.py
+gpu-check: $(VENV)/test.stamp ## Test and measure the GPU that CuPy finds (ARGS=--fake-gpu: a dry run without one)
+ifneq (,$(findstring --fake-gpu,$(ARGS)))
+	$(BIN)/pytest -m gpu tests/gpu -n auto $(ARGS)
+	$(BIN)/python benchmarks/gpu.py --backend numpy --small --seeds 1
+else
 	@$(BIN)/python -c 'import cupy' 2>/dev/null || \
 	  { echo "No CuPy in $(VENV). For CUDA 12: make setup EXTRAS=cuda12 (or cuda13)." >&2; exit 1; }
 	$(BIN)/python -c 'import cupy; cupy.show_config()'
-	$(BIN)/pytest -m gpu $(ARGS)
+	$(BIN)/pytest -m gpu tests/gpu $(ARGS)
 	$(BIN)/python benchmarks/gpu.py
+endif
 
 # One environment serves run and test: test.txt holds all of run.txt at the same versions.
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml $(BIN)/python

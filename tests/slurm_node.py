@@ -59,9 +59,16 @@ def why_not() -> str:
         return f"Slurm is not installed ({', '.join(missing)} missing); '.ci/run --slurm' installs it"
     if os.geteuid():
         return "needs root"
-    if there := [name for name in FILES if (CONFIGURATION / name).exists()]:
+    # What a killed run of these tests left is theirs, and written over.
+    if there := [
+        name for name in FILES if (CONFIGURATION / name).exists() and not _ours(CONFIGURATION / name)
+    ]:
         return f"{CONFIGURATION / there[0]} exists: this machine belongs to a cluster"
     return ""
+
+
+def _ours(path: Path) -> bool:
+    return path.read_text(errors="replace").startswith(MARK)
 
 
 def _found(name: str) -> str | None:
@@ -123,7 +130,7 @@ class Slurm:
                 daemon.wait()
         for name in FILES:
             path = CONFIGURATION / name
-            if path.exists() and path.read_text().startswith(MARK):
+            if path.exists() and _ours(path):
                 path.unlink()
 
     def alive(self) -> list[int]:

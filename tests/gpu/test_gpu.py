@@ -19,16 +19,9 @@ from svdflow.svd.random_blocks import gaussian
 pytestmark = pytest.mark.gpu
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
-SEARCHES = tuple(method for method in SVD_METHODS if method != "full")
+ON_DEVICES = tuple(name for name, method in SVD_METHODS.items() if "cupy" in method.backends)
+SEARCHES = tuple(method for method in ON_DEVICES if method != "full")
 TOL = 1e-6
-
-
-@pytest.fixture(scope="module")
-def cupy():
-    module = pytest.importorskip("cupy", reason="CuPy is not installed (extras cuda12, cuda13)")
-    if not module.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return module
 
 
 @pytest.fixture
@@ -96,6 +89,13 @@ def test_a_matrix_streamed_from_the_host_has_its_known_spectrum(cupy, dtype, met
     result = on_device(A, method=method)
     np.testing.assert_allclose(result.s, s[:10], rtol=0, atol=rounding(A) + TOL * s[10])
     assert_orthonormal(result, rounding(A))
+
+
+@pytest.mark.parametrize("method", [name for name in SVD_METHODS if name not in ON_DEVICES])
+def test_a_method_without_a_device_path_says_so(cupy, method):
+    A = with_spectrum(3000, 400, 2.0 ** -np.arange(60), "float32")
+    with pytest.raises(BackendError, match=f"method '{method}' is computed on NumPy only"):
+        on_device(A, method=method)
 
 
 def test_half_precision_is_factorized_as_it_is_stored(cupy):

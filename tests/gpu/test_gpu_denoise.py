@@ -6,14 +6,7 @@ from skimage import data
 
 from svdflow.denoisers import mppca, patch_svd, wnnm
 
-pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cupy():
-    module = pytest.importorskip("cupy", reason="CuPy is not installed (extras cuda12, cuda13)")
-    if not module.cuda.is_available():
-        pytest.skip("no CUDA device")
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("cupy")]
 
 
 def psnr(clean, image):

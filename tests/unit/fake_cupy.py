@@ -42,6 +42,8 @@ class Stream:
     def enqueue(self, what, action):
         with self.fake.lock:
             self.work.append((what, action))
+            if self.fake.eager:
+                self.synchronize()
 
     def record(self, event):
         with self.fake.lock:
@@ -104,9 +106,11 @@ class Pool:
 
 class FakeCupy:
     """One fake library. `fail_at`: the allocations, counted from 1, that run out of memory. `broken`: "wait_event"
-    or "synchronize" do nothing, to show that the tests would notice."""
+    or "synchronize" do nothing, to show that the tests would notice. `eager`: copies are made at once, for whole
+    factorizations, whose products are NumPy's and wait for nothing."""
 
-    def __init__(self, *, fail_at=(), broken=()):
+    def __init__(self, *, fail_at=(), broken=(), eager=False):
+        self.eager = eager
         self.lock, self.log, self.done, self.streams_of = threading.RLock(), [], set(), {}
         self.fail_at, self.broken, self.allocations, self.pinned = set(fail_at), set(broken), 0, []
         self.compute, self.copies = Stream(self, "compute"), []
@@ -128,8 +132,10 @@ class FakeCupy:
         return memory.view(Array)
 
     def empty_pinned(self, shape, dtype):
-        self.pinned.append(np.full(shape, POISON, dtype))
-        return self.pinned[-1]
+        memory = np.full(shape, POISON, dtype)
+        if not self.eager:  # of whole factorizations it would be gigabytes
+            self.pinned.append(memory)
+        return memory
 
     def launch(self, kernel):
         """Enqueue what a kernel would do on the compute stream."""

@@ -309,6 +309,19 @@ def test_factorizations_that_fell_short_are_counted_aloud(tmp_path):
     assert not any("fell short" in sentence for sentence in sentences(tables, {}))
 
 
+def test_factors_of_two_devices_are_marked(tmp_path):
+    """As of a study that was begun on a machine with a GPU and resumed on one without."""
+    for backends, marked in ((["numpy", "cupy", "numpy"], True), (["cupy", "cupy"], False)):
+        rows = [row("factorize", dataset="d", item=i, backend=name) for i, name in enumerate(backends)]
+        metrics = tmp_path / f"{marked}.h5"
+        aggregate([part(tmp_path / f"{marked}-f.h5", "factors", factorize=rows)], metrics)
+        out = io.StringIO()
+        verdict(metrics, stream=out)
+        assert ("two kinds of device (1 by cupy, 2 by numpy)" in out.getvalue()) is marked
+        found = sentences(read_tables(metrics), {})
+        assert any("two kinds of device" in sentence for sentence in found) is marked
+
+
 def test_audits_that_were_asked_for_and_not_made_fail(tmp_path, parts):
     aggregate(parts[:-1], tmp_path / "metrics.h5")
     assert not verdict(tmp_path / "metrics.h5", allow_errors=1, audited=True, stream=io.StringIO())

@@ -121,7 +121,8 @@ def sentences(tables: Tables, kinds: Mapping[str, str]) -> list[str]:
 
 def notes(tables: Tables) -> list[str]:
     """What was left out, or done and worth less than it looks, a sentence each; for the terminal and the report."""
-    said = [*_stopped_short(tables["factorize"]), *masked_words(tables)]
+    factorize = tables["factorize"]
+    said = [*_stopped_short(factorize), *_two_devices(factorize), *masked_words(tables)]
     said += [words for task in TASKS.values() if task.notes for words in imported(task.notes)(tables)]
     return [*said, *_left_out(tables["errors"])]
 
@@ -140,6 +141,18 @@ def _left_out(errors: pd.DataFrame) -> list[str]:
                 f"{count(len(rows), 'item')} of {names} left out as {code}, {why} ({stages}): see the table errors."
             )
     return said
+
+
+def _two_devices(factorize: pd.DataFrame) -> list[str]:
+    """A study whose factors NumPy and CuPy computed, as one that was resumed on another machine."""
+    counts = factorize["backend"].value_counts().sort_index()
+    if len(counts) < 2:
+        return []
+    by = ", ".join(f"{number:,} by {backend}" for backend, number in counts.items())
+    return [
+        f"Factorizations of two kinds of device ({by}): they agree to rounding; smaller differences between items mean "
+        "nothing; 'runtime: {backend: numpy}' or cupy keeps to one."
+    ]
 
 
 def _stopped_short(factorize: pd.DataFrame) -> list[str]:
