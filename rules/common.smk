@@ -76,7 +76,9 @@ def memory(wildcards, threads, attempt):
     if workflow.non_local_exec or workflow.remote_exec:
         allocated = (workflow.resource_settings.default_resources or {}).get("mem_mb")
         return study.resources.memory_mb(*job, allocated=allocated)
-    return study.resources.memory_mb(*job, share=threads / max(threads, workflow.resource_settings.cores or 1))
+    return study.resources.memory_mb(
+        *job, share=threads / max(threads, workflow.resource_settings.cores or 1)
+    )
 
 
 def minutes(wildcards, threads, attempt):
