@@ -13,6 +13,10 @@ from svdflow.matrix import panels
 from svdflow.svd.random_blocks import gaussian
 
 
+def pytest_addoption(parser):
+    parser.addoption("--gigabytes", type=float, default=0.4, help="size of the matrix of test_large.py")
+
+
 @pytest.fixture(autouse=True)
 def small_panels(monkeypatch):
     """Panels of 256 kB, so that a matrix of 19 MB has 74 of them."""
