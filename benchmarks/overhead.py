@@ -95,9 +95,9 @@ def main() -> None:
             print(rows[-1], file=sys.stderr)
     machine = f"{given.cores} cores of {processor()}, Python {platform.python_version()}"
     setting = (
-        f"PNG of 64 x 64, task compress at six ranks, {machine}; one run each. Fixed is what passes before the work of "
-        "the first job and after that of the last. Grows is what else passes beside the work, over that of the smallest "
-        "run: starts of jobs, cores that wait for the last shard, gathering, tables, report."
+        f"PNG of 64 x 64, task compress at six ranks, {machine}; one run each. Fixed is what passes before the work "
+        "of the first job and after that of the last. Grows is what else passes beside the work, over that of the "
+        "smallest run: starts of jobs, cores that wait for the last shard, gathering, tables, report."
     )
     command = f"Command: `python benchmarks/overhead.py --images {' '.join(map(str, sorted(given.images)))} --write`"
     parts = ["# What a run costs beside its work", fill(setting, 110), table(rows, given.cores), command]
