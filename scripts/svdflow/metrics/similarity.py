@@ -159,10 +159,16 @@ def window_count(shape: tuple[int, ...]) -> int:
     return (m - 2 * RADIUS) * (n - 2 * RADIUS)
 
 
+def strip_height(rows: int) -> int:
+    """Rows of a strip: about STRIP, so that all are of a size but for the last, which may be a little lower."""
+    return -(-rows // max(1, round(rows / STRIP)))
+
+
 def strips(rows: int) -> list[tuple[int, int]]:
     """Row ranges that together hold each SSIM window once; neighbours overlap by 2 * RADIUS rows."""
     inner = rows - 2 * RADIUS
-    return [(start, min(start + STRIP, inner) + 2 * RADIUS) for start in range(0, inner, STRIP)]
+    step = strip_height(inner)
+    return [(start, min(start + step, inner) + 2 * RADIUS) for start in range(0, inner, step)]
 
 
 class SharedReference:

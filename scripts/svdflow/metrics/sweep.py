@@ -9,9 +9,9 @@ import numpy as np
 from svdflow.metrics.errors import check_mask, double, largest, ratio, squared_norm, valid
 from svdflow.metrics.similarity import (
     RADIUS,
-    STRIP,
     SharedReference,
     has_window,
+    strip_height,
     valid_windows,
     window_count,
 )
@@ -70,10 +70,11 @@ def losses(
     windows = window_count(shape) if similar and mask is None else 0
     margin = 2 * RADIUS if similar else 0
     error, similarity, farthest, power = np.zeros(count), np.zeros(count), np.zeros(count), 0.0
-    for start in range(0, shape[0] - margin, STRIP):
-        stop = min(start + STRIP + margin, shape[0])
+    step = strip_height(shape[0] - margin) if shape[0] > margin else 1
+    for start in range(0, shape[0] - margin, step):
+        stop = min(start + step + margin, shape[0])
         # Rows of the margin belong to the next strip, except at the end.
-        own = slice(0, stop - start if stop == shape[0] else STRIP)
+        own = slice(0, stop - start if stop == shape[0] else step)
         known = None if mask is None else mask[start:stop]
         strip = valid(double(reference[start:stop]), known)
         shared = SharedReference(strip, data_range, np.float32, mask=known) if similar else None
