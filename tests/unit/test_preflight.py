@@ -103,7 +103,7 @@ def test_a_disk_of_this_machine_is_noted_where_there_are_other_nodes(login, tmp_
     login("sinfo", "node1\nnode2")
     (note,) = preflight(SLURM, CONFIG, tmp_path)
     assert f"{tmp_path} is on ext4" in note
-    login("sinfo", module.socket.gethostname().partition(".")[0])
+    login("sinfo", module.platform.node().partition(".")[0])
     assert preflight(SLURM, CONFIG, tmp_path) == []
 
 

@@ -1,7 +1,7 @@
 """What would make a run on Slurm wait for ever or fail at its first job, found before anything is submitted."""
 
+import platform
 import shutil
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -61,7 +61,7 @@ def preflight(words: Sequence[str], config: Mapping[str, Any], results: Path) ->
         )
     for place in dict.fromkeys([Path.cwd(), results.absolute()]):
         kind = filesystem(place)
-        if kind in LOCAL and _nodes() - {socket.gethostname().partition(".")[0]}:
+        if kind in LOCAL and _nodes() - {platform.node().partition(".")[0]}:
             notes.append(
                 f"{place} is on {kind}, as disks of one machine are; jobs run on other nodes and must see it there"
             )
