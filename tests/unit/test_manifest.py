@@ -1,9 +1,11 @@
 """Manifests of many files: columns, shards that keep their size, and jobs that believe what was written."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
+import skimage
 
 from svdflow.errors import ConfigError
 from svdflow.study import contents, manifest, manifest_file
@@ -150,8 +152,6 @@ def test_too_many_are_refused_before_any_is_read(folder, monkeypatch):
     "size", [0, 1, manifest.SMALL - 1, manifest.SMALL, manifest.SMALL + 1, 3 * manifest.SMALL]
 )
 def test_digests_are_those_of_hashlib(tmp_path, size):
-    import hashlib
-
     content = os.urandom(size)
     (tmp_path / "file").write_bytes(content)
     assert manifest._digest(str(tmp_path / "file")) == hashlib.sha256(content).hexdigest()
@@ -214,6 +214,24 @@ def test_a_manifest_that_says_what_stands_is_not_written(folder, monkeypatch):
     assert writes == [] and again.listed("mine").written
     os.utime(folder / "data" / "p00002.png", ns=(1, 1))
     assert not study(folder).listed("mine").written  # control
+
+
+def test_a_list_of_packaged_files_is_not_written_twice(folder):
+    lists = folder / "config" / "manifests"
+    lists.mkdir(parents=True)
+    picture = Path(skimage.__file__).parent / "data" / "camera.png"
+    digest = hashlib.sha256(picture.read_bytes()).hexdigest()
+    (lists / "one.tsv").write_text(f"package\tpath\tsha256\nskimage\tdata/camera.png\t{digest}\n")
+    (folder / "sheet.tsv").write_text(HEAD + ROW.replace("\tdata\t", "\tmanifest:one\t"))
+    study(folder).write_manifests()
+    path = study(folder).manifest_path("mine")
+    before = path.stat()
+    again = study(folder)
+    again.write_manifests()
+    assert again.listed("mine").written and again.listed("mine").extents == ["uint8 8 0.0 255.0"]
+    assert path.stat().st_mtime_ns == before.st_mtime_ns and path.stat().st_ino == before.st_ino
+    (lists / "one.tsv").write_text((lists / "one.tsv").read_text().replace(digest, "0" * 64))
+    assert study(folder).listed("mine").extents == [""]  # control: another content is measured again
 
 
 def test_files_are_columns(folder):

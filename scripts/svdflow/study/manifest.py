@@ -51,8 +51,7 @@ def scan(dataset: Dataset, root: Path, written: Path) -> Manifest:
     """
     known = (read(written, "") if written.is_file() else None) or None  # an empty one says nothing
     if dataset.source.startswith("manifest:"):
-        packaged = _packaged(dataset, root)
-        return replace(packaged, shard_size=(known.shard_size if known else 0) or FEWEST)
+        return _as_known(_packaged(dataset, root), known)
     folder, names = _list(dataset)
     found = _Columns(folder, dataset.kind == "matrix")
     if known is None:
@@ -65,6 +64,19 @@ def scan(dataset: Dataset, root: Path, written: Path) -> Manifest:
     # A manifest that names no shard_size is of a version in which the default was this.
     size = known.shard_size or (1 if dataset.kind == "matrix" else FEWEST)
     return found.manifest(size, written=known.written and not found.changed)
+
+
+def _as_known(found: Manifest, known: Manifest | None) -> Manifest:
+    """The files of a package with what an earlier manifest knows of those that it lists with the same digest."""
+    if known is None:
+        return found
+    told = {
+        (name, digest): extent
+        for name, digest, extent in zip(known.names, known.digests, known.extents, strict=True)
+    }
+    extents = [told.get(pair, "") for pair in zip(found.names, found.digests, strict=True)]
+    found = replace(found, extents=extents, shard_size=known.shard_size or FEWEST)
+    return replace(found, written=known.written and replace(known, folder=found.folder) == found)
 
 
 def _differ(known: list[str], names: list[str]) -> tuple[set[str], list[str]]:
