@@ -80,8 +80,8 @@ class Library:
         with ExitStack() as stack:
             matrices = stack.enter_context(open_published(self._matrices[place], "matrices"))
             stored = stack.enter_context(open_published(self._factors[place], "factors"))
-            found = [item for item in items(matrices) if item.index == shown.item]
-            mine = {(f.level, f.plane): f for f in factors(stored) if f.index == shown.item}
+            found = list(items(matrices, shown.item))
+            mine = {(f.level, f.plane): f for f in factors(stored, shown.item)}
             yield Material(found[0], mine, self._kept(shown)) if found else None
 
     def _kept(self, shown: Shown) -> dict[tuple[int, str, str], dict[str, np.ndarray]]:

@@ -87,7 +87,8 @@ class StoredGroup(Mapping[str, Any]):
         self._children: dict[str, StoredArray | StoredGroup] = {}
         with damage(path, name):
             self.attrs = Attributes(node, path, name)
-            self._names = sorted(member for member in node if not member.endswith(SUFFIX))
+            # Without values, in order: a shard has thousands of items, and each is looked for by name.
+            self._names = dict.fromkeys(sorted(member for member in node if not member.endswith(SUFFIX)))
             if sealed:
                 self.attrs.compare(node)
 

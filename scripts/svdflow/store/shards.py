@@ -171,23 +171,26 @@ def add_observation(item: h5py.Group, level: int, sigma_added: float) -> h5py.Gr
     return group
 
 
-def items(file: StoredFile) -> Iterator[Item]:
-    """The items of a matrices file in the order of the manifest."""
-    for key, group in sorted(file.get("items", {}).items(), key=_number):
+def items(file: StoredFile, only: int | None = None) -> Iterator[Item]:
+    """The items of a matrices file in the order of the manifest, or the one of an index, where it is there."""
+    for index, group in _by_index(file, only):
         attrs = _attributes(group)
-        yield Item(int(key), attrs["name"], attrs["slug"], attrs["kind"], attrs, group)
+        yield Item(index, attrs["name"], attrs["slug"], attrs["kind"], attrs, group)
 
 
-def factors(file: StoredFile) -> Iterator[Factors]:
-    """The stored factors of a factors file, ordered by item, level and plane."""
-    for key, item in sorted(file.get("items", {}).items(), key=_number):
+def factors(file: StoredFile, only: int | None = None) -> Iterator[Factors]:
+    """The stored factors of a factors file, ordered by item, level and plane, or those of one item."""
+    for index, item in _by_index(file, only):
         for level in sorted(item, key=int):
             for plane, group in item[level].items():
-                yield Factors(int(key), int(level), plane, group)
+                yield Factors(index, int(level), plane, group)
 
 
-def _number(entry: tuple[str, StoredGroup]) -> int:
-    return int(entry[0])
+def _by_index(file: StoredFile, only: int | None) -> Iterator[tuple[int, StoredGroup]]:
+    group = file.get("items", {})
+    for name in sorted(group, key=int):
+        if only is None or int(name) == only:
+            yield int(name), group[name]
 
 
 def _attributes(group: StoredGroup) -> dict[str, Any]:

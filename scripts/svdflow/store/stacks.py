@@ -10,7 +10,7 @@ matrices, ``/items/000007/0/grey`` of factors.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from threading import Lock
@@ -197,13 +197,15 @@ class StackedGroup(StoredGroup):
         self.name, self.path = name, path
         self.attrs = _attributes({**(beside.attrs if beside is not None else {}), **attrs}, path, name)
         self._beside = {} if beside is None else beside
-        self._names = list(self._beside)
+        self._names = dict.fromkeys(self._beside)
         self._children: dict[str, StoredArray | StoredGroup] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._names))
 
     def put(self, name: str, child: StoredArray | StoredGroup) -> None:
         """Add a member."""
-        if name not in self._children:
-            self._names = sorted({*self._names, name})
+        self._names[name] = None
         self._children[name] = child
 
     def inner(self, name: str, attrs: Mapping[str, Any] | None = None) -> "StackedGroup":
@@ -219,6 +221,43 @@ class StackedGroup(StoredGroup):
         return child
 
 
+class StackedItems(StackedGroup):
+    """The group of the items, each of which is put together when it is first asked for."""
+
+    def __init__(self, path: Path, beside: StoredGroup | None, fills: Mapping[str, "_Fill"]) -> None:
+        super().__init__(f"/{ITEMS}", path, beside, {})
+        self._names |= dict.fromkeys(fills)
+        self._fills = fills
+
+    def _opened(self, name: str) -> StoredArray | StoredGroup:
+        if name not in self._fills:
+            return super()._opened(name)
+        fill = self._fills[name]
+        item = StackedGroup(f"{self.name}/{name}", self.path, self._beside.get(name), fill.attrs)
+        if fill.of_matrices:
+            item.inner("observations")
+        for stack, bands, row, entry in fill.rows:
+            attrs = {k: v for k, v in entry.items() if k not in PLACE}
+            level, plane = str(entry["level"]), entry["plane"]
+            if fill.of_matrices:
+                place, parts = item.inner("observations").inner(level, attrs), {plane: "pixels"}
+            else:
+                place, parts = item.inner(level).inner(plane, attrs), {part: part for part in stack.parts}
+            for member, part in parts.items():
+                array = StackedArray(stack.parts[part], row, f"{place.name}/{member}", bands[part])
+                place.put(member, array)
+        return item
+
+
+@dataclass
+class _Fill:
+    """What an item consists of: its attributes, and rows of stacks with their entries in the table."""
+
+    attrs: Mapping[str, Any]
+    of_matrices: bool
+    rows: list[tuple[Stack, Mapping[str, _Bands], int, Mapping[str, Any]]] = field(default_factory=list)
+
+
 class StackedFile(StoredFile):
     """A published file with stacks: ``items`` shows what stands in them, too."""
 
@@ -226,7 +265,7 @@ class StackedFile(StoredFile):
         super().__init__(file, path, sealed)
         self._stored = tuple(self._names)
         if STACKS in self._names and ITEMS not in self._names:
-            self._names = sorted([*self._names, ITEMS])
+            self._names = dict.fromkeys(sorted([*self._names, ITEMS]))
 
     def arrays(self) -> Iterator[StoredArray]:
         for name in self._stored:
@@ -240,28 +279,18 @@ class StackedFile(StoredFile):
 
     def _tree(self, beside: Any) -> StackedGroup:
         """All items: those of the stacks, with what the file holds of them and of others."""
-        tree, group = StackedGroup(f"/{ITEMS}", self.path, beside, {}), self[STACKS]
+        group = self[STACKS]
         of_matrices = ITEMS in group
-        for attrs in _records(group, ITEMS):
-            tree.inner(f"{attrs['index']:06d}", {k: v for k, v in attrs.items() if k != "index"}).inner(
-                "observations"
-            )
+        fills = {
+            f"{attrs['index']:06d}": _Fill({k: v for k, v in attrs.items() if k != "index"}, of_matrices)
+            for attrs in _records(group, ITEMS)
+        }
         for stack in stacks(self):
             bands = {name: _Bands(part) for name, part in stack.parts.items()}
             for row, entry in enumerate(stack.entries):
-                item, level = tree.inner(f"{entry['item']:06d}"), str(entry["level"])
-                attrs = {k: v for k, v in entry.items() if k not in PLACE}
-                if of_matrices:
-                    place, name = item.inner("observations").inner(level, attrs), entry["plane"]
-                    place.put(
-                        name,
-                        StackedArray(stack.parts["pixels"], row, f"{place.name}/{name}", bands["pixels"]),
-                    )
-                else:
-                    place = item.inner(level).inner(entry["plane"], attrs)
-                    for name, part in stack.parts.items():
-                        place.put(name, StackedArray(part, row, f"{place.name}/{name}", bands[name]))
-        return tree
+                fill = fills.setdefault(f"{entry['item']:06d}", _Fill({}, of_matrices))
+                fill.rows.append((stack, bands, row, entry))
+        return StackedItems(self.path, beside, fills)
 
 
 def _by_place(entry: Mapping[str, Any]) -> tuple[Any, ...]:
