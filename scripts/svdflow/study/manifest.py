@@ -29,7 +29,7 @@ from svdflow.study.value_range import Extent
 
 # Files of a shard where the sheet names no shard_size and no plan has chosen one: FEWEST, as a changed file reruns all
 # of its shard, up to MOST, as long as it holds at most BYTES of files: compress takes 4 s for 64 pictures of 512 x 512
-# and 6 s for 4,096 of 64 x 64, beside which the 1.5 s that its jobs cost to start are little. SHARDS at most, where
+# and 4 s for 4,096 of 64 x 64, beside which the 1.5 s that its jobs cost to start are little. SHARDS at most, where
 # more files make them larger. Chosen; another value cuts new studies otherwise, and no old one.
 FEWEST, MOST, BYTES, SHARDS = 64, 4096, 2**25, 512
 SMALL = 2**16  # bytes of a file that is hashed in one piece; chosen
