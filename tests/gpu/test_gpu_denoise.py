@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from svdflow.compute import device_of
 from svdflow.denoisers import mppca, patch_svd, wnnm
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("cupy")]
@@ -31,3 +32,29 @@ def test_series_are_those_of_the_host(dtype):
     host, device = (mppca(series, backend=b).values for b in ("numpy", "cupy"))
     # Decisions at a threshold may differ for a few windows; where they agree, so do values.
     assert np.linalg.norm(host - device) <= 1e-3 * np.linalg.norm(host)
+
+
+@pytest.mark.parametrize("method", [patch_svd, wnnm])
+def test_flat_groups_are_left_as_they_are(method):
+    """Their Gram matrices are zero, of which cuSOLVER has given NaN (cupy#6539)."""
+    flat = np.full((64, 64), 100.0)
+    flat[:, 40:] += np.random.default_rng(0).normal(0, 20, (64, 24))
+    found = method(flat, 20, passes=1, backend="cupy").values
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[8:-8, 4:12], 100, atol=1e-3)
+
+
+@pytest.mark.parametrize("k", [16, 36, 49, 81])
+def test_a_batch_of_eigenproblems_is_right(cupy, k):
+    """Residuals and orthogonality, not only pictures: batches have come back undone without an error (cupy#4847)."""
+    rng = np.random.default_rng(k)
+    G = rng.normal(size=(200, k, 2 * k)).astype(np.float32)
+    G = G @ G.transpose(0, 2, 1)
+    with device_of("cupy").errors():
+        values, vectors = (
+            np.asarray(device_of("cupy").get(part)) for part in cupy.linalg.eigh(cupy.asarray(G))
+        )
+    scale = np.abs(values).max(axis=1)[:, None, None]
+    rounding = 16 * k * np.finfo(np.float32).eps
+    assert (np.abs(G @ vectors - vectors * values[:, None, :]) / scale).max() < rounding
+    assert np.abs(vectors.transpose(0, 2, 1) @ vectors - np.eye(k)).max() < rounding

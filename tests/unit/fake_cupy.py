@@ -161,6 +161,7 @@ class FakeCupy:
             empty=self.empty,
             asarray=lambda host: np.array(host).view(Array),
             ndarray=Array,
+            linalg=np.linalg,
             get_default_memory_pool=lambda: self.pool,
             get_default_pinned_memory_pool=lambda: self.pinned_pool,
         )

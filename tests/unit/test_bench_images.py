@@ -2,15 +2,11 @@
 
 import json
 import sys
-from pathlib import Path
 from textwrap import dedent
 
+import images
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-import images
 from imagebench import cost, ranks
 
 GOOD = """

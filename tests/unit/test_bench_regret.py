@@ -1,15 +1,10 @@
 """The benchmark of regret: prefixes of searches, what they are counted against, records that are kept."""
 
-import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from svdbench import regret, regret_matrices, regret_report
 from svdbench.accuracy import Factors, accuracy, values_error
 from svdbench.watched_searches import StoppedSearch, searching

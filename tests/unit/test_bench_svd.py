@@ -1,16 +1,11 @@
 """The SVD benchmark's own arithmetic: accuracy figures, truths, the choice of settings, verdicts, the report."""
 
 import json
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import sparse
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from svdbench import matrices, report
 from svdbench.accuracy import (
     Accuracy,

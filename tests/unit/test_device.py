@@ -1,8 +1,10 @@
 """Panels on a device: their order, their values, memory that runs out, and that nothing moves unasked."""
 
 import pickle
+import sys
 import threading
 from contextlib import closing
+from types import ModuleType, SimpleNamespace
 
 import array_api_strict
 import numpy as np
@@ -259,6 +261,27 @@ def test_tf32_is_refused_unless_allowed(fake, monkeypatch):
     assert "TF32" in device_of("cupy", allow_tf32=True).notes[0]
     monkeypatch.setenv("CUPY_TF32", "0")
     assert device_of("cupy").notes == []
+
+
+def test_tf32_that_cupy_has_kept_is_refused_too(fake, monkeypatch):
+    """CuPy looks at its variable at the first product only: unset later, products stay in TF32."""
+    kept = {"type": 7}
+    core = ModuleType("cupy._core")
+    core._routines_linalg = SimpleNamespace(COMPUTE_TYPE_TF32=7, get_compute_type=lambda dtype: kept["type"])
+    monkeypatch.setitem(sys.modules, "cupy._core", core)
+    with pytest.raises(BackendError, match="the compute type TF32 is set"):
+        device_of("cupy")
+    assert "the compute type TF32" in device_of("cupy", allow_tf32=True).notes[0]
+    kept["type"] = 1
+    assert device_of("cupy").notes == []
+
+
+def test_a_default_stream_a_thread_is_refused(fake, monkeypatch):
+    monkeypatch.setenv("CUPY_CUDA_PER_THREAD_DEFAULT_STREAM", "1")
+    with pytest.raises(BackendError, match="CUPY_CUDA_PER_THREAD_DEFAULT_STREAM is set"):
+        device_of("cupy")
+    monkeypatch.setenv("CUPY_CUDA_PER_THREAD_DEFAULT_STREAM", "0")
+    assert device_of("cupy").name == "cupy"
 
 
 def test_cupy_raises_on_failed_factorizations_inside_errors(fake):

@@ -55,12 +55,17 @@ class CupyDevice(Device):
         import cupy
 
         super().__init__()
-        if float(os.environ.get("CUPY_TF32") or 0) > 0:
+        if said := rounds_to_tf32():
             if not allow_tf32:
                 raise BackendError(
-                    "CUPY_TF32 is set: float32 products would be rounded to 11 bits; unset it, or allow TF32"
+                    f"{said} is set: float32 products would be rounded to 11 bits; unset it, or allow TF32"
                 )
-            self.notes.append("float32 products on the device were rounded to TF32 (CUPY_TF32)")
+            self.notes.append(f"float32 products on the device were rounded to TF32 ({said})")
+        if os.environ.get("CUPY_CUDA_PER_THREAD_DEFAULT_STREAM") == "1":
+            raise BackendError(
+                "CUPY_CUDA_PER_THREAD_DEFAULT_STREAM is set: threads that read and threads that compute would "
+                "mean different streams by the same name; unset it"
+            )
         self.cupy = cupy
         self.fast = tf32_products(cupy)
         self.memory_limit = memory_limit
@@ -184,6 +189,22 @@ class CupyDevice(Device):
         else:
             done = "blocks that were kept for reuse are freed, and the work on this panel is done again"
         self.notes.append(f"out of device memory: {done}; the result is the same")
+
+
+def rounds_to_tf32() -> str:
+    """What makes CuPy round products of this process to TF32; empty where nothing does.
+
+    CuPy looks at its variable once, at the first product of a type, and keeps what it found: so both are asked.
+    """
+    if float(os.environ.get("CUPY_TF32") or 0) > 0:
+        return "CUPY_TF32"
+    try:
+        from cupy._core import _routines_linalg as linalg
+
+        found = linalg.get_compute_type(np.dtype(np.float32)) == linalg.COMPUTE_TYPE_TF32
+    except (ImportError, AttributeError):  # not the CuPy that this was written for
+        return ""
+    return "the compute type TF32" if found else ""
 
 
 def tf32_products(cupy: Any) -> FastProducts | None:

@@ -56,7 +56,9 @@ def filter_groups(xp: Any, Y: Any, variance: Any, rule: Rule, rank: int | None =
     scale = xp.reshape(1 / (rule.limit(n, k) * variance), (-1, 1, 1))
     eigenvalues, vectors = xp.linalg.eigh((xp.matrix_transpose(Y) @ Y) * scale)
     above = eigenvalues > 1
-    factors = xp.where(above, rule.factor(xp, xp.clip(eigenvalues, min=1)), xp.zeros_like(eigenvalues))
+    # Not clip: for CuPy array-api-compat makes of it two compactions and a wait for the device.
+    factors = rule.factor(xp, xp.where(above, eigenvalues, xp.ones_like(eigenvalues)))
+    factors = xp.where(above, factors, xp.zeros_like(eigenvalues))
     if rank is not None and rank < k:
         factors = xp.concat([xp.zeros_like(factors[:, rank:]), factors[:, k - rank :]], axis=1)
     kept = xp.sum(xp.astype(factors > 0, Y.dtype), axis=1)
