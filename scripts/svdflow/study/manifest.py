@@ -53,13 +53,13 @@ def scan(dataset: Dataset, root: Path, written: Path) -> Manifest:
     if dataset.source.startswith("manifest:"):
         return _as_known(_packaged(dataset, root), known)
     folder, names = _list(dataset)
-    found = _Columns(folder, dataset.kind == "matrix")
+    found = _Columns(folder, dataset.kind == "matrix", known)
     if known is None:
         found.extend(names)
         return found.manifest(1 if dataset.kind == "matrix" else default_size(found.sizes))
     gone, new = _differ(known.names, names)
     del names  # a million of them are a tenth of the memory
-    found.update(known, gone)
+    found.update(gone)
     found.extend(new)
     # A manifest that names no shard_size is of a version in which the default was this.
     size = known.shard_size or (1 if dataset.kind == "matrix" else FEWEST)
@@ -131,46 +131,43 @@ def measured(manifest: Manifest, pixel_limit: int, channels: bool) -> Manifest:
 class _Columns:
     """The columns of a manifest while its files are looked at."""
 
-    def __init__(self, folder: str, matrices: bool) -> None:
+    def __init__(self, folder: str, matrices: bool, known: Manifest | None = None) -> None:
+        """From nothing, or from those of an earlier manifest, which are taken over: a million files are no little."""
         self._folder, self._matrices = folder, matrices
-        self._names: list[str] = []
-        self.sizes, self._times = array("q"), array("q")
-        self._digests: list[str] = []
-        self._extents: list[str] = []
+        none = Manifest(folder, [], array("q"), array("q"), [], [], 0)
+        start = none if known is None else known
+        self._names, self.sizes, self._times = start.names, start.sizes, start.times
+        self._digests, self._extents = start.digests, start.extents
         self.changed = False
 
     def extend(self, names: Iterable[str]) -> None:
         """Files that nothing is known of."""
         for name in names:
-            self._add(name, *self._state(name))
+            size, time, digest = self._state(name)
+            self._names.append(name)
+            self.sizes.append(size)
+            self._times.append(time)
+            self._digests.append(digest)
+            self._extents.append("")
             self.changed = True
 
-    def update(self, known: Manifest, gone: set[str]) -> None:
-        """Files of an earlier manifest as they are now."""
-        columns = (known.names, known.sizes, known.times, known.digests, known.extents)
-        for name, size, time, digest, extent in zip(*columns, strict=True):
+    def update(self, gone: set[str]) -> None:
+        """The known files as they are now."""
+        for i, name in enumerate(self._names):
+            digest = self._digests[i]
             if name in gone:
-                self._add(name, size, time, GONE, extent)
+                self._digests[i] = GONE
                 self.changed |= digest != GONE
                 continue
-            new_size, new_time, new_digest = self._state(name)
-            same = (size, time) == (new_size, new_time) and digest not in (GONE, "")
-            if same and (digest == UNREADABLE) >= (new_digest == UNREADABLE):
-                self._add(name, size, time, digest, extent)
-            else:
-                self._add(name, new_size, new_time, new_digest)
+            size, time, found = self._state(name)
+            same = (size, time) == (self.sizes[i], self._times[i]) and digest not in (GONE, "")
+            if not same or (digest == UNREADABLE) < (found == UNREADABLE):
+                self.sizes[i], self._times[i], self._digests[i], self._extents[i] = size, time, found, ""
                 self.changed = True
 
     def manifest(self, shard_size: int, *, written: bool = False) -> Manifest:
         columns = (self._names, self.sizes, self._times, self._digests, self._extents)
         return Manifest(self._folder, *columns, shard_size, written)
-
-    def _add(self, name: str, size: int, time: int, digest: str, extent: str = "") -> None:
-        self._names.append(name)
-        self.sizes.append(size)
-        self._times.append(time)
-        self._digests.append(digest)
-        self._extents.append(extent)
 
     def _state(self, name: str) -> tuple[int, int, str]:
         """Bytes, time of the last change in ns and, where no reading is due, digest of a file."""

@@ -4,7 +4,7 @@ import csv
 import re
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain, count, islice, repeat
 from math import inf
@@ -54,8 +54,8 @@ class Manifest:
 
     folder: str
     names: list[str]
-    sizes: Sequence[int]
-    times: Sequence[int]
+    sizes: "array[int]"
+    times: "array[int]"
     digests: list[str]
     extents: list[str]
     shard_size: int
